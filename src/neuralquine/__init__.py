@@ -1,0 +1,83 @@
+"""Neural quines: networks that print their own weights, found, verified, kept and shown.
+
+>>> import neuralquine as nq
+>>> quine = nq.recipe("blog", seed=7)
+>>> solution = nq.solve(quine)
+>>> solution.converged, solution.relative_residual < 1e-14
+(True, True)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import NeuralQuineError as NeuralQuineError
+from .errors import NotSolved as NotSolved
+from .errors import QuineFileError as QuineFileError
+from .errors import TooLarge as TooLarge
+from .errors import TrunkError as TrunkError
+from .errors import UnknownName as UnknownName
+from .version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .generations import Generations as Generations
+    from .generations import generations as generations
+    from .methods import Anderson as Anderson
+    from .methods import Broyden as Broyden
+    from .methods import Gradient as Gradient
+    from .methods import Newton as Newton
+    from .methods import NewtonKrylov as NewtonKrylov
+    from .methods import Picard as Picard
+    from .quine import Quine as Quine
+    from .recipes import recipe as recipe
+    from .solution import Solution as Solution
+    from .solution import Status as Status
+    from .solve import Stop as Stop
+    from .solve import solve as solve
+    from .spectrum import Spectrum as Spectrum
+    from .spectrum import spectrum as spectrum
+    from .store import load as load
+    from .store import save as save
+    from .verify import Verification as Verification
+    from .verify import verify as verify
+    from .zoo import Zoo as Zoo
+    from .zoo import zoo as zoo
+
+# Names that need torch are imported when they are first used: `neuralquine --help` answers without it.
+_HOMES = {
+    "Anderson": "methods",
+    "Broyden": "methods",
+    "Generations": "generations",
+    "Gradient": "methods",
+    "Newton": "methods",
+    "NewtonKrylov": "methods",
+    "Picard": "methods",
+    "Quine": "quine",
+    "Solution": "solution",
+    "Spectrum": "spectrum",
+    "Status": "solution",
+    "Stop": "solve",
+    "Verification": "verify",
+    "Zoo": "zoo",
+    "generations": "generations",
+    "load": "store",
+    "recipe": "recipes",
+    "save": "store",
+    "solve": "solve",
+    "spectrum": "spectrum",
+    "verify": "verify",
+    "zoo": "zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value  # a submodule of the same name must not shadow the function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,5 @@
+"""``python -m neuralquine``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""Describing a module as plain data, and building it again without running anybody's code.
+
+Only classes on the list below are described or built: a file is never unpickled and never names code to import.
+A module with anything else in it is kept as weights alone, and the one who loads it hands in the module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .errors import QuineFileError
+from .printers.normalize import InstanceNorm
+
+_CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode")
+_RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+_BATCHNORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+_POOL = ("kernel_size", "stride", "padding")
+
+_CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features", "bias"),
+    nn.Bilinear: ("in1_features", "in2_features", "out_features", "bias"),
+    nn.Conv1d: _CONV,
+    nn.Conv2d: _CONV,
+    nn.Conv3d: _CONV,
+    nn.Embedding: ("num_embeddings", "embedding_dim", "padding_idx"),
+    nn.RNN: (*_RECURRENT, "nonlinearity"),
+    nn.GRU: _RECURRENT,
+    nn.LSTM: (*_RECURRENT, "proj_size"),
+    nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine", "bias"),
+    nn.RMSNorm: ("normalized_shape", "eps", "elementwise_affine"),
+    nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
+    nn.BatchNorm1d: _BATCHNORM,
+    nn.BatchNorm2d: _BATCHNORM,
+    nn.InstanceNorm1d: _BATCHNORM,
+    nn.InstanceNorm2d: _BATCHNORM,
+    InstanceNorm: ("eps",),
+    nn.Tanh: (),
+    nn.Sigmoid: (),
+    nn.ReLU: (),
+    nn.SiLU: (),
+    nn.SELU: (),
+    nn.Mish: (),
+    nn.Softsign: (),
+    nn.GELU: ("approximate",),
+    nn.ELU: ("alpha",),
+    nn.LeakyReLU: ("negative_slope",),
+    nn.Softplus: ("beta", "threshold"),
+    nn.Hardtanh: ("min_val", "max_val"),
+    nn.Softmax: ("dim",),
+    nn.Identity: (),
+    nn.Dropout: ("p",),
+    nn.Flatten: ("start_dim", "end_dim"),
+    nn.Unflatten: ("dim", "unflattened_size"),
+    nn.MaxPool1d: _POOL,
+    nn.MaxPool2d: _POOL,
+    nn.AvgPool1d: _POOL,
+    nn.AvgPool2d: _POOL,
+    nn.AdaptiveAvgPool1d: ("output_size",),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+}
+_BY_NAME = {cls.__name__: cls for cls in _CLASSES if cls is not InstanceNorm} | {"neuralquine.InstanceNorm": InstanceNorm}
+_NAMES = {cls: name for name, cls in _BY_NAME.items()}
+_MAX_MODULES = 10_000
+_MAX_LAYERS = 1_000  # of one recurrent module: its constructor loops over them
+_MAX_EXTENT = 1_024  # of whatever makes activations larger than the weights and the probe that come with them
+_EXTENTS = ("output_size", "unflattened_size", "padding", "stride", "dilation")
+
+
+def describe(module: nn.Module) -> dict[str, Any] | None:
+    """The module as JSON-ready data, or None if a part of it is not on the list."""
+    if type(module) is nn.Sequential:
+        children = {name: describe(child) for name, child in module.named_children()}
+        if None in children.values() or len(children) != len(module):  # a child used twice has one name only
+            return None
+        return {"type": "Sequential", "children": children}
+    if type(module) not in _CLASSES:
+        return None
+    arguments = {}
+    for name in _CLASSES[type(module)]:
+        value = getattr(module, name)
+        if name == "bias" and not isinstance(value, bool):
+            value = value is not None
+        arguments[name] = list(value) if isinstance(value, tuple) else value
+    return {"type": _NAMES[type(module)], "arguments": arguments}
+
+
+def build(spec: Any) -> nn.Module:
+    """The module of a description. Call it under ``torch.device("meta")``: sizes are not to be trusted yet.
+
+    Raises:
+        QuineFileError: anything but a well-formed description of listed classes.
+    """
+    return _build(spec, [0], 0)
+
+
+def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
+    count[0] += 1
+    if not isinstance(spec, dict) or depth > 64 or count[0] > _MAX_MODULES:
+        raise QuineFileError("the trunk's description is malformed")
+    kind = spec.get("type")
+    if kind == "Sequential" and set(spec) == {"type", "children"} and isinstance(spec["children"], dict):
+        sequential = nn.Sequential()
+        for name, child in spec["children"].items():
+            if not name or "." in name or hasattr(sequential, name):
+                raise QuineFileError(f"the trunk's description has a child named {name!r}")
+            sequential.add_module(name, _build(child, count, depth + 1))
+        return sequential
+    if kind not in _BY_NAME or set(spec) != {"type", "arguments"} or not isinstance(spec["arguments"], dict):
+        raise QuineFileError(f"the trunk's description names {str(kind)[:40]!r}, which neuralquine does not build")
+    arguments = spec["arguments"]
+    if set(arguments) != set(_CLASSES[_BY_NAME[kind]]) or not all(_plain(v) for v in arguments.values()):
+        raise QuineFileError(f"the trunk's description of a {kind} is malformed")
+    if isinstance(arguments.get("num_layers"), int) and arguments["num_layers"] > _MAX_LAYERS:
+        raise QuineFileError(f"the trunk's description asks for {arguments['num_layers']} recurrent layers")
+    for name in _EXTENTS:
+        extent = arguments.get(name)
+        if any(isinstance(e, int) and abs(e) > _MAX_EXTENT for e in (extent if isinstance(extent, list) else [extent])):
+            raise QuineFileError(f"the trunk's description asks for a {name} above {_MAX_EXTENT}")
+    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
+    try:
+        return _BY_NAME[kind](**frozen)
+    except Exception as error:  # whatever torch says of absurd arguments
+        raise QuineFileError(f"the trunk's description of a {kind} does not build: {_first_line(error)}") from error
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= 8 and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+    return value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**40)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

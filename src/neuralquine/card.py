@@ -1,0 +1,74 @@
+"""The model card: the figures, the honest numbers, and how to check them."""
+
+from __future__ import annotations
+
+from .quine import Quine
+from .solution import Solution
+from .verify import Verification
+
+
+def word(value: bool | None) -> str:
+    """One of the four words as a person reads it."""
+    return "not examined" if value is None else ("yes" if value else "no")
+
+
+def model_card(quine: Quine, verification: Verification, solution: Solution | None) -> str:
+    """Markdown with Hugging Face front matter."""
+    v = verification
+    name = quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__
+    if v.is_quine:
+        verdict = "This network prints its own weights."
+    elif v.trivial:
+        verdict = "**This is not a quine worth the name:** " + "; ".join(v.trivial) + "."
+    else:
+        verdict = f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
+    found = ""
+    if solution is not None:
+        found = (
+            f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
+            f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {solution.status.value}.\n"
+        )
+    rows = [
+        ("weights P", f"{v.parameters}"),
+        ("code size d", f"{quine.code_size}"),
+        ("type", v.dtype),
+        ("relative residual", f"{v.relative_residual:.3e}"),
+        ("largest difference", f"{v.max_abs_residual:.3e}"),
+        ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
+        ("RMS weight", f"{v.weight_rms:.4g}"),
+        ("self-sensitivity", f"{v.self_sensitivity:.4g}"),
+        ("spectral radius", f"{v.spectral_radius:.4g}"),
+        ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
+        ("numbers stored outside the weights", f"{v.numbers_outside}"),
+    ]
+    words = [
+        ("converged", v.converged, "relative residual at round-off"),
+        ("bit-exact", v.bit_exact, "printed bits equal stored bits, on the machine that wrote this"),
+        ("portable", v.portable, "the same bits on every machine"),
+        ("proved", v.proved, "a real fixed point is proved to exist"),
+    ]
+    lines = [
+        "---",
+        "library_name: neuralquine",
+        "tags: [neuralquine, neural-quine, self-replication]",
+        "---",
+        "",
+        f"# A neural quine: {name}",
+        "",
+        verdict,
+        found,
+        "| claim | | meaning |",
+        "|---|---|---|",
+        *(f"| {claim} | {word(value)} | {meaning} |" for claim, value, meaning in words),
+        "",
+        "| figure | |",
+        "|---|---|",
+        *(f"| {label} | {value} |" for label, value in rows),
+        "",
+        "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
+        f"fixed expansion regenerated from seed {quine.seed}. A self-sensitivity near 0 would mean a printed constant.",
+        "",
+        "Check it: `neuralquine verify .` recomputes everything above from the weights alone.",
+        "",
+    ]
+    return "\n".join(lines)

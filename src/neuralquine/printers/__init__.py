@@ -1,0 +1,1 @@
+"""Parameter-free ways to turn what a trunk computes into a weight vector."""

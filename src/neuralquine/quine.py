@@ -1,0 +1,374 @@
+"""The quine: a trunk that holds the weights, a probe that asks, a printer that answers.
+
+``theta`` in R^P are the weights of the trunk, ``z`` the fixed probe. The network answers with
+
+    F(theta) = E(c),    c = N(R trunk(z; theta))
+
+where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalisation and
+``E(c) = mean + gain * (A c)`` a fixed linear expansion. A quine is a fixed point ``F(theta) = theta``. As
+``E`` has rank ``d``, every fixed point is ``theta = E(c)`` with ``c`` a fixed point of the reduced map
+``g(c) = N(R trunk(z; E(c)))`` on R^d, and the other way round; the non-zero eigenvalues agree.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from .errors import TrunkError, check_bytes
+from .printers.expansion import MAX_BYTES, GaussianExpansion
+from .printers.normalize import instance_norm
+from .printers.philox import dyadic_gaussian
+
+if TYPE_CHECKING:
+    from .solution import Solution
+
+Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+Select = str | int | Callable[[Any], Tensor] | None
+
+_READOUT_STREAM = 2
+_CONSTANT_GAIN = 2.0**-6  # spread given to a tensor whose initialisation has none (biases, LayerNorm weights)
+
+
+class Quine(nn.Module):
+    """A network that is asked to print its own weights; solved or not.
+
+    The trunk is copied: the module handed in is left as it was.
+
+    Args:
+        trunk: any ``nn.Module`` with parameters. It is put in evaluation mode.
+        probe: the fixed input: a tensor, a tuple of positional inputs, or a mapping of keyword inputs.
+        code_size: d, the numbers that the weights are expanded from.
+        seed: key of the fixed projection (Philox).
+        dtype: type in which the network computes and stores. By default float64, because a quine is judged at
+            round-off; a trunk that cannot run in float64 keeps its own type.
+        normalize: put instance normalisation before the expansion. Without it the zero quine attracts.
+        eps: added to the variance in that normalisation.
+        alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
+            each tensor has the mean and scale of its values in ``trunk``, rounded to short binary numbers.
+        scales: the means and gains themselves, one of each for every tensor, in ``named_parameters()`` order.
+        select: which part of the trunk's output is read: an index, a key, an attribute or a callable. By default
+            the first tensor.
+
+    Raises:
+        TrunkError: the trunk has no weights, fails on the probe, or gives no finite numbers.
+        TooLarge: the dense projection would take more than 2 GiB.
+
+    Example:
+        >>> import torch, neuralquine as nq
+        >>> trunk = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 16))
+        >>> quine = nq.Quine(trunk, torch.randn(1, 4), code_size=16, seed=0)
+        >>> quine.theta.shape == quine.printed().shape == (352,)
+        True
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        probe: Probe,
+        code_size: int = 20,
+        seed: int = 0,
+        *,
+        dtype: torch.dtype | None = None,
+        normalize: bool = True,
+        eps: float = 1e-5,
+        alpha: float | None = None,
+        scales: tuple[Sequence[float], Sequence[float]] | None = None,
+        select: Select = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(trunk, nn.Module):
+            raise TrunkError(f"the trunk must be an nn.Module, not {type(trunk).__name__}")
+        if code_size < 1:
+            raise TrunkError(f"code_size must be at least 1, not {code_size}")
+        if not 0 <= seed < 2**64:
+            raise TrunkError(f"seed must be from 0 to 2**64 - 1, not {seed}")
+        if not (eps >= 0 and math.isfinite(eps)):
+            raise TrunkError(f"eps must be a finite number of at least 0, not {eps}")
+        if alpha is not None and not math.isfinite(alpha):
+            raise TrunkError(f"alpha must be finite, not {alpha}")
+        self.code_size, self.seed, self.normalize, self.eps = code_size, seed, normalize, eps
+        self.select = select
+        self.recipe: dict[str, Any] | None = None  # name and options, set by the recipe that made it
+        self.solution: Solution | None = None  # of the last solve, kept for the model card
+        self._vectorized: bool | None = None
+        features = self._adopt(trunk, _probe_inputs(probe), dtype)
+        if scales is None:
+            scales = _scales(trunk, code_size) if alpha is None else _uniform_scales(self.trunk, alpha, code_size)
+        self.means, self.gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
+        tensors = list(self.trunk.parameters())
+        if not len(self.means) == len(self.gains) == len(tensors):
+            raise TrunkError(f"scales must hold one mean and one gain for each of the {len(tensors)} tensors")
+        self.expand = GaussianExpansion(
+            [p.numel() for p in tensors],
+            self.means,
+            self.gains,
+            code_size=code_size,
+            seed=seed,
+            dtype=self.dtype,
+            device=self.trunk_device,
+        )
+        self._readout = self._make_readout(features.numel())
+
+    def _adopt(self, trunk: nn.Module, inputs: Sequence[Tensor] | Mapping[str, Tensor], dtype: torch.dtype | None) -> Tensor:
+        """Copy the trunk in the first type it runs in; return its features at its present weights."""
+        parameters = [p for p in trunk.parameters()]
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
+            raise TrunkError("the trunk has lazy parameters: run it once on the probe before making a quine of it")
+        if sum(p.numel() for p in parameters) == 0:
+            raise TrunkError("the trunk has no weights: there is nothing to print")
+        own = parameters[0].dtype
+        if not all(p.is_floating_point() for p in parameters):
+            raise TrunkError("the trunk has weights that are not real floating-point numbers")
+        candidates = [dtype] if dtype is not None else list(dict.fromkeys([torch.float64, own]))
+        failure: Exception | None = None
+        for candidate in candidates:
+            try:
+                self.trunk = copy.deepcopy(trunk).to(dtype=candidate).eval()
+                self._recurrent = [m for m in self.trunk.modules() if isinstance(m, nn.RNNBase)]
+                self.dtype = candidate
+                self.inputs = _cast(inputs, candidate)
+                with torch.no_grad():
+                    features = self.features(self.theta)
+                break
+            except TrunkError:
+                raise
+            except Exception as error:  # whatever a foreign module raises
+                failure = error
+        else:
+            reason = str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
+            raise TrunkError(f"the trunk fails on the probe: {reason}") from failure
+        if not bool(torch.isfinite(features).all()):
+            raise TrunkError("the trunk gives NaN or infinity on the probe")
+        return features
+
+    def _make_readout(self, features: int) -> Tensor | None:
+        """A fixed ``(d, n)`` projection of the features, or None where they already are the code's size."""
+        if features == self.code_size:
+            return None
+        check_bytes(
+            f"the {self.code_size} x {features} readout",
+            self.code_size * features * 8,
+            MAX_BYTES,
+            "use select= to read fewer of the trunk's outputs",
+        )
+        entries = dyadic_gaussian(self.seed, _READOUT_STREAM, 0, self.code_size * features)
+        readout = torch.from_numpy(entries).reshape(self.code_size, features) / math.sqrt(features)
+        return readout.to(self.trunk_device, self.dtype)
+
+    # -- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def trunk_device(self) -> torch.device:
+        return next(self.trunk.parameters()).device
+
+    @property
+    def parameter_count(self) -> int:
+        """P, the number of weights; shared tensors count once."""
+        return sum(p.numel() for p in self.trunk.parameters())
+
+    @property
+    def theta(self) -> Tensor:
+        """A copy of the stored weights, ``(P,)``, in ``named_parameters()`` order."""
+        return torch.cat([p.detach().reshape(-1) for p in self.trunk.parameters()])
+
+    @theta.setter
+    def theta(self, value: Tensor) -> None:
+        if value.shape != (self.parameter_count,):
+            raise ValueError(f"theta must have shape ({self.parameter_count},), not {tuple(value.shape)}")
+        with torch.no_grad():
+            pieces = value.split([p.numel() for p in self.trunk.parameters()])
+            for parameter, piece in zip(self.trunk.parameters(), pieces, strict=True):
+                parameter.copy_(piece.view_as(parameter))
+
+    def tensors(self, theta: Tensor) -> dict[str, Tensor]:
+        """Cut a weight vector ``(P,)`` into the trunk's named tensors (views)."""
+        named = list(self.trunk.named_parameters())
+        pieces = theta.split([p.numel() for _, p in named])
+        return {name: piece.view(p.shape) for (name, p), piece in zip(named, pieces, strict=True)}
+
+    # -- the maps -----------------------------------------------------------------------------------------------
+
+    def features(self, theta: Tensor) -> Tensor:
+        """What the trunk computes at weights ``theta`` ``(P,)``: a flat vector ``(n,)``."""
+        args = () if isinstance(self.inputs, Mapping) else tuple(self.inputs)
+        kwargs = dict(self.inputs) if isinstance(self.inputs, Mapping) else {}
+        try:
+            with _differentiable_kernels():
+                output = functional_call(self.trunk, self.tensors(theta), args, kwargs)
+        finally:
+            # functional_call leaves its temporary weights in the recurrent layers' private list.
+            for module in self._recurrent:
+                module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+        picked = _pick(output, self.select)
+        if not picked.is_floating_point():
+            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
+        return picked.reshape(-1).to(self.dtype)
+
+    def code(self, theta: Tensor) -> Tensor:
+        """``c = N(R trunk(z; theta))``: weights ``(P,)`` to code ``(d,)``."""
+        h = self.features(theta)
+        if self._readout is not None:
+            h = self._readout @ h
+        return instance_norm(h, self.eps) if self.normalize else h
+
+    def codes(self, thetas: Tensor) -> Tensor:
+        """:meth:`code` of every row ``(B, P)``: ``(B, d)``, vectorised where the trunk's operations allow it."""
+        if len(thetas) > 1 and self.vectorized:
+            return vmap(self.code)(thetas)
+        return torch.stack([self.code(theta) for theta in thetas])
+
+    @property
+    def vectorized(self) -> bool:
+        """Whether the trunk can be evaluated at several weight vectors at once (``torch.func.vmap``)."""
+        if self._vectorized is None:
+            try:
+                with torch.no_grad():
+                    vmap(self.code)(self.theta.expand(2, -1))
+                self._vectorized = True
+            except Exception:  # no batching rule, data-dependent control flow, in-place writes, randomness
+                self._vectorized = False
+        return self._vectorized
+
+    def self_map(self, theta: Tensor) -> Tensor:
+        """``F(theta)``: the weights printed by the network that holds ``theta`` ``(P,)``."""
+        return self.expand(self.code(theta))
+
+    def reduced_map(self, c: Tensor) -> Tensor:
+        """``g(c) = N(R trunk(z; E(c)))`` on codes ``(d,)``."""
+        return self.code(self.expand(c))
+
+    @torch.no_grad()
+    def printed(self) -> Tensor:
+        """``F(theta)`` of the stored weights, ``(P,)``."""
+        return self.self_map(self.theta)
+
+    def forward(self) -> Tensor:
+        """Print: :meth:`self_map` at the stored weights, differentiable in them."""
+        return self.self_map(torch.cat([p.reshape(-1) for p in self.trunk.parameters()]))
+
+    def extra_repr(self) -> str:
+        return f"parameters={self.parameter_count}, code_size={self.code_size}, seed={self.seed}, dtype={self.dtype}"
+
+    # -- Hugging Face conventions -------------------------------------------------------------------------------
+
+    def save_pretrained(self, save_directory: str, **_hub: Any) -> None:
+        """:func:`neuralquine.save`, under the name that Hugging Face libraries expect."""
+        from .store import save
+
+        save(self, save_directory)
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, trunk: nn.Module | None = None, revision: str | None = None) -> Quine:
+        """:func:`neuralquine.load` from a folder, or from the Hugging Face Hub (extra ``hub``)."""
+        import os
+
+        from .store import load
+
+        if not os.path.isdir(path):
+            from huggingface_hub import snapshot_download
+
+            path = snapshot_download(path, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.md"])
+        return load(path, trunk=trunk)
+
+
+def _probe_inputs(probe: Probe) -> Sequence[Tensor] | Mapping[str, Tensor]:
+    if isinstance(probe, Tensor):
+        return (probe,)
+    values = probe.values() if isinstance(probe, Mapping) else probe
+    if not isinstance(probe, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
+        raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
+    return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
+
+
+def _cast(inputs: Sequence[Tensor] | Mapping[str, Tensor], dtype: torch.dtype) -> Sequence[Tensor] | Mapping[str, Tensor]:
+    def cast(t: Tensor) -> Tensor:
+        return t.detach().clone().to(dtype) if t.is_floating_point() else t.detach().clone()
+
+    if isinstance(inputs, Mapping):
+        return {name: cast(t) for name, t in inputs.items()}
+    return tuple(cast(t) for t in inputs)
+
+
+def _pick(output: Any, select: Select) -> Tensor:
+    """The tensor of a module's output that the code is read from."""
+    try:
+        if callable(select):
+            output = select(output)
+        elif isinstance(select, int):
+            output = output[select]
+        elif isinstance(select, str):
+            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
+    found = next(_tensors_in(output), None)
+    if found is None:
+        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
+    return found
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors_in(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors_in(value)
+
+
+def _uniform_scales(trunk: nn.Module, alpha: float, code_size: int) -> tuple[list[float], list[float]]:
+    count = len(list(trunk.parameters()))
+    return [0.0] * count, [alpha / code_size] * count
+
+
+def _scales(trunk: nn.Module, code_size: int) -> tuple[list[float], list[float]]:
+    """Mean and gain of each tensor, from its own initial values.
+
+    The mean is 0 unless it stands out by four standard errors; gains are powers of two, so that scaling
+    commutes with rounding. ``||c|| = sqrt(d)``, hence ``gain = std / sqrt(d)``.
+    """
+    means, gains = [], []
+    for p in trunk.parameters():
+        values = p.detach().double()
+        mean, spread = (values.mean().item(), values.std(correction=0).item()) if p.numel() else (0.0, 0.0)
+        if not (math.isfinite(mean) and math.isfinite(spread)):
+            raise TrunkError("the trunk holds NaN or infinite weights: initialise it first")
+        if spread <= 1e-6 * abs(mean) or spread == 0.0:
+            spread = _CONSTANT_GAIN * (abs(mean) or 1.0)
+        elif abs(mean) < 4 * spread / math.sqrt(p.numel()):
+            mean = 0.0
+        gain = 2.0 ** round(math.log2(spread / math.sqrt(code_size)))
+        means.append(round(mean / gain) * gain)
+        gains.append(gain)
+    return means, gains
+
+
+@contextmanager
+def _differentiable_kernels() -> Iterator[None]:
+    """Run attention and recurrent layers in the kernels that have derivatives of every kind.
+
+    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has none at all;
+    one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
+    mkldnn = torch.backends.mkldnn.set_flags(False)
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cuda.enable_flash_sdp(flash)
+        torch.backends.cuda.enable_mem_efficient_sdp(memory)
+        torch.backends.mkldnn.set_flags(*mkldnn)

@@ -1,0 +1,50 @@
+"""The network of the blog post: ``Linear 8-20, 20-20, 20-20``, tanh, a fixed projection to its 1,020 weights.
+
+``F(theta) = alpha * proj^T N(tanh(l3(...)))`` with ``proj`` a Gaussian ``(20, P)`` matrix over 20, ``alpha = 0.25``
+and one probe ``z`` of 8 numbers. Part 2 puts affine-free instance normalisation after every layer (Fletcher's
+trick); part 1 has none, and there the zero quine attracts.
+
+Source: the blog post, parts 1 and 2. The projection and the probe are drawn by Philox instead of torch, so that
+they are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..printers.normalize import InstanceNorm
+from ..printers.philox import dyadic_gaussian
+from ..quine import Quine
+
+_PROBE_STREAM = 3
+
+
+def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Quine:
+    """The post's normalised network (P = 1020)."""
+    return _network(seed, alpha, dtype, normalize=True)
+
+
+def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Quine:
+    """Part 1's network without normalisation (P = 1020): at ``alpha = 0.25`` it has only the zero quine."""
+    return _network(seed, alpha, dtype, normalize=False)
+
+
+def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) -> Quine:
+    def norm() -> nn.Module:
+        return InstanceNorm() if normalize else nn.Identity()
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk = nn.Sequential(
+            nn.Linear(8, 20, dtype=dtype),
+            nn.Tanh(),
+            norm(),
+            nn.Linear(20, 20, dtype=dtype),
+            nn.Tanh(),
+            norm(),
+            nn.Linear(20, 20, dtype=dtype),
+            nn.Tanh(),
+        )
+    probe = torch.from_numpy(dyadic_gaussian(seed, _PROBE_STREAM, 0, 8)).reshape(1, 8)
+    return Quine(trunk, probe, code_size=20, seed=seed, dtype=dtype, normalize=normalize, alpha=alpha)

@@ -1,0 +1,161 @@
+"""Maps whose fixed points are sought, on rows of points, with every evaluation and derivative counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .errors import NeuralQuineError, check_bytes
+from .quine import Quine
+
+MAX_BYTES = 2 << 30  # no Jacobian above this is ever built
+_REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
+
+
+class SelfMap:
+    """A map ``f: R^n -> R^n`` evaluated on rows ``(B, n)``.
+
+    Attributes:
+        n: dimension.
+        evaluations: rows evaluated so far.
+        jvps: derivative products so far, forward (JVP) or reverse (VJP); a Jacobian costs n of them.
+        known: ``(K, n)`` fixed points already found, for methods that avoid them.
+    """
+
+    def __init__(self, rows: Callable[[Tensor], Tensor], n: int, *, dtype: torch.dtype = torch.float64) -> None:
+        self._rows, self.n, self.dtype = rows, n, dtype
+        self.evaluations = 0
+        self.jvps = 0
+        self.known = torch.zeros(0, n, dtype=dtype)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """``f`` of every row: ``(B, n)`` to ``(B, n)``."""
+        self.evaluations += len(x)
+        y = self._rows(x)
+        if y.shape != x.shape:
+            raise ValueError(f"a self-map must keep the shape: {tuple(x.shape)} became {tuple(y.shape)}")
+        return y
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """``J[b, i, j] = d f_i / d x_j`` at every row: ``(B, n)`` to ``(B, n, n)``.
+
+        Raises:
+            TooLarge: above 2 GiB; use a matrix-free method.
+        """
+        b, n = x.shape
+        check_bytes(
+            f"the dense {n} x {n} Jacobian" + (f" at {b} points" if b > 1 else ""),
+            b * n * n * x.element_size(),
+            MAX_BYTES,
+            "use method newton-krylov, anderson or picard, which need no matrix",
+        )
+        self.jvps += b * n
+        return self._jacobian(x)
+
+    def _jacobian(self, x: Tensor) -> Tensor:
+        return reverse_jacobian(self._rows, x, self.n, replicate=True)
+
+    def jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        """``J(x) v`` at one point: ``(n,)``, ``(n,)`` to ``(n,)``."""
+        self.jvps += 1
+
+        def at(point: Tensor) -> Tensor:
+            return self._rows(point[None])[0]
+
+        try:
+            return torch.func.jvp(at, (x,), (v,))[1].detach()
+        except (RuntimeError, NotImplementedError):  # an operation without forward derivative
+            return _reverse_jvp(at, x, v)
+
+    def vjp(self, x: Tensor, u: Tensor) -> Tensor:
+        """``J(x)^T u`` of every row: ``(B, n)``, ``(B, n)`` to ``(B, n)``."""
+        self.jvps += len(x)
+        leaf = x.detach().requires_grad_(True)
+        return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
+
+    def collapsed(self, x: Tensor) -> Tensor:
+        """Whether a row is the zero solution: ``(B, n)`` to ``(B,)`` of bool."""
+        return (x * x).mean(-1) < 1e-8
+
+
+class ReducedMap(SelfMap):
+    """``g(c)`` of a quine, on codes: n = d numbers whatever P is."""
+
+    def __init__(self, quine: Quine) -> None:
+        super().__init__(self._evaluate, quine.code_size, dtype=quine.dtype)
+        self.quine = quine
+
+    def _evaluate(self, c: Tensor) -> Tensor:
+        return self.quine.codes(self.quine.expand(c))
+
+    def _jacobian(self, x: Tensor) -> Tensor:
+        # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
+        return self.quine.expand.pull_back(code_jacobian(self.quine, self.quine.expand(x)))
+
+    def theta(self, x: Tensor) -> Tensor:
+        """Point ``(n,)`` to weights ``(P,)``."""
+        return self.quine.expand(x)
+
+
+class FullMap(SelfMap):
+    """``F(theta)`` of a quine, on all P weights."""
+
+    def __init__(self, quine: Quine) -> None:
+        super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype)
+        self.quine = quine
+        self._scale = quine.expand.gain * quine.code_size**0.5
+
+    def _evaluate(self, theta: Tensor) -> Tensor:
+        return self.quine.expand(self.quine.codes(theta))
+
+    def theta(self, x: Tensor) -> Tensor:
+        return x
+
+    def collapsed(self, x: Tensor) -> Tensor:
+        return ((x - self.quine.expand.mean) / self._scale).square().mean(-1) < 1e-8
+
+
+def code_jacobian(quine: Quine, thetas: Tensor) -> Tensor:
+    """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
+    return reverse_jacobian(quine.codes, thetas, quine.code_size, replicate=quine.vectorized)
+
+
+def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:
+    """Jacobians ``(B, m, n)`` of a row-wise map by reverse mode.
+
+    Either one pass over m copies of each row, or m passes over one graph: the first is quicker when the
+    copies are small and the map is vectorised. No ``grad_outputs`` and no forward mode here: both make torch
+    import its compiler, which takes longer than solving a small quine.
+    """
+    b, n = x.shape
+    x = x.detach()
+    if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
+        copies = x.repeat_interleave(outputs, 0).requires_grad_(True)
+        picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
+        return _gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
+    leaf = x.requires_grad_(True)
+    out = rows(leaf)
+    return torch.stack([_gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+def _gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
+    if not scalar.requires_grad:
+        return torch.zeros_like(leaf)  # the output does not depend on the weights: a constant map
+    (grad,) = torch.autograd.grad(scalar, leaf, retain_graph=retain, allow_unused=True)
+    return torch.zeros_like(leaf) if grad is None else grad
+
+
+def _reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
+    x = x.detach().requires_grad_(True)
+    out = at(x)
+    u = torch.zeros_like(out, requires_grad=True)
+    if not out.requires_grad:
+        return torch.zeros_like(v)
+    (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
+    if not pulled.requires_grad:
+        raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
+    return torch.autograd.grad((pulled * v).sum(), u)[0].detach()

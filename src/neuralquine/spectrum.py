@@ -1,0 +1,71 @@
+"""Eigenvalues and self-sensitivity of a quine's map, from d derivative products instead of a P x P matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import check_bytes
+from .quine import Quine
+from .selfmap import MAX_BYTES, code_jacobian
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The derivative of the self-map at some weights.
+
+    Attributes:
+        eigenvalues: ``(d,)`` complex, sorted by modulus, largest first: the non-zero eigenvalues of ``J_F``.
+        self_sensitivity: ``||J_F||_2``, how strongly what is printed depends on the weights.
+    """
+
+    eigenvalues: Tensor
+    self_sensitivity: float
+
+    @property
+    def spectral_radius(self) -> float:
+        """``max |lambda|``. Plain regeneration is attracted below 1."""
+        return float(self.eigenvalues.abs().max())
+
+    @property
+    def damped_regeneration(self) -> float:
+        """``max Re lambda``. Regeneration with enough damping is attracted below 1."""
+        return float(self.eigenvalues.real.max())
+
+    @property
+    def newton_distance(self) -> float:
+        """``min |1 - lambda|``: the post's stability figure, the condition for Newton to be well posed."""
+        return float((1 - self.eigenvalues).abs().min())
+
+
+def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
+    """Eigenvalues of ``J_F(theta)`` and its norm.
+
+    ``J_F = E C`` with the expansion ``E`` ``(P, d)`` and the code's derivative ``C`` ``(d, P)``. So its non-zero
+    eigenvalues are those of ``C E``, and ``||E C||^2`` is the largest eigenvalue of ``E^T E C C^T``.
+
+    Args:
+        quine: solved or not.
+        theta: ``(P,)`` where to look; by default the stored weights.
+
+    Raises:
+        TooLarge: ``C`` would take more than 2 GiB.
+    """
+    theta = quine.theta if theta is None else theta
+    check_bytes(
+        "the derivative of the code", theta.numel() * quine.code_size * theta.element_size(), MAX_BYTES, "use fewer weights"
+    )
+    derivative = code_jacobian(quine, theta[None])[0]
+    if not bool(torch.isfinite(derivative).all()):
+        nan = torch.full((quine.code_size,), float("nan"), dtype=torch.complex128)
+        return Spectrum(nan, float("nan"))
+    reduced = quine.expand.pull_back(derivative)
+    eigenvalues = torch.linalg.eigvals(reduced.double())
+    values, vectors = torch.linalg.eigh(quine.expand.gram().double())
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+    derivative = derivative.double()
+    norm = torch.linalg.eigvalsh(root @ (derivative @ derivative.mT) @ root).max().clamp_min(0).sqrt()
+    order = eigenvalues.abs().argsort(descending=True)
+    return Spectrum(eigenvalues[order], float(norm))

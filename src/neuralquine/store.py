@@ -1,0 +1,349 @@
+"""Keeping a quine as a folder: weights, configuration, figures and a model card.
+
+    model.safetensors   the weights, buffers and probe; its one metadata key holds the configuration once more
+    config.json         what is needed to run it, and the SHA-256 of model.safetensors
+    solution.json       what the solver and the verification said when it was saved (never believed on reading)
+    README.md           the model card
+
+Files are untrusted. Nothing is unpickled or imported, names and shapes are compared with the file's header before
+memory is taken, the two configurations must agree and the hash must fit. A folder is written beside its place and
+moved there in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .architecture import build, describe
+from .atomic import replace_folder
+from .bits import differing
+from .card import model_card
+from .errors import NeuralQuineError, QuineFileError
+from .quine import Quine
+from .verify import Verification, verify
+from .version import __version__
+
+FORMAT = 1
+WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
+_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, "figures"}
+_METADATA_KEY = "neuralquine"
+_MAX_JSON = 16 << 20
+_DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def save(quine: Quine, path: str | Path) -> Verification:
+    """Write a quine, or the best iterate of a failed search, to a folder.
+
+    Args:
+        quine: verified afresh; the figures go into the model card.
+        path: a new folder, or one that holds an older quine, which is replaced in one step.
+
+    Returns:
+        The verification that the model card shows.
+
+    Raises:
+        QuineFileError: the folder holds files of other origin, or cannot be written.
+    """
+    target = Path(path)
+    foreign = sorted(f.name for f in target.iterdir() if f.name not in _OURS) if target.is_dir() else []
+    if foreign:
+        raise QuineFileError(f"{target} holds files that are not a quine's ({foreign[0]}): choose another folder")
+    if target.exists() and not target.is_dir():
+        raise QuineFileError(f"{target} is a file: choose a folder")
+    if callable(quine.select):
+        raise QuineFileError("select= is a function, which no file can hold: use an index or a name, or wrap the trunk")
+    config = _config(quine)
+    verification = verify(quine)
+    report = {"verification": verification.figures(), "solve": None}
+    if quine.solution is not None:
+        report["solve"] = quine.solution.figures() | {
+            "environment": quine.solution.environment,
+            "trace": [vars(point) for point in quine.solution.trace],
+        }
+    try:
+        with replace_folder(target) as folder:
+            weights = folder / WEIGHTS
+            save_file(_tensors(quine), weights, metadata={_METADATA_KEY: _canonical(config)})
+            _write_json(folder / CONFIG, config | {"weights_sha256": _sha256(weights)})
+            _write_json(folder / SOLUTION, report)
+            (folder / CARD).write_text(model_card(quine, verification, quine.solution), encoding="utf-8")
+    except OSError as error:
+        raise QuineFileError(f"cannot write {target}: {error.strerror or error}") from error
+    return verification
+
+
+def load(path: str | Path, *, trunk: nn.Module | None = None) -> Quine:
+    """Read a quine back, bit for bit.
+
+    Args:
+        path: a folder written by :func:`save`.
+        trunk: the module, where the file could not describe it; its weights are replaced by the stored ones.
+
+    Raises:
+        QuineFileError: missing, truncated, altered or foreign files, in one line.
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    try:
+        return _assemble(folder, config, trunk)
+    except QuineFileError:
+        raise
+    except NeuralQuineError as error:
+        raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checked configuration of a folder: it fits the weights file, which is what was written."""
+    if not folder.is_dir():
+        raise QuineFileError(f"{folder} is not a folder with a quine in it")
+    config = _read_json(folder / CONFIG)
+    stated = config.pop("weights_sha256", None)
+    if config.get("format") != FORMAT:
+        raise QuineFileError(f"{folder / CONFIG} has format {str(config.get('format'))[:20]!r}, this version reads {FORMAT}")
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise QuineFileError(f"{weights} is missing")
+    try:
+        if stated != _sha256(weights):
+            raise QuineFileError(f"{weights} is not the file that {CONFIG} was written with: it was altered or cut short")
+        with safe_open(weights, framework="pt") as file:
+            inner = (file.metadata() or {}).get(_METADATA_KEY)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise QuineFileError(f"{weights} is not a readable safetensors file: {_first_line(error)}") from error
+    if inner != _canonical(config):
+        raise QuineFileError(f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered")
+    return config
+
+
+# -- writing --------------------------------------------------------------------------------------------------------
+
+
+def _config(quine: Quine) -> dict[str, Any]:
+    spec = describe(quine.trunk)
+    if spec is not None and not _rebuilds(quine, spec):
+        spec = None
+    names = list(quine.inputs) if isinstance(quine.inputs, Mapping) else len(quine.inputs)
+    return {
+        "format": FORMAT,
+        "neuralquine": __version__,
+        "library_name": "neuralquine",
+        "parameters": quine.parameter_count,
+        "dtype": str(quine.dtype).removeprefix("torch."),
+        "trunk": spec,
+        "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
+        "probe": names,
+        "code_size": quine.code_size,
+        "seed": quine.seed,
+        "normalize": quine.normalize,
+        "eps": quine.eps,
+        "means": quine.means,
+        "gains": quine.gains,
+        "select": quine.select,
+        "recipe": {k: _plain(v) for k, v in quine.recipe.items()} if quine.recipe else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
+    """Whether the described module prints the same bits: hooks, parametrisations and the like do not survive."""
+    try:
+        twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
+        twin.load_state_dict(quine.trunk.state_dict())
+        original, quine.trunk = quine.trunk, twin
+        try:
+            with torch.no_grad():
+                copied = quine.code(quine.theta)
+        finally:
+            quine.trunk = original
+        with torch.no_grad():
+            return not bool(differing(copied, quine.code(quine.theta)).any())
+    except (QuineFileError, RuntimeError):
+        return False
+
+
+def _tensors(quine: Quine) -> dict[str, Tensor]:
+    """Weights (shared ones once), persistent buffers and the probe, by name."""
+    weights = {f"trunk.{n}": p.detach().contiguous().cpu() for n, p in quine.trunk.named_parameters()}
+    parameters = {n for n, _ in quine.trunk.named_parameters(remove_duplicate=False)}
+    state = quine.trunk.state_dict()
+    buffers = {f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)}
+    inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
+    return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
+
+
+def _canonical(config: dict[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a configuration of neuralquine")
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+    except FileNotFoundError as error:
+        raise QuineFileError(f"{path} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise QuineFileError(f"{path} is not readable JSON: {_first_line(error)}") from error
+    if not isinstance(data, dict):
+        raise QuineFileError(f"{path} does not hold a configuration")
+    return data
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("it names a key twice")
+    return data
+
+
+def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
+    weights = folder / WEIGHTS
+    options = _checked(config, folder / CONFIG)
+    if trunk is None and config["trunk"] is None:
+        raise QuineFileError(
+            f"{folder} holds a {str(config['trunk_class'])[:80]}, which no file can describe: pass trunk= to load (--trunk on the command line)"
+        )
+    with torch.device("meta"):
+        shell = build(config["trunk"]) if trunk is None else trunk
+    with safe_open(weights, framework="pt") as file:
+        header = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        shapes = {name: tuple(piece.get_shape()) for name, piece in header.items()}
+        wanted = _expected_shapes(shell)
+        found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
+        if found != wanted:
+            odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
+            raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
+        tensors = {name: file.get_tensor(name) for name in shapes}
+    bad = next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
+    if bad is not None:
+        raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
+    state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
+    if trunk is None:
+        shell.load_state_dict(state, assign=True)
+    quine = Quine(shell, _probe(config, tensors, weights), dtype=_DTYPES[config["dtype"]], **options)
+    with torch.no_grad():
+        for name, own in [*quine.trunk.named_parameters(), *quine.trunk.named_buffers()]:
+            if name in state:
+                own.copy_(state[name])
+    quine.recipe = config["recipe"]
+    return quine
+
+
+def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:
+    shared = {n for n, _ in shell.named_parameters(remove_duplicate=False)} - {n for n, _ in shell.named_parameters()}
+    return {n: tuple(t.shape) for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
+
+
+def _checked(config: dict[str, Any], where: Path) -> dict[str, Any]:
+    """The constructor's options, type by type."""
+
+    def fail(key: str) -> QuineFileError:
+        return QuineFileError(f"{where} has a malformed {key!r}")
+
+    def number(v: Any) -> bool:
+        return isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+
+    def integer(v: Any) -> bool:
+        return isinstance(v, int) and not isinstance(v, bool)
+
+    rules = {
+        "dtype": lambda v: isinstance(v, str) and v in _DTYPES,
+        "code_size": lambda v: integer(v) and 1 <= v <= 2**20,
+        "seed": lambda v: integer(v) and 0 <= v < 2**64,
+        "normalize": lambda v: isinstance(v, bool),
+        "eps": lambda v: number(v) and v >= 0,
+        "means": lambda v: isinstance(v, list) and all(number(m) for m in v),
+        "gains": lambda v: isinstance(v, list) and all(number(g) for g in v),
+        "select": lambda v: v is None or integer(v) or isinstance(v, str),
+        "probe": lambda v: (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v)),
+        "trunk": lambda v: v is None or isinstance(v, dict),
+        "trunk_class": lambda v: isinstance(v, str),
+        "recipe": lambda v: v is None or isinstance(v, dict),
+    }
+    for key, rule in rules.items():
+        if key not in config or not rule(config[key]):
+            raise fail(key)
+    return {
+        "code_size": config["code_size"],
+        "seed": config["seed"],
+        "normalize": config["normalize"],
+        "eps": config["eps"],
+        "scales": (config["means"], config["gains"]),
+        "select": config["select"],
+    }
+
+
+def _probe_names(config: dict[str, Any]) -> list[str]:
+    return config["probe"] if isinstance(config["probe"], list) else [str(i) for i in range(config["probe"])]
+
+
+def _probe(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> dict[str, Tensor] | tuple[Tensor, ...]:
+    names = _probe_names(config)
+    missing = [n for n in names if f"probe.{n}" not in tensors]
+    if missing:
+        raise QuineFileError(f"{where} lacks the probe {missing[0]!r}")
+    values = [tensors[f"probe.{n}"] for n in names]
+    return dict(zip(names, values, strict=True)) if isinstance(config["probe"], list) else tuple(values)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# -- what was said when it was saved --------------------------------------------------------------------------------
+
+
+def saved_trace(folder: Path) -> list[dict[str, Any]]:
+    """The search's trace, for drawing; empty if there is none or it is malformed."""
+    solve = _read_report(folder).get("solve")
+    trace = solve.get("trace") if isinstance(solve, dict) else None
+    keys = ("step", "seconds", "relative_residual")
+    points = trace if isinstance(trace, list) else []
+    return [p for p in points if isinstance(p, dict) and all(isinstance(p.get(k), int | float) for k in keys)]
+
+
+def false_claims(folder: Path, verification: Verification) -> list[str]:
+    """Claims of ``solution.json`` that the recomputed figures deny."""
+    claimed = _read_report(folder).get("verification")
+    if not isinstance(claimed, dict):
+        return []
+    found = verification.figures()
+    words = ("is_quine", "converged", "bit_exact", "portable", "proved")
+    lies = [f"{w} is claimed, and is not so" for w in words if claimed.get(w) is True and found[w] is not True]
+    said, seen = claimed.get("relative_residual"), verification.relative_residual
+    if isinstance(said, int | float) and seen > 10 * max(said, 1e-15):
+        lies.append(f"relative residual {said:.1e} is claimed, {seen:.1e} is found")
+    return lies
+
+
+def _read_report(folder: Path) -> dict[str, Any]:
+    return _read_json(folder / SOLUTION) if (folder / SOLUTION).exists() else {}

@@ -1,0 +1,222 @@
+"""Naming the tricks: ways in which weights can be printed without a quine being there.
+
+Every check looks at what the module does, not at what it says. A network passes only if it is deterministic,
+depends on its weights (and as smoothly as its own derivative claims), prints something else when it holds
+something else, and has no copy of the answer outside its weights.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import bits
+from .printers.normalize import instance_norm
+from .quine import Quine
+from .selfmap import code_jacobian
+from .measure import CONSTANT_SENSITIVITY
+
+_HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
+_STEP = 1e-6  # relative size of the finite differences
+_DEPTH = 6  # how deep attributes are searched for hidden numbers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One trick: its name, and what was seen."""
+
+    kind: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.sentence}"
+
+
+def triviality(quine: Quine) -> list[Finding]:
+    """Every trick that explains the printed weights better than a quine does; empty for an honest one."""
+    theta = quine.theta
+    changing = _nondeterministic(quine)
+    if changing is not None:
+        return [changing]
+    with torch.no_grad():
+        first = quine.code(theta)
+    checks = [_zero(quine, theta), _huge(theta), *_dependence(quine, theta), _copy(quine), _lookup(quine, theta)]
+    findings = [finding for finding in checks if finding is not None]
+    with torch.no_grad():
+        if not _same(quine.code(theta), first):
+            findings.append(Finding("non-deterministic", "the same weights print something else after a few calls"))
+    return findings
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return not bool(bits.differing(a, b).any())
+
+
+def _nondeterministic(quine: Quine) -> Finding | None:
+    theta = quine.theta
+    state = {name: buffer.clone() for name, buffer in quine.trunk.named_buffers()}
+    with torch.no_grad():
+        answers = [quine.code(theta) for _ in range(3)]
+    with torch.enable_grad():
+        answers.append(quine.code(theta.requires_grad_(True)).detach())
+    changed = [n for n, b in quine.trunk.named_buffers() if n not in state or not _same_or_int(b, state[n])]
+    active = [n for n, m in quine.trunk.named_modules() if m.training and isinstance(m, nn.modules.dropout._DropoutNd)]
+    if all(_same(answers[0], other) for other in answers[1:]) and not changed:
+        return None
+    if active:
+        return Finding("non-deterministic", f"dropout is active in {active[0]!r}: call trunk.eval()")
+    if changed:
+        return Finding("non-deterministic", f"printing changes the buffer {changed[0]!r}: call trunk.eval()")
+    return Finding("non-deterministic", "the same weights print something else at every call")
+
+
+def _same_or_int(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and (_same(a, b) if a.is_floating_point() else bool(torch.equal(a, b)))
+
+
+def _zero(quine: Quine, theta: Tensor) -> Finding | None:
+    spread = (theta - quine.expand.mean) / (quine.expand.gain * quine.code_size**0.5)
+    if not bool((theta != 0).any()):
+        return Finding("zero", "every weight is 0, which any network without biases prints")
+    if float(spread.double().square().mean()) < 1e-8:
+        return Finding("zero", "every weight equals the mean it is printed with: the code is 0")
+    return None
+
+
+def _huge(theta: Tensor) -> Finding | None:
+    largest = float(theta.abs().max())
+    if largest > _HUGE:
+        return Finding("huge", f"weights up to {largest:.1e}: rounding can hide any difference")
+    return None
+
+
+def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
+    """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
+    derivative = code_jacobian(quine, theta[None])[0]
+    if not bool(torch.isfinite(derivative).all()):
+        return [Finding("singular", "the derivative is not finite at the stored weights")]
+    direction = torch.linalg.svd(derivative, full_matrices=False).Vh[0]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(theta)
+    # Half of the step must survive in every type: the cube root of round-off, relative to the weights.
+    h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
+    slopes, claims, jumps = [], [], []
+    with torch.no_grad():
+        here = quine.self_map(theta)
+        for v in (direction, noise / torch.linalg.vector_norm(noise)):
+            up, down = quine.self_map(theta + h * v), quine.self_map(theta - h * v)
+            slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
+            claims.append(float(torch.linalg.vector_norm(quine.expand.gain * (quine.expand.matrix @ (derivative @ v)))))
+            jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / float(torch.linalg.vector_norm(here)))
+    if max(slopes) < CONSTANT_SENSITIVITY:
+        lie = max(claims) >= CONSTANT_SENSITIVITY
+        said = f", although its derivative claims {max(claims):.2g}" if lie else ""
+        return [Finding("constant", f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}")]
+    if min(jumps) > 0.05:
+        return [Finding("look-up", "only these very weights are printed: a change of one part in a million prints others")]
+    if max(claims) < CONSTANT_SENSITIVITY:
+        return [Finding("untruthful derivative", f"it claims {max(claims):.1e} where finite differences give {max(slopes):.2g}")]
+    return []
+
+
+@torch.no_grad()
+def _copy(quine: Quine) -> Finding | None:
+    """Does it print whatever it is given? Then every point is a fixed point and none was found."""
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randn(3, quine.code_size, generator=generator, dtype=torch.float64)
+    codes = (instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes).to(quine.theta)
+    answers = torch.stack([quine.reduced_map(c) for c in codes])
+    gap = torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes)
+    if float(gap) < 1e-4:
+        return Finding("copy", "it prints whatever weights it is given: every point is a fixed point")
+    own = quine.code(quine.theta)
+    spread = torch.linalg.vector_norm(answers - own) / (3**0.5 * torch.linalg.vector_norm(own))
+    if float(spread) < 1e-6:
+        return Finding("constant", "networks that hold other weights print the same ones")
+    return None
+
+
+def _lookup(quine: Quine, theta: Tensor) -> Finding | None:
+    """Are the weights, or the code they are expanded from, kept outside of the weights?"""
+    wanted = theta[(theta - quine.expand.mean) != 0].double()
+    with torch.no_grad():
+        code = quine.code(theta).double()
+    for name, values in outside_numbers(quine):
+        if values.numel() == 0:
+            continue
+        inside = torch.isin(wanted, values) | torch.isin(wanted.float(), values.float())
+        if wanted.numel() and int(inside.sum()) >= max(8, wanted.numel() // 10):
+            return Finding("look-up", f"{name} holds {int(inside.sum())} of the {theta.numel()} weights")
+        for what, pattern in (("weights", theta.double()), ("code", code)):
+            if _aligned(values, pattern):
+                return Finding("look-up", f"{name} holds the {what} up to scale and shift")
+    return None
+
+
+def _aligned(values: Tensor, pattern: Tensor) -> bool:
+    """Whether some stretch of ``values`` is ``a + b * pattern``."""
+    n = pattern.numel()
+    if n < 4 or values.numel() < n or (values.numel() - n) * n > 2_000_000:
+        return False
+    windows = values.unfold(0, n, 1)
+    windows = windows - windows.mean(1, keepdim=True)
+    shape = pattern - pattern.mean()
+    size = torch.linalg.vector_norm(windows, dim=1) * torch.linalg.vector_norm(shape)
+    return bool(((windows @ shape).abs() > (1 - 1e-9) * size.clamp_min(1e-300)).any())
+
+
+def outside_numbers(quine: Quine) -> Iterator[tuple[str, Tensor]]:
+    """Every number the network can read that is not a weight: ``(name, flat float64 values)``.
+
+    The probe, buffers, and tensors, arrays and lists in attributes, closures and classes of the trunk.
+    """
+    inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
+    for name, tensor in inputs:
+        yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
+    seen: set[int] = {id(p) for p in quine.trunk.parameters()}
+    for name, module in quine.trunk.named_modules():
+        label = name or "the trunk"
+        attributes = {k: v for k, v in vars(module).items() if k not in ("_parameters", "_modules")}
+        if not type(module).__module__.startswith("torch."):
+            attributes |= {k: v for k, v in vars(type(module)).items() if not k.startswith("__")}
+        for key, value in attributes.items():
+            yield from _numbers(f"{label}.{key}", value, seen, _DEPTH)
+
+
+def _numbers(name: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Tensor]]:
+    if depth == 0 or id(value) in seen or isinstance(value, nn.Module | nn.Parameter):
+        return
+    if not isinstance(value, int | float | str | bool | None):
+        seen.add(id(value))
+    if isinstance(value, Tensor | np.ndarray):
+        tensor = torch.as_tensor(value)
+        if tensor.is_floating_point() or tensor.dtype in (torch.int64, torch.int32):
+            yield name, tensor.detach().double().reshape(-1).cpu()
+    elif isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value):
+        yield name, torch.tensor([float(v) for v in value], dtype=torch.float64)
+    elif isinstance(value, Mapping):
+        for key, item in list(value.items()):
+            yield from _numbers(f"{name}[{key!r}]", item, seen, depth - 1)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _numbers(name, item, seen, depth - 1)
+    elif isinstance(value, types.FunctionType | types.MethodType):
+        function = value.__func__ if isinstance(value, types.MethodType) else value
+        if (function.__module__ or "").startswith("torch."):
+            return
+        for cell in function.__closure__ or ():
+            yield from _numbers(f"{name} (closure)", cell.cell_contents, seen, depth - 1)
+        yield from _numbers(f"{name} (defaults)", function.__defaults__ or (), seen, depth - 1)
+        for used in function.__code__.co_names:
+            held = function.__globals__.get(used)
+            if isinstance(held, Tensor | np.ndarray | list | tuple | dict):
+                yield from _numbers(f"global {used}", held, seen, depth - 1)
+    elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
+        for key, item in vars(value).items():
+            yield from _numbers(f"{name}.{key}", item, seen, depth - 1)

@@ -1,0 +1,129 @@
+"""``verify``: recompute everything about a quine from what it holds, and believe nothing it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from . import bits
+from .generations import generations
+from .quine import Quine
+from .solution import finite_or_none
+from .measure import measure, round_off
+from .spectrum import spectrum
+from .triviality import outside_numbers, triviality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found. Converged, bit-exact, portable and proved are four different words.
+
+    Attributes:
+        is_quine: converged, and no trick explains it.
+        converged: the relative residual is at round-off (40 units in its type).
+        bit_exact: the printed bits equal the stored ones, on this machine, in this evaluation.
+        portable: whether the bits are bounded to be the same on every machine; None: not examined.
+        proved: whether a real fixed point is proved to exist; None: not examined.
+        trivial: tricks by name, empty for an honest quine.
+        parameters: P.
+        relative_residual: ``||F(theta) - theta|| / ||theta||``.
+        max_abs_residual: ``max |F(theta) - theta|``.
+        weight_rms: root-mean-square weight.
+        differing_weights: weights whose printed bits differ.
+        max_ulp: largest distance in units in the last place; -1 if a NaN is involved.
+        nonfinite_weights: NaN or infinite weights, stored or printed.
+        subnormal_weights: stored weights below the smallest normal number.
+        self_sensitivity: ``||J_F||_2``.
+        spectral_radius: of ``J_F``.
+        generations_survived: generations within 1 % of the start, of ``generations_tried``.
+        numbers_outside: numbers the network reads that are not weights (probe, buffers, attributes).
+        dtype: type of the weights.
+    """
+
+    is_quine: bool
+    converged: bool
+    bit_exact: bool
+    portable: bool | None
+    proved: bool | None
+    trivial: tuple[str, ...]
+    parameters: int
+    relative_residual: float
+    max_abs_residual: float
+    weight_rms: float
+    differing_weights: int
+    max_ulp: int
+    nonfinite_weights: int
+    subnormal_weights: int
+    self_sensitivity: float
+    spectral_radius: float
+    generations_survived: int
+    generations_tried: int
+    numbers_outside: int
+    dtype: str
+
+    def figures(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        status = "quine" if self.is_quine else ("trivial" if self.trivial else "not_converged")
+        plain = {f.name: finite_or_none(getattr(self, f.name)) for f in fields(self)}
+        return {"status": status, **plain, "trivial": list(self.trivial)}
+
+    def __repr__(self) -> str:
+        verdict = "a quine" if self.is_quine else "NOT a quine"
+        reasons = "".join(f"\n  {trick}" for trick in self.trivial)
+        return (
+            f"Verification({verdict}: relative residual {self.relative_residual:.2e}, max |F(theta) - theta| "
+            f"{self.max_abs_residual:.1e}\n  converged {_yes(self.converged)}, bit-exact {_yes(self.bit_exact)} "
+            f"({self.differing_weights} of {self.parameters} differ, at most {self.max_ulp} ulp), portable "
+            f"{_yes(self.portable)}, proved {_yes(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
+            f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}, survives "
+            f"{self.generations_survived} of {self.generations_tried} generations{reasons})"
+        )
+
+
+def _yes(word: bool | None) -> str:
+    return "not examined" if word is None else ("yes" if word else "no")
+
+
+def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Verification:
+    """Measure a quine afresh and look for every known trick.
+
+    Args:
+        quine: holds the weights in question.
+        rtol: relative residual that counts as converged; by default 40 units of round-off.
+        tries: generations to run.
+
+    Returns:
+        A verdict with its figures; never raises because a quine is bad.
+    """
+    theta = quine.theta
+    findings = triviality(quine) if bool(torch.isfinite(theta).all()) else []
+    figures = measure(quine)
+    nonfinite = bits.nonfinite_count(theta) + bits.nonfinite_count(figures.printed)
+    local = spectrum(quine)
+    line = generations(quine, tries)
+    limit = round_off(quine.dtype) if rtol is None else rtol
+    converged = nonfinite == 0 and figures.relative_residual <= limit
+    return Verification(
+        is_quine=converged and not findings,
+        converged=converged,
+        bit_exact=nonfinite == 0 and figures.differing_weights == 0,
+        portable=None,
+        proved=None,
+        trivial=tuple(str(finding) for finding in findings),
+        parameters=quine.parameter_count,
+        relative_residual=figures.relative_residual,
+        max_abs_residual=figures.max_abs_residual,
+        weight_rms=figures.weight_rms,
+        differing_weights=figures.differing_weights,
+        max_ulp=bits.largest_ulp(figures.printed, theta),
+        nonfinite_weights=nonfinite,
+        subnormal_weights=bits.subnormal_count(theta),
+        self_sensitivity=local.self_sensitivity,
+        spectral_radius=local.spectral_radius,
+        generations_survived=line.survived,
+        generations_tried=tries,
+        numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
+        dtype=str(quine.dtype).removeprefix("torch."),
+    )

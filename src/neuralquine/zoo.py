@@ -1,0 +1,147 @@
+"""Enumerating the quines of one network and probe: they come in a zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .methods import Broyden, Newton
+from .quine import Quine
+from .selfmap import ReducedMap
+from .solution import Status
+from .measure import CONSTANT_SENSITIVITY, measure, round_off
+from .solve import Stop, Trace, affordable_starts, iterate, starting_points
+from .spectrum import spectrum
+
+_SAME = 1e-6  # relative distance of codes below which two quines are one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooQuine:
+    """One quine of the zoo, measured on a fresh evaluation of the full network."""
+
+    theta: Tensor
+    relative_residual: float
+    max_abs_residual: float
+    weight_rms: float
+    differing_weights: int
+    self_sensitivity: float
+    spectral_radius: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zoo:
+    """The distinct quines found, by growing spectral radius.
+
+    Attributes:
+        quines: verified, non-trivial, pairwise different.
+        starts: starting points.
+        rejected: candidates that failed the fresh evaluation or were trivial.
+        map_evaluations, jvps, seconds: the cost of all starts together.
+        interrupted: the search was stopped by the user; what was found is here.
+    """
+
+    quines: tuple[ZooQuine, ...]
+    starts: int
+    rejected: int
+    map_evaluations: int
+    jvps: int
+    seconds: float
+    interrupted: bool
+
+
+def zoo(
+    quine: Quine,
+    *,
+    starts: int = 40,
+    seed: int | None = None,
+    stop: Stop | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Zoo:
+    """Find as many distinct quines of one network as ``starts`` starting points lead to.
+
+    Capped Broyden from every start, Newton from where it got to, then deflated Newton from the same starts,
+    which avoids everything found before. Each candidate is judged on a fresh evaluation.
+
+    Args:
+        quine: the network; its stored weights stay as they are.
+        starts: starting points.
+        seed: of the starting points; by default the quine's own.
+        stop: limits, for each of the three searches.
+        progress: called with the number of quines found so far.
+
+    Source: deflation: Farrell, Birkisson and Funke (2015).
+    """
+    if starts < 1:
+        raise ValueError(f"starts must be at least 1, not {starts}")
+    stop = stop or Stop()
+    f = ReducedMap(quine)
+    f.known = f.known.to(quine.theta)
+    generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
+    trace = Trace(f, None)
+    interrupted = False
+    for first in range(0, starts, affordable_starts(quine, starts)):
+        points = starting_points(quine, f, min(affordable_starts(quine, starts), starts - first), generator, own=first == 0)
+        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
+        _keep(f, broyden.best, broyden.status)
+        searches = [broyden]
+        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
+        if bool(unsolved.any()) and Status.INTERRUPTED not in broyden.status:
+            searches.append(iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True))
+            _keep(f, searches[-1].best, searches[-1].status)
+        if Status.INTERRUPTED not in searches[-1].status:
+            searches.append(iterate(f, Newton(deflate=True), points, stop, trace, every=True))
+            _keep(f, searches[-1].best, searches[-1].status)
+        if progress is not None:
+            progress(len(f.known))
+        interrupted = Status.INTERRUPTED in searches[-1].status
+        if interrupted:
+            break
+    seconds = trace.seconds()
+    found = _measured(quine, f, stop)
+    return Zoo(
+        quines=tuple(sorted(found, key=lambda q: q.spectral_radius)),
+        starts=starts,
+        rejected=len(f.known) - len(found),
+        map_evaluations=f.evaluations,
+        jvps=f.jvps,
+        seconds=seconds,
+        interrupted=interrupted,
+    )
+
+
+def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:
+    """Add the solved points that are not known yet."""
+    for point, reason in zip(points, status, strict=True):
+        gaps = torch.linalg.vector_norm(f.known - point, dim=1)
+        if reason is Status.CONVERGED and not bool((gaps <= _SAME * torch.linalg.vector_norm(point)).any()):
+            f.known = torch.cat([f.known, point[None]])
+
+
+def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
+    rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
+    before, found = quine.theta, []
+    try:
+        for point in f.known:
+            quine.theta = f.theta(point)
+            figures, local = measure(quine), spectrum(quine)
+            f.evaluations += 1
+            f.jvps += quine.code_size
+            if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
+                found.append(
+                    ZooQuine(
+                        theta=quine.theta,
+                        relative_residual=figures.relative_residual,
+                        max_abs_residual=figures.max_abs_residual,
+                        weight_rms=figures.weight_rms,
+                        differing_weights=figures.differing_weights,
+                        self_sensitivity=local.self_sensitivity,
+                        spectral_radius=local.spectral_radius,
+                    )
+                )
+    finally:
+        quine.theta = before
+    return found
