@@ -13,7 +13,17 @@ from torch import nn
 from .errors import QuineFileError
 from .printers.normalize import InstanceNorm
 
-_CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode")
+_CONV = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "bias",
+    "padding_mode",
+)
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _BATCHNORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 _POOL = ("kernel_size", "stride", "padding")
@@ -60,7 +70,9 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
 }
-_BY_NAME = {cls.__name__: cls for cls in _CLASSES if cls is not InstanceNorm} | {"neuralquine.InstanceNorm": InstanceNorm}
+_BY_NAME = {cls.__name__: cls for cls in _CLASSES if cls is not InstanceNorm} | {
+    "neuralquine.InstanceNorm": InstanceNorm
+}
 _NAMES = {cls: name for name, cls in _BY_NAME.items()}
 _MAX_MODULES = 10_000
 _MAX_LAYERS = 1_000  # of one recurrent module: its constructor loops over them
@@ -120,7 +132,8 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
             raise QuineFileError(f"the trunk's description asks for a {name} above {_MAX_EXTENT}")
     frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
     try:
-        return _BY_NAME[kind](**frozen)
+        constructor: Any = _BY_NAME[kind]
+        return constructor(**frozen)
     except Exception as error:  # whatever torch says of absurd arguments
         raise QuineFileError(f"the trunk's description of a {kind} does not build: {_first_line(error)}") from error
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from .quine import Quine
-from .solution import Solution
-from .verify import Verification
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .quine import Quine
+    from .solution import Solution
+    from .verify import Verification
 
 
 def word(value: bool | None) -> str:
@@ -21,7 +24,9 @@ def model_card(quine: Quine, verification: Verification, solution: Solution | No
     elif v.trivial:
         verdict = "**This is not a quine worth the name:** " + "; ".join(v.trivial) + "."
     else:
-        verdict = f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
+        verdict = (
+            f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
+        )
     found = ""
     if solution is not None:
         found = (

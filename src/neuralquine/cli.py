@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import NeuralQuineError
+from .report import figure, listing, print_json, report_solution, report_verification, table
 from .version import __version__
 
 if TYPE_CHECKING:
     from .quine import Quine
     from .solution import TracePoint
-    from .verify import Verification
 
 app = typer.Typer(
     help="Find, verify, keep and show neural quines: networks that print their own weights.",
@@ -33,11 +33,21 @@ app = typer.Typer(
 
 Recipe = Annotated[str, typer.Argument(help="A named problem; see `neuralquine recipes`.")]
 Folder = Annotated[Path, typer.Argument(help="A folder written by `neuralquine solve --out`.")]
-Seed = Annotated[int, typer.Option(help="Seed of the initial weights, the probe, the projection and the starts.", min=0)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the initial weights, the probe, the projection and the starts.", min=0)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-RecipeOption = Annotated[list[str], typer.Option("--recipe-option", "-r", metavar="KEY=VALUE", help="Option of the recipe, such as alpha=0.3.")]
+RecipeOption = Annotated[
+    list[str],
+    typer.Option("--recipe-option", "-r", metavar="KEY=VALUE", help="Option of the recipe, such as alpha=0.3."),
+]
 TrunkOption = Annotated[
-    str, typer.Option("--trunk", metavar="MODULE:FACTORY", help="Python factory of the trunk, for a folder that cannot describe its own.")
+    str,
+    typer.Option(
+        "--trunk",
+        metavar="MODULE:FACTORY",
+        help="Python factory of the trunk, for a folder that cannot describe its own.",
+    ),
 ]
 
 
@@ -53,12 +63,17 @@ def solve(
     recipe: Recipe,
     seed: Seed = 0,
     method: Annotated[str, typer.Option(help="See `neuralquine methods`; by default a ladder of them.")] = "",
-    method_option: Annotated[list[str], typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Option of the method, such as lr=0.01.")] = [],  # noqa: B006
+    method_option: Annotated[
+        list[str],
+        typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Option of the method, such as lr=0.01."),
+    ] = [],  # noqa: B006
     recipe_option: RecipeOption = [],  # noqa: B006
     starts: Annotated[int, typer.Option(help="Starts tried side by side; by default the method's.", min=0)] = 0,
     max_steps: Annotated[int, typer.Option(help="Limit of steps; by default the method's.", min=0)] = 0,
     time_limit: Annotated[float, typer.Option(help="Limit in seconds; 0 for none.", min=0)] = 0,
-    rtol: Annotated[float, typer.Option(help="Relative residual that counts as converged; 0 for round-off.", min=0)] = 0,
+    rtol: Annotated[
+        float, typer.Option(help="Relative residual that counts as converged; 0 for round-off.", min=0)
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder to write the quine to.")] = None,
     figures: Annotated[bool, typer.Option(help="Also write the figures (needs --out and the extra `plot`).")] = False,
     as_json: AsJson = False,
@@ -95,9 +110,9 @@ def solve(
         if figures:
             _plot(quine, out)
     if as_json:
-        _print_json(data)
+        print_json(data)
     else:
-        _report_solution(recipe, solution, out)
+        report_solution(recipe, solution, out)
     if not solution.converged:
         raise typer.Exit(130 if interrupted else 1)
 
@@ -115,9 +130,9 @@ def verify(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> 
     verification = run(quine)
     lies = false_claims(folder, verification)
     if as_json:
-        _print_json({**verification.figures(), "false_claims": lies, "seconds": time.perf_counter() - started})
+        print_json({**verification.figures(), "false_claims": lies, "seconds": time.perf_counter() - started})
     else:
-        _report_verification(folder, verification)
+        report_verification(folder, verification)
         for lie in lies:
             typer.echo(f"false claim in solution.json: {lie}")
     if lies or not verification.is_quine:
@@ -129,7 +144,7 @@ def plot(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> No
     """Draw the residual, the weights (stored, printed, difference) and the eigenvalues."""
     files = _plot(_load(folder, trunk), folder)
     if as_json:
-        _print_json({"figures": [str(f) for f in files]})
+        print_json({"figures": [str(f) for f in files]})
     else:
         for file in files:
             typer.echo(file)
@@ -163,7 +178,7 @@ def zoo(
             row["out"] = str(out / f"quine-{number:02d}")
         rows.append(row)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "recipe": recipe,
                 "seed": seed,
@@ -179,8 +194,18 @@ def zoo(
             }
         )
     else:
-        columns = ["spectral_radius", "self_sensitivity", "relative_residual", "max_abs_residual", "weight_rms", "differing_weights"]
-        _table(["quine", *(c.replace("_", " ") for c in columns)], [[str(i), *(_figure(r[c]) for c in columns)] for i, r in enumerate(rows, 1)])
+        columns = [
+            "spectral_radius",
+            "self_sensitivity",
+            "relative_residual",
+            "max_abs_residual",
+            "weight_rms",
+            "differing_weights",
+        ]
+        table(
+            ["quine", *(c.replace("_", " ") for c in columns)],
+            [[str(i), *(figure(r[c]) for c in columns)] for i, r in enumerate(rows, 1)],
+        )
         typer.echo(
             f"{len(rows)} distinct quines of {recipe} (seed {seed}) from {starts} starts: "
             f"{found.map_evaluations} map evaluations, {found.jvps} JVPs, {found.seconds:.2f} s"
@@ -199,7 +224,7 @@ def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -
     local = run(_load(folder, trunk))
     values = [complex(v) for v in local.eigenvalues.tolist()]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "self_sensitivity": local.self_sensitivity,
                 "spectral_radius": local.spectral_radius,
@@ -209,18 +234,24 @@ def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -
             }
         )
         return
-    _table(["eigenvalue", "modulus"], [[f"{v.real:+.6f} {v.imag:+.6f}i", f"{abs(v):.6f}"] for v in values])
+    table(["eigenvalue", "modulus"], [[f"{v.real:+.6f} {v.imag:+.6f}i", f"{abs(v):.6f}"] for v in values])
     attracts = "attracted" if local.spectral_radius < 1 else "repelled"
     damped = "attracted" if local.damped_regeneration < 1 else "repelled"
-    typer.echo(f"spectral radius {local.spectral_radius:.4g}: plain regeneration is {attracts}, damped regeneration {damped}")
-    typer.echo(f"self-sensitivity {local.self_sensitivity:.4g}, distance of an eigenvalue to 1: {local.newton_distance:.3g}")
+    typer.echo(
+        f"spectral radius {local.spectral_radius:.4g}: plain regeneration is {attracts}, damped regeneration {damped}"
+    )
+    typer.echo(
+        f"self-sensitivity {local.self_sensitivity:.4g}, distance of an eigenvalue to 1: {local.newton_distance:.3g}"
+    )
 
 
 @app.command()
 def generations(
     folder: Folder,
     n: Annotated[int, typer.Option("-n", help="Generations.", min=1)] = 100,
-    tolerance: Annotated[float, typer.Option(help="Relative distance up to which a descendant is a copy.", min=0)] = 1e-2,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative distance up to which a descendant is a copy.", min=0)
+    ] = 1e-2,
     trunk: TrunkOption = "",
     as_json: AsJson = False,
 ) -> None:
@@ -230,7 +261,7 @@ def generations(
 
     line = run(_load(folder, trunk), n, tolerance=tolerance)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "generations": n,
                 "survived": line.survived,
@@ -241,8 +272,10 @@ def generations(
             }
         )
     else:
-        shown = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, line.survived, line.survived + 1, n} & set(range(1, n + 1)))
-        _table(
+        shown = sorted(
+            {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, line.survived, line.survived + 1, n} & set(range(1, n + 1))
+        )
+        table(
             ["generation", "distance to the first", "relative residual"],
             [[str(k), f"{line.distances[k - 1]:.3e}", f"{line.residuals[k - 1]:.3e}"] for k in shown],
         )
@@ -262,7 +295,7 @@ def list_recipes(as_json: AsJson = False) -> None:
     for name, make in RECIPES.items():
         options = [f"{p.name}={p.default}" for p in inspect.signature(make).parameters.values() if p.name != "seed"]
         rows.append([name, (inspect.getdoc(make) or "").splitlines()[0], ", ".join(options).replace("torch.", "")])
-    _listing(["recipe", "what it is", "options"], rows, as_json, "recipes")
+    listing(["recipe", "what it is", "options"], rows, as_json, "recipes")
 
 
 @app.command("methods")
@@ -277,7 +310,7 @@ def list_methods(as_json: AsJson = False) -> None:
         summary = (type(method).__doc__ or "").strip().split("\n\n")[0].replace("``", "").replace("\n", " ")
         options = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
         rows.append([name, " ".join(summary.split()), options])
-    _listing(["method", "what it does", "options"], rows, as_json, "methods")
+    listing(["method", "what it does", "options"], rows, as_json, "methods")
 
 
 # -- helpers --------------------------------------------------------------------------------------------------------
@@ -360,84 +393,12 @@ def _plot(quine: Quine, folder: Path) -> list[Path]:
     from .verify import verify as run
 
     verification = run(quine)
-    words = [word for word, is_so in (("converged", verification.converged), ("bit-exact", verification.bit_exact)) if is_so]
+    words = [
+        word for word, is_so in (("converged", verification.converged), ("bit-exact", verification.bit_exact)) if is_so
+    ]
     if verification.trivial:
         words.append("trivial")
     return draw(quine, folder / "figures", trace=saved_trace(folder), words=", ".join(words) or "not converged")
-
-
-def _report_solution(recipe: str, solution: Any, out: Path | None) -> None:
-    v = solution
-    head = "A quine: the network prints its own weights." if v.converged else "No quine."
-    typer.echo(f"{head} {v.status.value[0].upper()}{v.status.value[1:]}.")
-    _pairs(
-        [
-            ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
-            ("relative residual", f"{v.relative_residual:.2e}   (||F(theta) - theta|| / ||theta||)"),
-            ("largest difference", f"{v.max_abs_residual:.1e}"),
-            ("RMS weight", f"{v.weight_rms:.3g}"),
-            ("bit-exact", f"{'yes' if v.bit_exact else 'no'}: {v.differing_weights} of {v.parameters} weights differ in some bit"),
-            ("self-sensitivity", f"{v.self_sensitivity:.3g}   (0 would be a printed constant)"),
-            ("spectral radius", f"{v.spectral_radius:.3g}   (above 1, plain regeneration is repelled)"),
-            ("found by", f"{v.method}: {v.map_evaluations} map evaluations, {v.jvps} JVPs, {v.steps} steps, {v.seconds:.3f} s"),
-        ]
-    )
-    if out is not None:
-        typer.echo(f"written to {out}: check it with `neuralquine verify {out}`")
-    elif v.converged:
-        typer.echo("keep it with --out DIR")
-
-
-def _report_verification(folder: Path, v: Verification) -> None:
-    from .card import word
-
-    typer.echo(f"{folder}: {'a quine' if v.is_quine else 'NOT a quine'}")
-    for trick in v.trivial:
-        typer.echo(f"  trivial, {trick}")
-    _pairs(
-        [
-            ("converged", f"{word(v.converged)}   (relative residual {v.relative_residual:.2e}, largest difference {v.max_abs_residual:.1e})"),
-            ("bit-exact", f"{word(v.bit_exact)}   ({v.differing_weights} of {v.parameters} weights differ, at most {v.max_ulp} ulp)"),
-            ("portable", word(v.portable)),
-            ("proved", word(v.proved)),
-            ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
-            ("self-sensitivity", f"{v.self_sensitivity:.3g}"),
-            ("spectral radius", f"{v.spectral_radius:.3g}"),
-            ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
-            ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
-        ]
-    )
-
-
-def _pairs(rows: list[tuple[str, str]]) -> None:
-    for label, value in rows:
-        typer.echo(f"  {label:<21}{value}")
-
-
-def _figure(value: Any) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def _listing(columns: list[str], rows: list[list[str]], as_json: bool, key: str) -> None:
-    if as_json:
-        _print_json({key: [dict(zip(("name", "summary", "options"), row, strict=True)) for row in rows]})
-        return
-    for name, summary, options in rows:
-        typer.echo(f"{name}\n    {summary}" + (f"\n    options: {options}" if options else ""))
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    typer.echo(json.dumps(data, allow_nan=False))
 
 
 def main() -> None:

@@ -50,6 +50,4 @@ def did_you_mean(name: str, known: list[str]) -> str:
 def check_bytes(what: str, size: int, limit: int, remedy: str) -> None:
     """Refuse an allocation of ``size`` bytes above ``limit`` bytes, naming both."""
     if size > limit:
-        raise TooLarge(
-            f"{what} would take {size / 2**30:.3g} GiB, more than {limit / 2**30:.3g} GiB: {remedy}"
-        )
+        raise TooLarge(f"{what} would take {size / 2**30:.3g} GiB, more than {limit / 2**30:.3g} GiB: {remedy}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .quine import Quine
 from .measure import relative_residual
+from .quine import Quine
 
 
 @dataclass(frozen=True)

@@ -131,16 +131,20 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     figure = _new_figure(5.6, 5.6)
     axis = figure.subplots()
     angle = torch.linspace(0, 2 * torch.pi, 400).numpy()
-    axis.plot(np.cos(angle), np.sin(angle), color=_QUIET, linewidth=1, label="unit circle: regeneration attracts inside")
+    axis.plot(
+        np.cos(angle), np.sin(angle), color=_QUIET, linewidth=1, label="unit circle: regeneration attracts inside"
+    )
     axis.plot([1], [0], marker="+", color=_INK, linestyle="", label="1: Newton is singular here")
-    inside = np.abs(values) < 1
+    real, imaginary, inside = np.real(values), np.imag(values), np.abs(values) < 1
     for chosen, color, label in ((inside, "#2b6a99", "inside"), (~inside, _ACCENT, "outside")):
         if chosen.any():
-            axis.scatter(values[chosen].real, values[chosen].imag, s=22, color=color, label=f"{chosen.sum()} {label}", zorder=3)
+            axis.scatter(real[chosen], imaginary[chosen], s=22, color=color, label=f"{chosen.sum()} {label}", zorder=3)
     reach = 1.1 * max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.1
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="real part", ylabel="imaginary part", aspect="equal")
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, loc="upper left")
     title = f"eigenvalues of the self-map: spectral radius {local.spectral_radius:.3g}\n"
-    axis.set_title(title + f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else ""), fontsize=10)
+    axis.set_title(
+        title + f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else ""), fontsize=10
+    )
     return figure

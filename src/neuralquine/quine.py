@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,15 +25,13 @@ from .errors import TrunkError, check_bytes
 from .printers.expansion import MAX_BYTES, GaussianExpansion
 from .printers.normalize import instance_norm
 from .printers.philox import dyadic_gaussian
+from .printers.scales import initial_scales, uniform_scales
+from .trunks import Inputs, Probe, Select, cast, differentiable_kernels, pick, probe_inputs
 
 if TYPE_CHECKING:
     from .solution import Solution
 
-Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-Select = str | int | Callable[[Any], Tensor] | None
-
 _READOUT_STREAM = 2
-_CONSTANT_GAIN = 2.0**-6  # spread given to a tensor whose initialisation has none (biases, LayerNorm weights)
 
 
 class Quine(nn.Module):
@@ -99,9 +96,9 @@ class Quine(nn.Module):
         self.recipe: dict[str, Any] | None = None  # name and options, set by the recipe that made it
         self.solution: Solution | None = None  # of the last solve, kept for the model card
         self._vectorized: bool | None = None
-        features = self._adopt(trunk, _probe_inputs(probe), dtype)
+        features = self._adopt(trunk, probe_inputs(probe), dtype)
         if scales is None:
-            scales = _scales(trunk, code_size) if alpha is None else _uniform_scales(self.trunk, alpha, code_size)
+            scales = initial_scales(trunk, code_size) if alpha is None else uniform_scales(self.trunk, alpha, code_size)
         self.means, self.gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
         tensors = list(self.trunk.parameters())
         if not len(self.means) == len(self.gains) == len(tensors):
@@ -117,9 +114,9 @@ class Quine(nn.Module):
         )
         self._readout = self._make_readout(features.numel())
 
-    def _adopt(self, trunk: nn.Module, inputs: Sequence[Tensor] | Mapping[str, Tensor], dtype: torch.dtype | None) -> Tensor:
+    def _adopt(self, trunk: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> Tensor:
         """Copy the trunk in the first type it runs in; return its features at its present weights."""
-        parameters = [p for p in trunk.parameters()]
+        parameters = list(trunk.parameters())
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
             raise TrunkError("the trunk has lazy parameters: run it once on the probe before making a quine of it")
         if sum(p.numel() for p in parameters) == 0:
@@ -134,7 +131,7 @@ class Quine(nn.Module):
                 self.trunk = copy.deepcopy(trunk).to(dtype=candidate).eval()
                 self._recurrent = [m for m in self.trunk.modules() if isinstance(m, nn.RNNBase)]
                 self.dtype = candidate
-                self.inputs = _cast(inputs, candidate)
+                self.inputs = cast(inputs, candidate)
                 with torch.no_grad():
                     features = self.features(self.theta)
                 break
@@ -201,13 +198,13 @@ class Quine(nn.Module):
         args = () if isinstance(self.inputs, Mapping) else tuple(self.inputs)
         kwargs = dict(self.inputs) if isinstance(self.inputs, Mapping) else {}
         try:
-            with _differentiable_kernels():
+            with differentiable_kernels():
                 output = functional_call(self.trunk, self.tensors(theta), args, kwargs)
         finally:
             # functional_call leaves its temporary weights in the recurrent layers' private list.
             for module in self._recurrent:
                 module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        picked = _pick(output, self.select)
+        picked = pick(output, self.select)
         if not picked.is_floating_point():
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         return picked.reshape(-1).to(self.dtype)
@@ -277,98 +274,3 @@ class Quine(nn.Module):
 
             path = snapshot_download(path, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.md"])
         return load(path, trunk=trunk)
-
-
-def _probe_inputs(probe: Probe) -> Sequence[Tensor] | Mapping[str, Tensor]:
-    if isinstance(probe, Tensor):
-        return (probe,)
-    values = probe.values() if isinstance(probe, Mapping) else probe
-    if not isinstance(probe, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
-        raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
-    return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
-
-
-def _cast(inputs: Sequence[Tensor] | Mapping[str, Tensor], dtype: torch.dtype) -> Sequence[Tensor] | Mapping[str, Tensor]:
-    def cast(t: Tensor) -> Tensor:
-        return t.detach().clone().to(dtype) if t.is_floating_point() else t.detach().clone()
-
-    if isinstance(inputs, Mapping):
-        return {name: cast(t) for name, t in inputs.items()}
-    return tuple(cast(t) for t in inputs)
-
-
-def _pick(output: Any, select: Select) -> Tensor:
-    """The tensor of a module's output that the code is read from."""
-    try:
-        if callable(select):
-            output = select(output)
-        elif isinstance(select, int):
-            output = output[select]
-        elif isinstance(select, str):
-            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:
-        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
-    found = next(_tensors_in(output), None)
-    if found is None:
-        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    return found
-
-
-def _tensors_in(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _tensors_in(value)
-    elif isinstance(output, list | tuple):
-        for value in output:
-            yield from _tensors_in(value)
-
-
-def _uniform_scales(trunk: nn.Module, alpha: float, code_size: int) -> tuple[list[float], list[float]]:
-    count = len(list(trunk.parameters()))
-    return [0.0] * count, [alpha / code_size] * count
-
-
-def _scales(trunk: nn.Module, code_size: int) -> tuple[list[float], list[float]]:
-    """Mean and gain of each tensor, from its own initial values.
-
-    The mean is 0 unless it stands out by four standard errors; gains are powers of two, so that scaling
-    commutes with rounding. ``||c|| = sqrt(d)``, hence ``gain = std / sqrt(d)``.
-    """
-    means, gains = [], []
-    for p in trunk.parameters():
-        values = p.detach().double()
-        mean, spread = (values.mean().item(), values.std(correction=0).item()) if p.numel() else (0.0, 0.0)
-        if not (math.isfinite(mean) and math.isfinite(spread)):
-            raise TrunkError("the trunk holds NaN or infinite weights: initialise it first")
-        if spread <= 1e-6 * abs(mean) or spread == 0.0:
-            spread = _CONSTANT_GAIN * (abs(mean) or 1.0)
-        elif abs(mean) < 4 * spread / math.sqrt(p.numel()):
-            mean = 0.0
-        gain = 2.0 ** round(math.log2(spread / math.sqrt(code_size)))
-        means.append(round(mean / gain) * gain)
-        gains.append(gain)
-    return means, gains
-
-
-@contextmanager
-def _differentiable_kernels() -> Iterator[None]:
-    """Run attention and recurrent layers in the kernels that have derivatives of every kind.
-
-    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has none at all;
-    one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
-    mkldnn = torch.backends.mkldnn.set_flags(False)
-    torch.backends.mha.set_fastpath_enabled(False)
-    torch.backends.cuda.enable_flash_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        torch.backends.cuda.enable_flash_sdp(flash)
-        torch.backends.cuda.enable_mem_efficient_sdp(memory)
-        torch.backends.mkldnn.set_flags(*mkldnn)

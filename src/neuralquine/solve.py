@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from .errors import NotSolved
-from .methods import Broyden, Method, Newton, State, make_method
 from .measure import CONSTANT_SENSITIVITY, measure, relative_residual, round_off
+from .methods import Broyden, Method, Newton, State, make_method
 from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap, SelfMap
@@ -133,7 +133,9 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
         alive.logical_and_(~rows)
 
     def result() -> Search:
-        return Search(best, residuals, state.x.detach().clone(), [s or Status.MAX_STEPS for s in status], step, broken_step)
+        return Search(
+            best, residuals, state.x.detach().clone(), [s or Status.MAX_STEPS for s in status], step, broken_step
+        )
 
     step = 0
     state = State(starts, starts)
@@ -279,7 +281,9 @@ def affordable_starts(quine: Quine, width: int) -> int:
     return max(1, min(width, _START_BYTES // (8 * quine.parameter_count)))
 
 
-def starting_points(quine: Quine, f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool) -> Tensor:
+def starting_points(
+    quine: Quine, f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool
+) -> Tensor:
     """The network as it stands, then codes drawn at random: ``(B, n)``."""
     theta = quine.theta
     codes = torch.randn(width, quine.code_size, generator=generator, dtype=torch.float64)

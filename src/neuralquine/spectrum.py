@@ -55,7 +55,10 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     """
     theta = quine.theta if theta is None else theta
     check_bytes(
-        "the derivative of the code", theta.numel() * quine.code_size * theta.element_size(), MAX_BYTES, "use fewer weights"
+        "the derivative of the code",
+        theta.numel() * quine.code_size * theta.element_size(),
+        MAX_BYTES,
+        "use fewer weights",
     )
     derivative = code_jacobian(quine, theta[None])[0]
     if not bool(torch.isfinite(derivative).all()):

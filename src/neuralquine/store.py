@@ -109,19 +109,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = _read_json(folder / CONFIG)
     stated = config.pop("weights_sha256", None)
     if config.get("format") != FORMAT:
-        raise QuineFileError(f"{folder / CONFIG} has format {str(config.get('format'))[:20]!r}, this version reads {FORMAT}")
+        raise QuineFileError(
+            f"{folder / CONFIG} has format {str(config.get('format'))[:20]!r}, this version reads {FORMAT}"
+        )
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise QuineFileError(f"{weights} is missing")
     try:
         if stated != _sha256(weights):
-            raise QuineFileError(f"{weights} is not the file that {CONFIG} was written with: it was altered or cut short")
+            raise QuineFileError(
+                f"{weights} is not the file that {CONFIG} was written with: it was altered or cut short"
+            )
         with safe_open(weights, framework="pt") as file:
             inner = (file.metadata() or {}).get(_METADATA_KEY)
     except (SafetensorError, OSError, ValueError) as error:
         raise QuineFileError(f"{weights} is not a readable safetensors file: {_first_line(error)}") from error
     if inner != _canonical(config):
-        raise QuineFileError(f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered")
+        raise QuineFileError(
+            f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered"
+        )
     return config
 
 
@@ -179,7 +185,9 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
     weights = {f"trunk.{n}": p.detach().contiguous().cpu() for n, p in quine.trunk.named_parameters()}
     parameters = {n for n, _ in quine.trunk.named_parameters(remove_duplicate=False)}
     state = quine.trunk.state_dict()
-    buffers = {f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)}
+    buffers = {
+        f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)
+    }
     inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
     return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
 
@@ -284,7 +292,9 @@ def _checked(config: dict[str, Any], where: Path) -> dict[str, Any]:
         "means": lambda v: isinstance(v, list) and all(number(m) for m in v),
         "gains": lambda v: isinstance(v, list) and all(number(g) for g in v),
         "select": lambda v: v is None or integer(v) or isinstance(v, str),
-        "probe": lambda v: (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v)),
+        "probe": lambda v: (
+            (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
+        ),
         "trunk": lambda v: v is None or isinstance(v, dict),
         "trunk_class": lambda v: isinstance(v, str),
         "recipe": lambda v: v is None or isinstance(v, dict),

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from . import bits
+from .measure import CONSTANT_SENSITIVITY
 from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import code_jacobian
-from .measure import CONSTANT_SENSITIVITY
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _STEP = 1e-6  # relative size of the finite differences
@@ -113,15 +113,25 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
             up, down = quine.self_map(theta + h * v), quine.self_map(theta - h * v)
             slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
             claims.append(float(torch.linalg.vector_norm(quine.expand.gain * (quine.expand.matrix @ (derivative @ v)))))
-            jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / float(torch.linalg.vector_norm(here)))
+            jumps.append(
+                float(torch.linalg.vector_norm((up + down) / 2 - here)) / float(torch.linalg.vector_norm(here))
+            )
     if max(slopes) < CONSTANT_SENSITIVITY:
         lie = max(claims) >= CONSTANT_SENSITIVITY
         said = f", although its derivative claims {max(claims):.2g}" if lie else ""
-        return [Finding("constant", f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}")]
+        return [
+            Finding("constant", f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}")
+        ]
     if min(jumps) > 0.05:
-        return [Finding("look-up", "only these very weights are printed: a change of one part in a million prints others")]
+        return [
+            Finding("look-up", "only these very weights are printed: a change of one part in a million prints others")
+        ]
     if max(claims) < CONSTANT_SENSITIVITY:
-        return [Finding("untruthful derivative", f"it claims {max(claims):.1e} where finite differences give {max(slopes):.2g}")]
+        return [
+            Finding(
+                "untruthful derivative", f"it claims {max(claims):.1e} where finite differences give {max(slopes):.2g}"
+            )
+        ]
     return []
 
 

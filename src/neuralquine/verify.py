@@ -9,9 +9,9 @@ import torch
 
 from . import bits
 from .generations import generations
+from .measure import measure, round_off
 from .quine import Quine
 from .solution import finite_or_none
-from .measure import measure, round_off
 from .spectrum import spectrum
 from .triviality import outside_numbers, triviality
 

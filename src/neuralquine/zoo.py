@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
-from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .solve import Stop, Trace, affordable_starts, iterate, starting_points
 from .spectrum import spectrum
 
@@ -84,7 +84,9 @@ def zoo(
     trace = Trace(f, None)
     interrupted = False
     for first in range(0, starts, affordable_starts(quine, starts)):
-        points = starting_points(quine, f, min(affordable_starts(quine, starts), starts - first), generator, own=first == 0)
+        points = starting_points(
+            quine, f, min(affordable_starts(quine, starts), starts - first), generator, own=first == 0
+        )
         broyden = iterate(f, Broyden(), points, stop, trace, every=True)
         _keep(f, broyden.best, broyden.status)
         searches = [broyden]

@@ -27,7 +27,8 @@ METHODS: dict[str, Method] = {
     "newton-krylov": NewtonKrylov(),
     "newton-full": Newton(space="full", line_search=False),
     "deflation": Newton(deflate=True),
-} | {name: Gradient(optimizer=name) for name in OPTIMIZERS}
+    **{name: Gradient(optimizer=name) for name in OPTIMIZERS},
+}
 
 
 def make_method(name: str, options: dict[str, Any] | None = None) -> Method:

@@ -35,6 +35,7 @@ class Method(Protocol):
     """
 
     starts: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def space(self) -> str: ...

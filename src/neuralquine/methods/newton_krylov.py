@@ -49,11 +49,13 @@ class NewtonKrylov:
             eta = float((0.9 * (size / state.memory[row]) ** 2).clamp(1e-8, self.eta_max))
             direction = self._solve(f, x, r, eta)
             state.memory[row] = size
-            for halving in range(7):
-                point = x + 0.5**halving * direction
+            t = 1.0
+            while True:
+                point = x + t * direction
                 image = f(point[None])[0]
-                if torch.linalg.vector_norm(image - point) < (1 - 1e-4 * 0.5**halving) * size:
+                if torch.linalg.vector_norm(image - point) < (1 - 1e-4 * t) * size or t < 1 / 32:
                     break
+                t /= 2
             state.x[row], state.fx[row] = point, image
         return state
 
@@ -65,7 +67,7 @@ class NewtonKrylov:
             return (vector - f.jvp(x, vector)).cpu().double().numpy()
 
         n = len(x)
-        operator = LinearOperator((n, n), matvec=apply, dtype=np.float64)
+        operator = LinearOperator((n, n), matvec=apply, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         right = r.cpu().double().numpy()
         step, _ = gmres(operator, right, rtol=eta, restart=min(self.krylov_dim, n), maxiter=self.restarts)
         return torch.from_numpy(step).to(x)

@@ -26,7 +26,7 @@ def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64
 
 
 def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Quine:
-    """Part 1's network without normalisation (P = 1020): at ``alpha = 0.25`` it has only the zero quine."""
+    """Part 1's network without normalisation (P = 1020), where every search ends at the zero quine."""
     return _network(seed, alpha, dtype, normalize=False)
 
 

@@ -1,0 +1,84 @@
+"""Running a module that somebody else wrote: its inputs, its kernels, and what is read of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import TrunkError
+
+Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+Inputs = Sequence[Tensor] | Mapping[str, Tensor]
+Select = str | int | Callable[[Any], Tensor] | None
+
+
+def probe_inputs(probe: Probe) -> Inputs:
+    if isinstance(probe, Tensor):
+        return (probe,)
+    values = probe.values() if isinstance(probe, Mapping) else probe
+    if not isinstance(probe, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
+        raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
+    return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
+
+
+def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    def cast(t: Tensor) -> Tensor:
+        return t.detach().clone().to(dtype) if t.is_floating_point() else t.detach().clone()
+
+    if isinstance(inputs, Mapping):
+        return {name: cast(t) for name, t in inputs.items()}
+    return tuple(cast(t) for t in inputs)
+
+
+def pick(output: Any, select: Select) -> Tensor:
+    """The tensor of a module's output that the code is read from."""
+    try:
+        if callable(select):
+            output = select(output)
+        elif isinstance(select, int):
+            output = output[select]
+        elif isinstance(select, str):
+            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
+    found = next(_tensors_in(output), None)
+    if found is None:
+        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
+    return found
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors_in(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors_in(value)
+
+
+@contextmanager
+def differentiable_kernels() -> Iterator[None]:
+    """Run attention and recurrent layers in the kernels that have derivatives of every kind.
+
+    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has none at all;
+    one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
+    mkldnn = torch.backends.mkldnn.set_flags(False)
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cuda.enable_flash_sdp(flash)
+        torch.backends.cuda.enable_mem_efficient_sdp(memory)
+        torch.backends.mkldnn.set_flags(*mkldnn)
