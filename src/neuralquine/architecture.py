@@ -26,6 +26,17 @@ _CONV = (
 )
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _BATCHNORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+_ENCODER = (
+    "d_model",
+    "nhead",
+    "dim_feedforward",
+    "dropout",
+    "activation",
+    "layer_norm_eps",
+    "batch_first",
+    "norm_first",
+    "bias",
+)
 _POOL = ("kernel_size", "stride", "padding")
 
 _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
@@ -38,6 +49,10 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.RNN: (*_RECURRENT, "nonlinearity"),
     nn.GRU: _RECURRENT,
     nn.LSTM: (*_RECURRENT, "proj_size"),
+    nn.RNNCell: ("input_size", "hidden_size", "bias", "nonlinearity"),
+    nn.GRUCell: ("input_size", "hidden_size", "bias"),
+    nn.LSTMCell: ("input_size", "hidden_size", "bias"),
+    nn.TransformerEncoderLayer: _ENCODER,
     nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine", "bias"),
     nn.RMSNorm: ("normalized_shape", "eps", "elementwise_affine"),
     nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
@@ -70,6 +85,7 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
 }
+_ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
 _BY_NAME = {cls.__name__: cls for cls in _CLASSES if cls is not InstanceNorm} | {
     "neuralquine.InstanceNorm": InstanceNorm
 }
@@ -83,12 +99,15 @@ _EXTENTS = ("output_size", "unflattened_size", "padding", "stride", "dilation")
 def describe(module: nn.Module) -> dict[str, Any] | None:
     """The module as JSON-ready data, or None if a part of it is not on the list."""
     if type(module) is nn.Sequential:
-        children = {name: describe(child) for name, child in module.named_children()}
-        if None in children.values() or len(children) != len(module):  # a child used twice has one name only
+        # A list, because the order matters and JSON objects have none.
+        children = [[name, describe(child)] for name, child in module.named_children()]
+        if any(child is None for _, child in children) or len(children) != len(module):  # one used twice is named once
             return None
         return {"type": "Sequential", "children": children}
     if type(module) not in _CLASSES:
         return None
+    if type(module) is nn.TransformerEncoderLayer:
+        return _describe_encoder(module)
     arguments = {}
     for name in _CLASSES[type(module)]:
         value = getattr(module, name)
@@ -96,6 +115,26 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
             value = value is not None
         arguments[name] = list(value) if isinstance(value, tuple) else value
     return {"type": _NAMES[type(module)], "arguments": arguments}
+
+
+def _describe_encoder(module: nn.TransformerEncoderLayer) -> dict[str, Any] | None:
+    """Its constructor's arguments, which it does not keep under their names."""
+    activation = next((n for n, f in _ACTIVATIONS.items() if module.activation is f), None)
+    if activation is None:
+        return None
+    attention = module.self_attn
+    arguments = {
+        "d_model": attention.embed_dim,
+        "nhead": attention.num_heads,
+        "dim_feedforward": module.linear1.out_features,
+        "dropout": module.dropout.p,
+        "activation": activation,
+        "layer_norm_eps": module.norm1.eps,
+        "batch_first": attention.batch_first,
+        "norm_first": module.norm_first,
+        "bias": module.linear1.bias is not None,
+    }
+    return {"type": "TransformerEncoderLayer", "arguments": arguments}
 
 
 def build(spec: Any) -> nn.Module:
@@ -112,11 +151,14 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
     if not isinstance(spec, dict) or depth > 64 or count[0] > _MAX_MODULES:
         raise QuineFileError("the trunk's description is malformed")
     kind = spec.get("type")
-    if kind == "Sequential" and set(spec) == {"type", "children"} and isinstance(spec["children"], dict):
+    if kind == "Sequential" and set(spec) == {"type", "children"} and isinstance(spec["children"], list):
         sequential = nn.Sequential()
-        for name, child in spec["children"].items():
+        for pair in spec["children"]:
+            if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+                raise QuineFileError("the trunk's description is malformed")
+            name, child = pair
             if not name or "." in name or hasattr(sequential, name):
-                raise QuineFileError(f"the trunk's description has a child named {name!r}")
+                raise QuineFileError(f"the trunk's description has a child named {name[:40]!r}")
             sequential.add_module(name, _build(child, count, depth + 1))
         return sequential
     if kind not in _BY_NAME or set(spec) != {"type", "arguments"} or not isinstance(spec["arguments"], dict):

@@ -17,7 +17,7 @@ from .spectrum import spectrum
 
 _ROWS = 6  # tensors on one page
 _MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
-_INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#cfe8cf"
+_INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
 
 
 def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None = None, words: str = "") -> list[Path]:
@@ -114,7 +114,8 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
         axis.set_xticks([])
         axis.set_yticks([])
         if largest > 0 or axis is not row[2]:
-            bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-bound, 0, bound], format="%.0e")
+            bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-bound, 0, bound])
+            bar.ax.set_yticklabels([f"{-bound:.0e}", "0", f"{bound:.0e}"])
             bar.ax.tick_params(labelsize=6)
 
 
@@ -128,7 +129,7 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     """Non-zero eigenvalues of the self-map's derivative, with the unit circle."""
     local = spectrum(quine)
     values = local.eigenvalues.cpu().numpy()
-    figure = _new_figure(5.6, 5.6)
+    figure = _new_figure(5.6, 6.2)
     axis = figure.subplots()
     angle = torch.linspace(0, 2 * torch.pi, 400).numpy()
     axis.plot(
@@ -142,7 +143,7 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     reach = 1.1 * max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.1
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="real part", ylabel="imaginary part", aspect="equal")
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=8, loc="upper left")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     title = f"eigenvalues of the self-map: spectral radius {local.spectral_radius:.3g}\n"
     axis.set_title(
         title + f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else ""), fontsize=10

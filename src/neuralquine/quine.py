@@ -2,12 +2,12 @@
 
 ``theta`` in R^P are the weights of the trunk, ``z`` the fixed probe. The network answers with
 
-    F(theta) = E(c),    c = N(R trunk(z; theta))
+    F(theta) = E(c),    c = Q(N(R trunk(z; theta)))
 
-where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalisation and
-``E(c) = mean + gain * (A c)`` a fixed linear expansion. A quine is a fixed point ``F(theta) = theta``. As
+where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalisation, ``Q``
+rounds to a grid or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed point ``F(theta) = theta``. As
 ``E`` has rank ``d``, every fixed point is ``theta = E(c)`` with ``c`` a fixed point of the reduced map
-``g(c) = N(R trunk(z; E(c)))`` on R^d, and the other way round; the non-zero eigenvalues agree.
+``g(c) = Q(N(R trunk(z; E(c))))`` on R^d, and the other way round; the non-zero eigenvalues agree. Solvers and derivatives leave ``Q`` out.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Quine(nn.Module):
         seed: key of the fixed projection (Philox).
         dtype: type in which the network computes and stores. By default float64, because a quine is judged at
             round-off; a trunk that cannot run in float64 keeps its own type.
+        code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
+            and ``F(theta) = theta`` can hold to the last bit. None: no rounding.
         normalize: put instance normalisation before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalisation.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -74,6 +76,7 @@ class Quine(nn.Module):
         seed: int = 0,
         *,
         dtype: torch.dtype | None = None,
+        code_bits: int | None = None,
         normalize: bool = True,
         eps: float = 1e-5,
         alpha: float | None = None,
@@ -92,6 +95,9 @@ class Quine(nn.Module):
         if alpha is not None and not math.isfinite(alpha):
             raise TrunkError(f"alpha must be finite, not {alpha}")
         self.code_size, self.seed, self.normalize, self.eps = code_size, seed, normalize, eps
+        if code_bits is not None and not 0 <= code_bits <= 60:
+            raise TrunkError(f"code_bits must be from 0 to 60, not {code_bits}")
+        self.code_bits = code_bits
         self.select = select
         self.recipe: dict[str, Any] | None = None  # name and options, set by the recipe that made it
         self.solution: Solution | None = None  # of the last solve, kept for the model card
@@ -209,18 +215,29 @@ class Quine(nn.Module):
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         return picked.reshape(-1).to(self.dtype)
 
-    def code(self, theta: Tensor) -> Tensor:
-        """``c = N(R trunk(z; theta))``: weights ``(P,)`` to code ``(d,)``."""
+    def real_code(self, theta: Tensor) -> Tensor:
+        """``N(R trunk(z; theta))``: weights ``(P,)`` to code ``(d,)``, before it is rounded to its grid."""
         h = self.features(theta)
         if self._readout is not None:
             h = self._readout @ h
         return instance_norm(h, self.eps) if self.normalize else h
 
-    def codes(self, thetas: Tensor) -> Tensor:
-        """:meth:`code` of every row ``(B, P)``: ``(B, d)``, vectorised where the trunk's operations allow it."""
+    def quantize(self, c: Tensor) -> Tensor:
+        """``round(c 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
+        if self.code_bits is None:
+            return c
+        scale = 2.0**self.code_bits
+        return torch.round(c * scale) / scale
+
+    def code(self, theta: Tensor) -> Tensor:
+        """``c = Q(N(R trunk(z; theta)))``: weights ``(P,)`` to the code ``(d,)`` that is expanded."""
+        return self.quantize(self.real_code(theta))
+
+    def real_codes(self, thetas: Tensor) -> Tensor:
+        """:meth:`real_code` of every row ``(B, P)``: ``(B, d)``, vectorised where the trunk's operations allow it."""
         if len(thetas) > 1 and self.vectorized:
-            return vmap(self.code)(thetas)
-        return torch.stack([self.code(theta) for theta in thetas])
+            return vmap(self.real_code)(thetas)
+        return torch.stack([self.real_code(theta) for theta in thetas])
 
     @property
     def vectorized(self) -> bool:
@@ -228,7 +245,7 @@ class Quine(nn.Module):
         if self._vectorized is None:
             try:
                 with torch.no_grad():
-                    vmap(self.code)(self.theta.expand(2, -1))
+                    vmap(self.real_code)(self.theta.expand(2, -1))
                 self._vectorized = True
             except Exception:  # no batching rule, data-dependent control flow, in-place writes, randomness
                 self._vectorized = False
@@ -238,9 +255,9 @@ class Quine(nn.Module):
         """``F(theta)``: the weights printed by the network that holds ``theta`` ``(P,)``."""
         return self.expand(self.code(theta))
 
-    def reduced_map(self, c: Tensor) -> Tensor:
-        """``g(c) = N(R trunk(z; E(c)))`` on codes ``(d,)``."""
-        return self.code(self.expand(c))
+    def real_map(self, theta: Tensor) -> Tensor:
+        """``F`` without the rounding of the code: the smooth map that is differentiated and solved."""
+        return self.expand(self.real_code(theta))
 
     @torch.no_grad()
     def printed(self) -> Tensor:

@@ -82,14 +82,14 @@ class SelfMap:
 
 
 class ReducedMap(SelfMap):
-    """``g(c)`` of a quine, on codes: n = d numbers whatever P is."""
+    """``g(c)`` of a quine without the rounding of the code, on codes: n = d numbers whatever P is."""
 
     def __init__(self, quine: Quine) -> None:
         super().__init__(self._evaluate, quine.code_size, dtype=quine.dtype)
         self.quine = quine
 
     def _evaluate(self, c: Tensor) -> Tensor:
-        return self.quine.codes(self.quine.expand(c))
+        return self.quine.real_codes(self.quine.expand(c))
 
     def _jacobian(self, x: Tensor) -> Tensor:
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
@@ -109,7 +109,7 @@ class FullMap(SelfMap):
         self._scale = quine.expand.gain * quine.code_size**0.5
 
     def _evaluate(self, theta: Tensor) -> Tensor:
-        return self.quine.expand(self.quine.codes(theta))
+        return self.quine.expand(self.quine.real_codes(theta))
 
     def theta(self, x: Tensor) -> Tensor:
         return x
@@ -120,7 +120,7 @@ class FullMap(SelfMap):
 
 def code_jacobian(quine: Quine, thetas: Tensor) -> Tensor:
     """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
-    return reverse_jacobian(quine.codes, thetas, quine.code_size, replicate=quine.vectorized)
+    return reverse_jacobian(quine.real_codes, thetas, quine.code_size, replicate=quine.vectorized)
 
 
 def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:

@@ -12,7 +12,6 @@ moved there in one step.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -29,15 +28,23 @@ from .atomic import replace_folder
 from .bits import differing
 from .card import model_card
 from .errors import NeuralQuineError, QuineFileError
+from .folder import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    METADATA_KEY,
+    SOLUTION,
+    WEIGHTS,
+    canonical,
+    read_config,
+    read_json,
+    sha256,
+)
 from .quine import Quine
 from .verify import Verification, verify
 from .version import __version__
 
-FORMAT = 1
-WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
 _OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, "figures"}
-_METADATA_KEY = "neuralquine"
-_MAX_JSON = 16 << 20
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -73,8 +80,8 @@ def save(quine: Quine, path: str | Path) -> Verification:
     try:
         with replace_folder(target) as folder:
             weights = folder / WEIGHTS
-            save_file(_tensors(quine), weights, metadata={_METADATA_KEY: _canonical(config)})
-            _write_json(folder / CONFIG, config | {"weights_sha256": _sha256(weights)})
+            save_file(_tensors(quine), weights, metadata={METADATA_KEY: canonical(config)})
+            _write_json(folder / CONFIG, config | {"weights_sha256": sha256(weights)})
             _write_json(folder / SOLUTION, report)
             (folder / CARD).write_text(model_card(quine, verification, quine.solution), encoding="utf-8")
     except OSError as error:
@@ -102,35 +109,6 @@ def load(path: str | Path, *, trunk: nn.Module | None = None) -> Quine:
         raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The checked configuration of a folder: it fits the weights file, which is what was written."""
-    if not folder.is_dir():
-        raise QuineFileError(f"{folder} is not a folder with a quine in it")
-    config = _read_json(folder / CONFIG)
-    stated = config.pop("weights_sha256", None)
-    if config.get("format") != FORMAT:
-        raise QuineFileError(
-            f"{folder / CONFIG} has format {str(config.get('format'))[:20]!r}, this version reads {FORMAT}"
-        )
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise QuineFileError(f"{weights} is missing")
-    try:
-        if stated != _sha256(weights):
-            raise QuineFileError(
-                f"{weights} is not the file that {CONFIG} was written with: it was altered or cut short"
-            )
-        with safe_open(weights, framework="pt") as file:
-            inner = (file.metadata() or {}).get(_METADATA_KEY)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise QuineFileError(f"{weights} is not a readable safetensors file: {_first_line(error)}") from error
-    if inner != _canonical(config):
-        raise QuineFileError(
-            f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered"
-        )
-    return config
-
-
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
@@ -146,9 +124,11 @@ def _config(quine: Quine) -> dict[str, Any]:
         "parameters": quine.parameter_count,
         "dtype": str(quine.dtype).removeprefix("torch."),
         "trunk": spec,
+        "tensors": [[name, list(p.shape)] for name, p in quine.trunk.named_parameters()],
         "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
         "probe": names,
         "code_size": quine.code_size,
+        "code_bits": quine.code_bits,
         "seed": quine.seed,
         "normalize": quine.normalize,
         "eps": quine.eps,
@@ -192,45 +172,11 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
     return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
 
 
-def _canonical(config: dict[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # -- reading --------------------------------------------------------------------------------------------------------
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_JSON:
-            raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a configuration of neuralquine")
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
-    except FileNotFoundError as error:
-        raise QuineFileError(f"{path} is missing") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise QuineFileError(f"{path} is not readable JSON: {_first_line(error)}") from error
-    if not isinstance(data, dict):
-        raise QuineFileError(f"{path} does not hold a configuration")
-    return data
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        raise ValueError("it names a key twice")
-    return data
 
 
 def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
@@ -247,6 +193,8 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
         shapes = {name: tuple(piece.get_shape()) for name, piece in header.items()}
         wanted = _expected_shapes(shell)
         found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
+        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters()]:
+            raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
         if found != wanted:
             odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
             raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
@@ -286,6 +234,8 @@ def _checked(config: dict[str, Any], where: Path) -> dict[str, Any]:
     rules = {
         "dtype": lambda v: isinstance(v, str) and v in _DTYPES,
         "code_size": lambda v: integer(v) and 1 <= v <= 2**20,
+        "code_bits": lambda v: v is None or (integer(v) and 0 <= v <= 60),
+        "tensors": lambda v: isinstance(v, list),
         "seed": lambda v: integer(v) and 0 <= v < 2**64,
         "normalize": lambda v: isinstance(v, bool),
         "eps": lambda v: number(v) and v >= 0,
@@ -304,6 +254,7 @@ def _checked(config: dict[str, Any], where: Path) -> dict[str, Any]:
             raise fail(key)
     return {
         "code_size": config["code_size"],
+        "code_bits": config["code_bits"],
         "seed": config["seed"],
         "normalize": config["normalize"],
         "eps": config["eps"],
@@ -323,10 +274,6 @@ def _probe(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> d
         raise QuineFileError(f"{where} lacks the probe {missing[0]!r}")
     values = [tensors[f"probe.{n}"] for n in names]
     return dict(zip(names, values, strict=True)) if isinstance(config["probe"], list) else tuple(values)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # -- what was said when it was saved --------------------------------------------------------------------------------
@@ -356,4 +303,4 @@ def false_claims(folder: Path, verification: Verification) -> list[str]:
 
 
 def _read_report(folder: Path) -> dict[str, Any]:
-    return _read_json(folder / SOLUTION) if (folder / SOLUTION).exists() else {}
+    return read_json(folder / SOLUTION) if (folder / SOLUTION).exists() else {}

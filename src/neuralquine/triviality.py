@@ -108,9 +108,9 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
     h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
     slopes, claims, jumps = [], [], []
     with torch.no_grad():
-        here = quine.self_map(theta)
+        here = quine.real_map(theta)
         for v in (direction, noise / torch.linalg.vector_norm(noise)):
-            up, down = quine.self_map(theta + h * v), quine.self_map(theta - h * v)
+            up, down = quine.real_map(theta + h * v), quine.real_map(theta - h * v)
             slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
             claims.append(float(torch.linalg.vector_norm(quine.expand.gain * (quine.expand.matrix @ (derivative @ v)))))
             jumps.append(
@@ -141,11 +141,11 @@ def _copy(quine: Quine) -> Finding | None:
     generator = torch.Generator().manual_seed(1)
     codes = torch.randn(3, quine.code_size, generator=generator, dtype=torch.float64)
     codes = (instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes).to(quine.theta)
-    answers = torch.stack([quine.reduced_map(c) for c in codes])
+    answers = torch.stack([quine.real_code(quine.expand(c)) for c in codes])
     gap = torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes)
     if float(gap) < 1e-4:
         return Finding("copy", "it prints whatever weights it is given: every point is a fixed point")
-    own = quine.code(quine.theta)
+    own = quine.real_code(quine.theta)
     spread = torch.linalg.vector_norm(answers - own) / (3**0.5 * torch.linalg.vector_norm(own))
     if float(spread) < 1e-6:
         return Finding("constant", "networks that hold other weights print the same ones")

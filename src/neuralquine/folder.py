@@ -1,0 +1,88 @@
+"""Reading a quine's folder without torch: the configuration, checked against the weights it was written with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from .errors import QuineFileError
+
+FORMAT = 1
+WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
+METADATA_KEY = "neuralquine"
+_MAX_JSON = 16 << 20
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checked configuration of a folder: it fits the weights file, which is what was written."""
+    if not folder.is_dir():
+        raise QuineFileError(f"{folder} is not a folder with a quine in it")
+    config = read_json(folder / CONFIG)
+    stated = config.pop("weights_sha256", None)
+    if config.get("format") != FORMAT:
+        raise QuineFileError(
+            f"{folder / CONFIG} has format {str(config.get('format'))[:20]!r}, this version reads {FORMAT}"
+        )
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise QuineFileError(f"{weights} is missing")
+    try:
+        if stated != sha256(weights):
+            raise QuineFileError(
+                f"{weights} is not the file that {CONFIG} was written with: it was altered or cut short"
+            )
+        with safe_open(weights, framework="np") as file:
+            inner = (file.metadata() or {}).get(METADATA_KEY)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise QuineFileError(f"{weights} is not a readable safetensors file: {first_line(error)}") from error
+    if inner != canonical(config):
+        raise QuineFileError(
+            f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered"
+        )
+    return config
+
+
+def canonical(data: dict[str, Any]) -> str:
+    """JSON in one spelling, so that equal configurations are equal texts."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from an untrusted file: bounded, strict, no NaN, no key twice."""
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a file of neuralquine")
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+    except FileNotFoundError as error:
+        raise QuineFileError(f"{path} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise QuineFileError(f"{path} is not readable JSON: {first_line(error)}") from error
+    if not isinstance(data, dict):
+        raise QuineFileError(f"{path} does not hold a JSON object")
+    return data
+
+
+def first_line(error: Exception) -> str:
+    """Of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("it names a key twice")
+    return data

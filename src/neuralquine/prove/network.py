@@ -1,0 +1,153 @@
+"""A stored quine as arithmetic: the same network as ``quine.py``, read from its folder and run in balls."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flint import arb
+from safetensors.numpy import load_file
+
+from ..errors import QuineFileError
+from ..folder import CONFIG, WEIGHTS, read_config, sha256
+from ..printers.philox import dyadic_gaussian
+from .balls import Ball, Rounding, objects
+from .rules import NoRule, normalize, run
+
+_EXPANSION_STREAM, _READOUT_STREAM = 1, 2
+_TYPES = {"float64": np.float64, "float32": np.float32}
+
+
+class Network:
+    """The self-map of a folder's quine.
+
+    Attributes:
+        spec: plain-data description of the trunk.
+        theta: ``(P,)`` stored weights, exact.
+        d: code size.
+        code_bits: grid of the quantised code, or None.
+        sha256: of the weights file, which holds the configuration too.
+
+    Raises:
+        QuineFileError: the folder does not hold a readable quine.
+        NoRule: the trunk cannot be described, or its type or input has no rule.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        config = read_config(folder)
+        if config.get("trunk") is None:
+            raise NoRule(f"no proof rule for {str(config.get('trunk_class'))[:80]}: only listed torch modules have one")
+        if config["dtype"] not in _TYPES:
+            raise NoRule(f"no proof rule for weights in {config['dtype']}")
+        if config["select"] is not None:
+            raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
+        if config["probe"] != 1:
+            raise NoRule("no proof rule for several inputs")
+        self.spec, self.dtype = config["trunk"], config["dtype"]
+        self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
+        self.normalized, self.eps = config["normalize"], config["eps"]
+        self.sha256 = sha256(folder / WEIGHTS)
+        held = load_file(folder / WEIGHTS)
+        self.names = [name for name, _ in config["tensors"]]
+        try:
+            tensors = [held[f"trunk.{name}"] for name in self.names]
+            self.probe = held["probe.0"]
+        except KeyError as error:
+            raise QuineFileError(f"{folder / CONFIG} names {error.args[0]}, which {WEIGHTS} lacks") from error
+        self.shapes = [t.shape for t in tensors]
+        self.theta = np.concatenate([t.reshape(-1) for t in tensors])
+        weights = {f"trunk.{name}" for name in self.names}
+        self.buffers = {
+            k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
+        }
+        sizes = [t.size for t in tensors]
+        self.mean = np.repeat(np.array(config["means"]), sizes).astype(_TYPES[self.dtype])
+        self.gain = np.repeat(np.array(config["gains"]), sizes).astype(_TYPES[self.dtype])
+        count = len(self.theta) * self.d
+        self.matrix = dyadic_gaussian(self.seed, _EXPANSION_STREAM, 0, count).reshape(-1, self.d)
+
+    # -- the maps in balls --------------------------------------------------------------------------------------
+
+    def expand(self, code: Ball) -> Ball:
+        """``E(c)`` in exact real arithmetic, with the derivative if the code carries one."""
+        scaled = objects(self.matrix) * objects(self.gain.astype(np.float64))[:, None]
+        value = objects(self.mean.astype(np.float64)) + scaled.dot(code.value)
+        return Ball(value, scaled if code.grad is not None else None)
+
+    def code(self, theta: Ball) -> Ball:
+        """``N(R trunk(z; theta))`` before any quantisation; theta ``(P,)`` in balls."""
+        rounding = theta.rounding
+        parameters = {k: Ball.exact(v, rounding) for k, v in self.buffers.items()}
+        start = 0
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            size = int(np.prod(shape, dtype=np.int64))
+            parameters[name] = theta[start : start + size].reshape(*shape)
+            start += size
+        h = run(self.spec, Ball.exact(self.probe, rounding), parameters)
+        h = h.reshape(h.value.size)
+        if h.shape != (self.d,):
+            h = h.contract(self._readout(h.shape[0], rounding))
+        return normalize(h, self.eps) if self.normalized else h
+
+    def _readout(self, features: int, rounding: Rounding | None) -> Ball:
+        # The very numbers of quine.py: dyadic entries divided by sqrt(n), in double precision, then cast.
+        entries = dyadic_gaussian(self.seed, _READOUT_STREAM, 0, self.d * features).reshape(self.d, features)
+        return Ball.exact((entries / np.sqrt(float(features))).astype(_TYPES[self.dtype]), rounding)
+
+    def stored(self, rounding: Rounding | None = None) -> Ball:
+        """The stored weights, exactly."""
+        return Ball.exact(self.theta, rounding)
+
+    # -- the printer, exactly -----------------------------------------------------------------------------------
+
+    def grid_code(self) -> list[int] | None:
+        """The integers x with ``theta = E(x / 2^k)``, bit for bit in any IEEE arithmetic; None if there are none."""
+        if self.code_bits is None:
+            return None
+        scale = 2.0**self.code_bits
+        rows = (self.theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
+        solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]
+        x = [round(float(v) * scale) for v in solution]
+        return x if self.prints(x) else None
+
+    def prints(self, x: list[int]) -> bool:
+        """Whether the exact real ``E(x / 2^k)``, rounded to the type operation by operation, is the stored vector.
+
+        The sum ``A x`` is an integer and must be exact in the type in every order (:meth:`printer_is_exact`); the
+        multiplication by the gain and the addition of the mean round at most once each.
+        """
+        kind, scale = _TYPES[self.dtype], Fraction(1, 4 * 2**self.code_bits)
+        integers = (self.matrix * 4).astype(np.int64).astype(object)
+        sums = integers.dot(np.array(x, dtype=object))
+        printed = []
+        for total, gain, mean in zip(sums, self.gain.tolist(), self.mean.tolist(), strict=True):
+            product = _rounded(Fraction(gain) * Fraction(int(total)) * scale, kind)
+            printed.append(_rounded(Fraction(mean) + Fraction(float(product)), kind))
+        return np.array(printed, dtype=kind).tobytes() == self.theta.tobytes()
+
+    def printer_is_exact(self, x: list[int]) -> bool:
+        """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^k)``."""
+        mantissa = 53 if self.dtype == "float64" else 24
+        integers = np.abs((self.matrix * 4).astype(np.int64)).astype(object)
+        largest = max(integers.dot(np.array([abs(v) for v in x], dtype=object)))
+        exact_sum = largest < 2**mantissa
+        # One rounding after the exact sum: either nothing is added, or the multiplication is exact.
+        power = np.array([g == 0 or np.frexp(abs(g))[0] == 0.5 for g in self.gain.tolist()])
+        return bool(exact_sum and ((self.mean == 0) | power).all())
+
+
+def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:
+    """A fraction rounded once, to nearest even, to float64 or float32."""
+    if kind is np.float64:
+        return np.float64(float(value))
+    near = np.float32(float(value))  # may be off by double rounding: compare with the neighbours, exactly
+    options = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))]
+    return min(options, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view(np.uint32)) & 1))
+
+
+def ball_of(center: float, radius: float) -> arb:
+    """The ball with an exact centre and at least the given radius."""
+    return arb(center, radius)
