@@ -74,6 +74,10 @@ def solve(
     rtol: Annotated[
         float, typer.Option(help="Relative residual that counts as converged; 0 for round-off.", min=0)
     ] = 0,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Find a quine whose printed bits equal the stored ones.")
+    ] = False,
+    probes: Annotated[int, typer.Option(help="With --exact: other probes that may be tried.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder to write the quine to.")] = None,
     figures: Annotated[bool, typer.Option(help="Also write the figures (needs --out and the extra `plot`).")] = False,
     as_json: AsJson = False,
@@ -97,7 +101,9 @@ def solve(
         raise typer.BadParameter(str(error), param_hint="--method-option") from error
     stop = Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None)
     with _progress(f"solving {recipe}", quiet=as_json) as progress, _terminate_like_interrupt():
-        solution = run(quine, chosen, starts=starts or None, stop=stop, throw=False, progress=progress)
+        solution = run(
+            quine, chosen, starts=starts or None, stop=stop, exact=exact, probes=probes, throw=False, progress=progress
+        )
     interrupted = solution.status is Status.INTERRUPTED
     if interrupted and out is None:
         out = Path("quines") / f"{recipe}-interrupted"

@@ -35,7 +35,7 @@ class NotSolved(NeuralQuineError):
         self.solution = solution
         super().__init__(
             f"{solution.status.value} (relative residual {solution.relative_residual:.1e} after "
-            f"{solution.map_evaluations} map evaluations)"
+            f"{solution.map_evaluations} map evaluations{'; ' + solution.detail if solution.detail else ''})"
         )
 
 

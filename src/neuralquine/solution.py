@@ -25,6 +25,10 @@ class Status(enum.Enum):
     )
     MAX_STEPS = "step limit reached while the residual was still falling: raise max_steps or choose another method"
     TIME_LIMIT = "time limit reached: raise time_limit, or resume from the best iterate"
+    NOT_EXACT = (
+        "no bit-exact quine found on any grid near any fixed point; the weights kept are a converged quine without a "
+        "grid, if there was one: allow other probes, more starts or another seed"
+    )
     STALLED = "stalled: the residual stopped falling; try more starts or another method (newton, broyden)"
     CYCLE = "cycle: the iterates repeat with a short period; use damping, anderson or newton"
     DIVERGED = "diverged: the iterates grew without bound; use damping, a smaller step or newton"
@@ -79,6 +83,9 @@ class Solution:
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
         seconds: wall time of the search.
+        portable, proved: not examined by a solve; see :func:`neuralquine.verify` and ``neuralquine certify``.
+        code_bits: k of the code's grid ``2^-k``; None: the code is not rounded.
+        detail: what was tried, where the status alone does not say it.
         method: what found it.
         seed: of the starts.
         dtype: type of the weights.
@@ -106,6 +113,10 @@ class Solution:
     seed: int
     dtype: str
     trace: tuple[TracePoint, ...] = field(repr=False)
+    code_bits: int | None = None
+    portable: bool | None = None
+    proved: bool | None = None
+    detail: str = ""
     environment: dict[str, Any] = field(default_factory=environment, repr=False)
 
     @property

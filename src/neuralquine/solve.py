@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .errors import NotSolved
+from .errors import NotSolved, UnknownName
 from .measure import CONSTANT_SENSITIVITY, measure, relative_residual, round_off
 from .methods import Broyden, Method, Newton, State, make_method
 from .printers.normalize import instance_norm
@@ -227,6 +227,8 @@ def solve(
     seed: int | None = None,
     starts: int | None = None,
     stop: Stop | None = None,
+    exact: bool = False,
+    probes: int = 0,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> Solution:
@@ -238,6 +240,9 @@ def solve(
         seed: of the other starts; by default the quine's own.
         starts: how many starts are tried side by side; by default the method's.
         stop: limits and tolerance.
+        exact: find a quine whose printed weights equal the stored ones bit for bit, by rounding the code to a grid
+            (the quine's ``code_bits``, or the best of all grids). Implied by ``code_bits``.
+        probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
         throw: raise when no quine was found; otherwise look at ``status``.
         progress: called with a :class:`TracePoint` now and then.
 
@@ -249,6 +254,12 @@ def solve(
         UnknownName: no such method.
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
+    if exact or quine.code_bits is not None:
+        if method is not None:
+            raise UnknownName("an exact quine is found by its own search: leave out the method")
+        from .exact import solve_exact  # it builds on this module
+
+        return solve_exact(quine, seed=seed, starts=starts, stop=stop, probes=probes, throw=throw, progress=progress)
     stop = stop or Stop()
     seed = quine.seed if seed is None else seed
     chosen = make_method(method) if isinstance(method, str) else method
@@ -257,18 +268,17 @@ def solve(
     f: FullMap | ReducedMap = FullMap(quine) if full else ReducedMap(quine)
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
-    results: list[tuple[Method, Search]] = []
+    results: list[tuple[str, Search]] = []
     for rung, (tool, width) in enumerate(rungs):
         width = affordable_starts(quine, starts or (1 if full else width))
         points = starting_points(quine, f, width, generator, own=rung == 0)
         search = iterate(f, tool, points, stop, trace)
-        results.append((tool, search))
+        results.append((type(tool).__name__.lower(), search))
         if {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT} & set(search.status):
             break
         if stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations:
             break
-    seconds = trace.seconds()
-    solution = _judge(quine, f, results, stop, trace, seconds, seed)
+    solution = judge(quine, f, results, stop, trace, seed)
     quine.solution = solution
     if throw and not solution.converged:
         raise NotSolved(solution)
@@ -303,16 +313,18 @@ def starting_points(
     return points
 
 
-def _judge(
+def judge(
     quine: Quine,
     f: FullMap | ReducedMap,
-    results: list[tuple[Method, Search]],
+    results: list[tuple[str, Search]],
     stop: Stop,
     trace: Trace,
-    seconds: float,
     seed: int,
+    *,
+    detail: str = "",
 ) -> Solution:
     """Store the best weights found and measure them on a fresh evaluation of the network."""
+    seconds = trace.seconds()
     method, search = min(results, key=lambda result: float(result[1].residuals.min()))
     row = int(search.residuals.argmin())
     ends = [status for _, other in results for status in other.status]
@@ -328,7 +340,7 @@ def _judge(
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
     local = spectrum(quine)
     f.jvps += quine.code_size
-    if status is not Status.ZERO_QUINE:
+    if status not in (Status.ZERO_QUINE, Status.NOT_EXACT):
         if figures.relative_residual <= rtol:
             constant = local.self_sensitivity < CONSTANT_SENSITIVITY
             status = Status.CONSTANT_QUINE if constant else Status.CONVERGED
@@ -353,7 +365,9 @@ def _judge(
         jvps=f.jvps,
         steps=trace.steps,
         seconds=seconds,
-        method=type(method).__name__.lower(),
+        method=method,
+        code_bits=quine.code_bits,
+        detail=detail,
         seed=seed,
         dtype=str(quine.dtype).removeprefix("torch."),
         trace=tuple(trace.points),

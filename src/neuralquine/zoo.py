@@ -82,26 +82,7 @@ def zoo(
     f.known = f.known.to(quine.theta)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
-    interrupted = False
-    for first in range(0, starts, affordable_starts(quine, starts)):
-        points = starting_points(
-            quine, f, min(affordable_starts(quine, starts), starts - first), generator, own=first == 0
-        )
-        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
-        _keep(f, broyden.best, broyden.status)
-        searches = [broyden]
-        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
-        if bool(unsolved.any()) and Status.INTERRUPTED not in broyden.status:
-            searches.append(iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True))
-            _keep(f, searches[-1].best, searches[-1].status)
-        if Status.INTERRUPTED not in searches[-1].status:
-            searches.append(iterate(f, Newton(deflate=True), points, stop, trace, every=True))
-            _keep(f, searches[-1].best, searches[-1].status)
-        if progress is not None:
-            progress(len(f.known))
-        interrupted = Status.INTERRUPTED in searches[-1].status
-        if interrupted:
-            break
+    ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
     seconds = trace.seconds()
     found = _measured(quine, f, stop)
     return Zoo(
@@ -111,8 +92,40 @@ def zoo(
         map_evaluations=f.evaluations,
         jvps=f.jvps,
         seconds=seconds,
-        interrupted=interrupted,
+        interrupted=Status.INTERRUPTED in ends,
     )
+
+
+def fixed_points(
+    quine: Quine,
+    f: ReducedMap,
+    starts: int,
+    generator: torch.Generator,
+    stop: Stop,
+    trace: Trace,
+    *,
+    own: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[Status]:
+    """Add to ``f.known`` what ``starts`` starting points lead to; how the last search ended."""
+    status: list[Status] = []
+    width = affordable_starts(quine, starts)
+    for first in range(0, starts, width):
+        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
+        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
+        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
+        _keep(f, broyden.best, status := broyden.status)
+        if bool(unsolved.any()) and Status.INTERRUPTED not in status:
+            newton = iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True)
+            _keep(f, newton.best, status := newton.status)
+        if Status.INTERRUPTED not in status:
+            deflated = iterate(f, Newton(deflate=True), points, stop, trace, every=True)
+            _keep(f, deflated.best, status := deflated.status)
+        if progress is not None:
+            progress(len(f.known))
+        if Status.INTERRUPTED in status:
+            break
+    return status
 
 
 def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:

@@ -7,7 +7,6 @@ what the file says and nothing a Python object might do besides.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +65,16 @@ def _linear(x: Ball, _: Spec, weights: Lookup) -> Ball:
 def _affine(x: Ball, weight: Ball | None, bias: Ball | None) -> Ball:
     assert weight is not None
     y = x.contract(weight)
-    return y if bias is None else y + bias
+    return y if bias is None else y + _accumulated(bias, x.shape[-1])
+
+
+def _accumulated(bias: Ball, terms: int) -> Ball:
+    """A bias that may have been the first term of the sum, so that every later rounding counts it too."""
+    if bias.rounding is None:
+        return bias
+    unit = (terms + 1) * bias.rounding.unit
+    grown = [b + arb(0, b.abs_upper() * unit) for b in bias.value.flat]
+    return Ball(np.array(grown, dtype=object).reshape(bias.shape), bias.grad, bias.rounding)
 
 
 def _sigmoid(v: arb) -> arb:
@@ -177,8 +185,7 @@ def _convolve(x: Ball, arguments: Spec, weights: Lookup, two: dict[str, tuple[in
         for i in range(height)
         for j in range(width)
     ]
-    y = stack(rows, 1).contract(weight.reshape(weight.shape[0], -1))
-    y = y if bias is None else y + bias
+    y = _affine(stack(rows, 1), weight.reshape(weight.shape[0], -1), bias)
     return y.move((0, 2, 1)).reshape(x.shape[0], weight.shape[0], height, width)
 
 
@@ -251,9 +258,7 @@ def _attention(x: Ball, heads: int, weights: Lookup) -> Ball:
         for head in range(heads):
             q, k, v = (joint[b][:, j * width + head * size : j * width + (head + 1) * size] for j in range(3))
             # The scale may be applied before or after the product, in one factor or split in two.
-            scores = q.contract(k).map(lambda s: s / math.sqrt(size), lambda _: 1 / arb(size).sqrt(), error=8.0)
-            if size & (size - 1) or math.isqrt(size) ** 2 != size:
-                scores = q.contract(k).map(lambda s: s / arb(size).sqrt(), lambda _: 1 / arb(size).sqrt(), error=8.0)
+            scores = q.contract(k).map(lambda v: v / arb(size).sqrt(), lambda _: 1 / arb(size).sqrt(), error=8.0)
             parts.append(_softmax(scores, -1).contract(v.move((1, 0))))
         rows.append(stack(parts, 1).reshape(length, width))
     return _affine(stack(rows), weights("self_attn.out_proj.weight"), weights("self_attn.out_proj.bias"))

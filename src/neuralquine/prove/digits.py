@@ -1,0 +1,108 @@
+"""The weights of the real quine to any number of digits, every one of them guaranteed.
+
+Newton's method in ball arithmetic doubles the precision at each step; Krawczyk's theorem at full precision then
+encloses the quine, and only digits on which the whole enclosure agrees are written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from flint import arb, arb_mat, ctx
+
+from .balls import Ball, objects
+from .certificate import NotProved
+from .network import Network
+from .proofs import refine, stored_code, value_and_derivative
+
+_GUARD = 64  # bits beyond what the digits need
+
+
+def digits(folder: str | Path, count: int) -> list[str]:
+    """The quine near the stored weights, each weight as a decimal string with ``count`` significant digits.
+
+    Args:
+        folder: a quine without a grid, stored to round-off.
+        count: significant digits, at least 1.
+
+    Returns:
+        P strings in the order of the stored vector; each is the true value correctly rounded.
+
+    Raises:
+        NotProved: no quine is close to the stored weights.
+    """
+    if count < 1:
+        raise ValueError(f"digits must be at least 1, not {count}")
+    network = Network(folder)
+    if network.code_bits is not None:
+        raise NotProved("a quine on a grid has short binary weights: there are no more digits to find")
+    target = int(count * 3.3219280949) + _GUARD
+    code = refine_to(network, target)
+    box = _enclose(network, code, target)
+    ctx.prec = target + _GUARD
+    weights = network.expand(Ball(box)).value
+    return [_decimal(w, count) for w in weights]
+
+
+def refine_to(network: Network, bits: int) -> np.ndarray:
+    """A code with an error near ``2^-bits``, as midpoints."""
+    start = refine(network, stored_code(network))
+    point = objects(np.array(start))
+    good = 45
+    while good < bits + _GUARD:
+        good = min(2 * good - 8, bits + _GUARD)
+        ctx.prec = good + _GUARD
+        image = value_and_derivative(network, point)
+        assert image.grad is not None
+        d = network.d
+        system = _matrix(objects(np.eye(d)) - image.grad)
+        try:
+            step = system.solve(_matrix((image.value - point)[:, None]), algorithm="approx")
+        except ZeroDivisionError as error:
+            raise NotProved("Newton's method meets a singular matrix") from error
+        point = np.array([arb((point[i] + step[i, 0]).mid()) for i in range(d)], dtype=object)
+        if not all(p.is_finite() for p in point):
+            raise NotProved("Newton's method diverges: the stored weights are not close to a quine")
+    return point
+
+
+def _enclose(network: Network, point: np.ndarray, bits: int) -> np.ndarray:
+    """Krawczyk at full precision: a box of radius ``2^-bits`` that holds exactly one quine."""
+    ctx.prec = bits + 2 * _GUARD
+    d = network.d
+    radius = arb(2) ** (-bits)
+    spread = np.array([arb(0, radius) for _ in range(d)], dtype=object)
+    over_box = value_and_derivative(network, point + spread)
+    at_point = value_and_derivative(network, point, derivative=False)
+    assert over_box.grad is not None
+    slopes = np.array([[float(v.mid()) for v in row] for row in over_box.grad])
+    y, identity = _matrix(objects(np.linalg.inv(np.eye(d) - slopes))), _matrix(objects(np.eye(d)))
+    image = (
+        _matrix(point[:, None])
+        - y * _matrix((point - at_point.value)[:, None])
+        + (identity - y * (identity - _matrix(over_box.grad))) * _matrix(spread[:, None])
+    )
+    box = point + spread
+    if not all(box[i].contains_interior(image[i, 0]) for i in range(d)):
+        raise NotProved("no quine could be enclosed near the stored weights")
+    return np.array([image[i, 0] for i in range(d)], dtype=object)
+
+
+def _matrix(array: np.ndarray) -> arb_mat:
+    return arb_mat([list(row) for row in array])
+
+
+def _decimal(value: arb, count: int) -> str:
+    """Scientific notation with ``count`` digits, correctly rounded, or an error: no digit is guessed."""
+    if value.contains(arb(0)):
+        raise NotProved("a weight cannot be told from zero")
+    exponent = int(abs(value).log().__truediv__(arb(10).log()).floor().mid().unique_fmpz() or 0)
+    for power in (exponent, exponent + 1, exponent - 1):
+        scaled = abs(value) * arb(10) ** (count - 1 - power)
+        rounded = (scaled + arb(0.5)).floor().unique_fmpz()
+        if rounded is not None and 10 ** (count - 1) <= int(rounded) < 10**count:
+            text = str(int(rounded))
+            sign = "-" if value < 0 else ""
+            return f"{sign}{text[0]}.{text[1:]}e{power}" if count > 1 else f"{sign}{text}e{power}"
+    raise NotProved("the enclosure is too wide for that many digits")
