@@ -36,7 +36,7 @@ class PostNetwork(nn.Module):
         self.norms = nn.ModuleList(nn.InstanceNorm1d(1, affine=False) for _ in range(3))
         self.activation = nn.Tanh()
         self.alpha = alpha
-        self.register_buffer("projection", projection)
+        self.projection = projection
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         for layer, norm in zip((self.l1, self.l2, self.l3), self.norms, strict=True):

@@ -36,6 +36,7 @@ def model_card(quine: Quine, verification: Verification, solution: Solution | No
     rows = [
         ("weights P", f"{v.parameters}"),
         ("code size d", f"{quine.code_size}"),
+        ("code grid", "none" if quine.code_bits is None else f"2^-{quine.code_bits}"),
         ("type", v.dtype),
         ("relative residual", f"{v.relative_residual:.3e}"),
         ("largest difference", f"{v.max_abs_residual:.3e}"),

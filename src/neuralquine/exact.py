@@ -7,7 +7,7 @@ fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,10 +121,10 @@ def _settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator)
 
 def other_probes(quine: Quine, count: int) -> Iterator[None]:
     """Replace the floating-point inputs of the probe, in place, by ``count`` other draws, one after the other."""
-    named = list(quine.inputs.items()) if isinstance(quine.inputs, dict) else list(enumerate(quine.inputs))
+    tensors = list(quine.inputs.values()) if isinstance(quine.inputs, Mapping) else list(quine.inputs)
     start = 0
     for _ in range(count):
-        for _, tensor in named:
+        for tensor in tensors:
             if tensor.is_floating_point():
                 numbers = dyadic_gaussian(quine.seed, _PROBE_STREAM, start, tensor.numel())
                 tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
@@ -154,7 +154,7 @@ def solve_exact(
     f.known = f.known.to(quine.theta)
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
-    tried, ended, found = 0, None, None
+    tried, probe, ended, found = 0, 0, None, None
     draws = other_probes(quine, probes)
     for probe in range(1 + probes):
         if probe:

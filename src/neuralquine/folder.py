@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .errors import QuineFileError
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
 METADATA_KEY = "neuralquine"
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 _MAX_JSON = 16 << 20
 
 
@@ -43,7 +45,43 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise QuineFileError(
             f"{folder / CONFIG} is not the configuration that {WEIGHTS} was written with: it was altered"
         )
+    _check(config, folder / CONFIG)
     return config
+
+
+def _check(config: dict[str, Any], where: Path) -> None:
+    """Every key that is used, type by type."""
+
+    def number(v: Any) -> bool:
+        return isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+
+    def integer(v: Any) -> bool:
+        return isinstance(v, int) and not isinstance(v, bool)
+
+    rules = {
+        "dtype": lambda v: isinstance(v, str) and v in DTYPES,
+        "code_size": lambda v: integer(v) and 1 <= v <= 2**20,
+        "code_bits": lambda v: v is None or (integer(v) and 0 <= v <= 60),
+        "tensors": lambda v: (
+            isinstance(v, list)
+            and all(isinstance(t, list) and len(t) == 2 and isinstance(t[0], str) and isinstance(t[1], list) for t in v)
+        ),
+        "seed": lambda v: integer(v) and 0 <= v < 2**64,
+        "normalize": lambda v: isinstance(v, bool),
+        "eps": lambda v: number(v) and v >= 0,
+        "means": lambda v: isinstance(v, list) and all(number(m) for m in v),
+        "gains": lambda v: isinstance(v, list) and all(number(g) for g in v),
+        "select": lambda v: v is None or integer(v) or isinstance(v, str),
+        "probe": lambda v: (
+            (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
+        ),
+        "trunk": lambda v: v is None or isinstance(v, dict),
+        "trunk_class": lambda v: isinstance(v, str),
+        "recipe": lambda v: v is None or isinstance(v, dict),
+    }
+    for key, rule in rules.items():
+        if key not in config or not rule(config[key]):
+            raise QuineFileError(f"{where} has a malformed {key!r}")
 
 
 def canonical(data: dict[str, Any]) -> str:

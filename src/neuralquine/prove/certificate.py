@@ -176,7 +176,7 @@ def _check_fixed_point(c: dict[str, Any], network: Network) -> None:
     numbers = [*midpoint, radius, reach]
     if len(midpoint) != network.d or not all(type(v) is float and math.isfinite(v) for v in numbers):
         raise NotProved("the box is not one of this network")
-    if not (0 < radius and reach <= _CLOSE * _rms(network)):
+    if not (radius > 0 and reach <= _CLOSE * _rms(network)):
         raise NotProved("the box is empty, or too far from the stored weights")
     enclosure = krawczyk(network, midpoint, radius)
     if not (enclosure.proved and enclosure.nonzero):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flint import arb
 from safetensors.numpy import load_file
 
 from ..errors import QuineFileError
@@ -86,7 +85,10 @@ class Network:
             size = int(np.prod(shape, dtype=np.int64))
             parameters[name] = theta[start : start + size].reshape(*shape)
             start += size
-        h = run(self.spec, Ball.exact(self.probe, rounding), parameters)
+        try:
+            h = run(self.spec, Ball.exact(self.probe, rounding), parameters)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
+            raise NoRule(f"no proof rule runs this trunk: {type(error).__name__} {error}") from error
         h = h.reshape(h.value.size)
         if h.shape != (self.d,):
             h = h.contract(self._readout(h.shape[0], rounding))
@@ -107,7 +109,7 @@ class Network:
         """The integers x with ``theta = E(x / 2^k)``, bit for bit in any IEEE arithmetic; None if there are none."""
         if self.code_bits is None:
             return None
-        scale = 2.0**self.code_bits
+        scale = 2.0 ** int(self.code_bits)
         rows = (self.theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
         solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]
         x = [round(float(v) * scale) for v in solution]
@@ -119,7 +121,7 @@ class Network:
         The sum ``A x`` is an integer and must be exact in the type in every order (:meth:`printer_is_exact`); the
         multiplication by the gain and the addition of the mean round at most once each.
         """
-        kind, scale = _TYPES[self.dtype], Fraction(1, 4 * 2**self.code_bits)
+        kind, scale = _TYPES[self.dtype], Fraction(1, 4 * 2 ** int(self.code_bits or 0))
         integers = (self.matrix * 4).astype(np.int64).astype(object)
         sums = integers.dot(np.array(x, dtype=object))
         printed = []
@@ -146,8 +148,3 @@ def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:
     near = np.float32(float(value))  # may be off by double rounding: compare with the neighbours, exactly
     options = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))]
     return min(options, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view(np.uint32)) & 1))
-
-
-def ball_of(center: float, radius: float) -> arb:
-    """The ball with an exact centre and at least the given radius."""
-    return arb(center, radius)

@@ -102,7 +102,9 @@ def stored_code(network: Network) -> list[float]:
     return [float(v.mid()) for v in network.code(network.stored()).value]
 
 
-def rounding_margin(network: Network, x: list[int], *, rounding: Rounding | None = None, precision: int = PRECISION) -> float:
+def rounding_margin(
+    network: Network, x: list[int], *, rounding: Rounding | None = None, precision: int = PRECISION
+) -> float:
     """A lower bound of ``1/2 - max |2^k h - x|`` with ``h`` the unrounded code at the stored weights.
 
     Positive: the exact network (or, with a rounding model, every floating-point evaluation of it) rounds to ``x``.

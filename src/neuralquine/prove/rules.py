@@ -193,8 +193,9 @@ def _pad(x: Ball, padding: tuple[int, int]) -> Ball:
     if padding == (0, 0):
         return x
     width = [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2]
-    value = np.pad(x.value, width, constant_values=arb(0))
-    grad = None if x.grad is None else np.pad(x.grad, [*width, (0, 0)], constant_values=arb(0))
+    zero: Any = arb(0)
+    value = np.pad(x.value, width, constant_values=zero)
+    grad = None if x.grad is None else np.pad(x.grad, [*width, (0, 0)], constant_values=zero)
     return Ball(value, grad, x.rounding)
 
 

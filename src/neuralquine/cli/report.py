@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .card import word
+from ..card import word
 
 if TYPE_CHECKING:
-    from .solution import Solution
-    from .verify import Verification
+    from ..solution import Solution
+    from ..verify import Verification
 
 
 def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
     """What a solve found, for a person."""
     v = solution
-    head = "A quine: the network prints its own weights." if v.converged else "No quine."
+    head = (
+        "A quine: the network prints its own weights, every bit."
+        if v.converged and v.bit_exact
+        else "A quine: the network prints its own weights."
+        if v.converged
+        else "No quine."
+    )
     typer.echo(f"{head} {v.status.value[0].upper()}{v.status.value[1:]}.")
+    if not v.converged and v.detail:
+        typer.echo(f"  {v.detail}")
     _pairs(
         [
             ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
@@ -30,6 +38,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
                 "bit-exact",
                 f"{'yes' if v.bit_exact else 'no'}: {v.differing_weights} of {v.parameters} weights differ in some bit",
             ),
+            *([("code grid", v.detail)] if v.code_bits is not None else []),
             ("self-sensitivity", f"{v.self_sensitivity:.3g}   (0 would be a printed constant)"),
             ("spectral radius", f"{v.spectral_radius:.3g}   (above 1, plain regeneration is repelled)"),
             (
@@ -44,7 +53,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         typer.echo("keep it with --out DIR")
 
 
-def report_verification(folder: Path, v: Verification) -> None:
+def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
     """What a verification found, for a person."""
     typer.echo(f"{folder}: {'a quine' if v.is_quine else 'NOT a quine'}")
     for trick in v.trivial:
@@ -59,8 +68,11 @@ def report_verification(folder: Path, v: Verification) -> None:
                 "bit-exact",
                 f"{word(v.bit_exact)}   ({v.differing_weights} of {v.parameters} weights differ, at most {v.max_ulp} ulp)",
             ),
-            ("portable", word(v.portable)),
-            ("proved", word(v.proved)),
+            (
+                "portable",
+                ("proved" if v.portable else word(v.portable)) + (f"   ({portable_reason})" if portable_reason else ""),
+            ),
+            ("proved", word(v.proved) + ("   (its certificate holds)" if v.proved else "")),
             ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
             ("self-sensitivity", f"{v.self_sensitivity:.3g}"),
             ("spectral radius", f"{v.spectral_radius:.3g}"),
