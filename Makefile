@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quine test lint bench clean
+.PHONY: quine test test-all lint bench clean
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2
+
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m ""
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -82,7 +82,7 @@ def around(
             near = points_in_cube(basis, basis @ (center * 2.0**bits))
             candidates = torch.from_numpy(near[:_CANDIDATES]).to(point) / 2.0**bits
         else:
-            candidates = _settle(f, point, bits, generator)
+            candidates = settle(f, point, bits, generator)
         for code in candidates:
             found = check(quine, f, code, bits)
             if found is not None and (best is None or found.reserve > best.reserve):
@@ -102,7 +102,7 @@ def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | N
     return GridQuine(code, bits, float(0.5 - (image - nearest).abs().max()))
 
 
-def _settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) -> Tensor:
+def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) -> Tensor:
     """Asynchronous iteration on the grid: a random half of the coordinates that disagree take their new value.
 
     Flipping all of them at once runs into cycles. It settles where the map contracts or nearly so.

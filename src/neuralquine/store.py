@@ -183,7 +183,7 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
     options["scales"] = (config["means"], config["gains"])
     if trunk is None and config["trunk"] is None:
         raise QuineFileError(
-            f"{folder} holds a {str(config['trunk_class'])[:80]}, which no file can describe: pass trunk= to load (--trunk on the command line)"
+            f"{folder} holds a {config['trunk_class'].rpartition('.')[2][:80]}, which no file can describe: pass trunk= to load (--trunk on the command line)"
         )
     with torch.device("meta"):
         shell = build(config["trunk"]) if trunk is None else trunk

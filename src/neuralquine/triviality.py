@@ -109,13 +109,12 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
     slopes, claims, jumps = [], [], []
     with torch.no_grad():
         here = quine.real_map(theta)
+        size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(theta.dtype).tiny))
         for v in (direction, noise / torch.linalg.vector_norm(noise)):
             up, down = quine.real_map(theta + h * v), quine.real_map(theta - h * v)
             slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
             claims.append(float(torch.linalg.vector_norm(quine.expand.gain * (quine.expand.matrix @ (derivative @ v)))))
-            jumps.append(
-                float(torch.linalg.vector_norm((up + down) / 2 - here)) / float(torch.linalg.vector_norm(here))
-            )
+            jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / size)
     if max(slopes) < CONSTANT_SENSITIVITY:
         lie = max(claims) >= CONSTANT_SENSITIVITY
         said = f", although its derivative claims {max(claims):.2g}" if lie else ""

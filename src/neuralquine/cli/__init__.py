@@ -15,11 +15,10 @@ from ..errors import NeuralQuineError
 from ..version import __version__
 from .options import app
 
-# isort: split
 # These add their commands, in the order of `--help`.
-from . import looking as looking
-from . import proving as proving
-from . import solving as solving
+from . import solving as solving  # isort: skip
+from . import looking as looking  # isort: skip
+from . import proving as proving  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

@@ -85,7 +85,7 @@ class Ball:
 
     def __getitem__(self, key: Any) -> Ball:
         key = key if isinstance(key, tuple) else (key,)
-        full = key if Ellipsis in key else (*key, Ellipsis)
+        full = key if any(k is Ellipsis for k in key) else (*key, Ellipsis)
         grad = None if self.grad is None else self.grad[(*full, slice(None))]
         return Ball(np.asarray(self.value[full], dtype=object), grad, self.rounding)
 

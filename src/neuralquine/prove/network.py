@@ -38,7 +38,9 @@ class Network:
         folder = Path(folder)
         config = read_config(folder)
         if config.get("trunk") is None:
-            raise NoRule(f"no proof rule for {str(config.get('trunk_class'))[:80]}: only listed torch modules have one")
+            raise NoRule(
+                f"no proof rule for {config['trunk_class'].rpartition('.')[2][:80]}: only listed torch modules have one"
+            )
         if config["dtype"] not in _TYPES:
             raise NoRule(f"no proof rule for weights in {config['dtype']}")
         if config["select"] is not None:
