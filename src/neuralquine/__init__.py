@@ -25,6 +25,7 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .generations import Generations as Generations
     from .generations import generations as generations
+    from .loop import Stop as Stop
     from .methods import Anderson as Anderson
     from .methods import Broyden as Broyden
     from .methods import Gradient as Gradient
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .recipes import recipe as recipe
     from .solution import Solution as Solution
     from .solution import Status as Status
-    from .solve import Stop as Stop
     from .solve import solve as solve
     from .spectrum import Spectrum as Spectrum
     from .spectrum import spectrum as spectrum
@@ -59,7 +59,7 @@ _HOMES = {
     "Solution": "solution",
     "Spectrum": "spectrum",
     "Status": "solution",
-    "Stop": "solve",
+    "Stop": "loop",
     "Verification": "verify",
     "Zoo": "zoo",
     "generations": "generations",

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from .errors import NotSolved
+from .judge import judge
+from .loop import Progress, Search, Stop, Trace
 from .methods.lattice import points_in_cube
 from .printers.philox import dyadic_gaussian
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Solution, Status
-from .solve import Progress, Search, Stop, Trace, judge
 from .zoo import fixed_points
 
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally

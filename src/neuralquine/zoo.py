@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
-from .solve import Stop, Trace, affordable_starts, iterate, starting_points
 from .spectrum import spectrum
 
 _SAME = 1e-6  # relative distance of codes below which two quines are one

@@ -40,9 +40,9 @@ def solve(
     if figures and out is None:
         raise typer.BadParameter("needs --out", param_hint="--figures")
     from .. import recipes
+    from ..loop import Stop
     from ..methods import make_method
     from ..solution import Status
-    from ..solve import Stop
     from ..solve import solve as run
 
     quine = recipes.recipe(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))

@@ -1,7 +1,7 @@
 """Methods for fixed points of a map on rows of points: one file, one method.
 
 A method is a frozen dataclass of its hyper-parameters with ``init`` and ``step``. It proposes points; whether
-a point is good is decided by the loop in ``solve.py``, by one rule for all of them.
+a point is good is decided by ``judge.py``, by one rule for all of them.
 """
 
 from __future__ import annotations

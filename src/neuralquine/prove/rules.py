@@ -82,7 +82,11 @@ def _sigmoid(v: arb) -> arb:
 
 
 def _tanh(x: Ball) -> Ball:
-    return x.map(arb.tanh, lambda v: 1 - v.tanh() ** 2)
+    def slope(v: arb) -> arb:
+        t = v.tanh()
+        return 1 - t * t  # not t ** 2: a power of a ball around zero is NaN
+
+    return x.map(arb.tanh, slope)
 
 
 def _logistic(x: Ball) -> Ball:
