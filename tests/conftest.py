@@ -1,5 +1,24 @@
-"""One thread in every test process: the suite runs two of them side by side."""
+"""What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
+import neuralquine as nq
+import pytest
 import torch
+from torch import nn
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small():
+    """An unsolved quine of 352 weights."""
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16))
+    return nq.Quine(trunk, torch.randn(1, 4), code_size=16, seed=0)
+
+
+@pytest.fixture
+def solved():
+    """The blog's network of seed 0, solved to round-off."""
+    quine = nq.recipe("blog", seed=0)
+    nq.solve(quine)
+    return quine

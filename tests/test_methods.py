@@ -351,7 +351,7 @@ def test_a_cycle_is_named(problem):
 
 
 def test_slow_alternating_convergence_is_not_called_a_cycle():
-    f = SelfMap(lambda x: 2 - 0.99 * x, 2)
+    f = SelfMap(lambda x: 2 - 0.97 * x, 2)
     search = iterate(f, Picard(), torch.ones(1, 2, dtype=torch.float64), Stop(), Trace(f, None))
     assert search.status == [Status.CONVERGED]
 

@@ -192,11 +192,15 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
 
 
 def _cycling(x: Tensor, recent: deque[Tensor], relative: Tensor, rtol: float) -> Tensor:
-    """Rows that came back to where they were 2 to 8 steps ago, far from a solution."""
+    """Rows that came back to where they were 2 to 8 steps ago, far from a solution.
+
+    Slow alternating convergence comes back nearly, by a constant share of its residual; a cycle to round-off.
+    """
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     size = torch.linalg.vector_norm(x, dim=1)
+    near = torch.minimum(16 * torch.finfo(x.dtype).eps * size, 1e-6 * relative * size)
     for past in list(recent)[:-1]:  # the very last one is no cycle but a standstill
-        found |= torch.linalg.vector_norm(x - past, dim=1) <= 1e-12 * size
+        found |= torch.linalg.vector_norm(x - past, dim=1) <= near
     return found & (relative > 1e3 * rtol)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -73,8 +74,9 @@ class SelfMap:
     def vjp(self, x: Tensor, u: Tensor) -> Tensor:
         """``J(x)^T u`` of every row: ``(B, n)``, ``(B, n)`` to ``(B, n)``."""
         self.jvps += len(x)
-        leaf = x.detach().requires_grad_(True)
-        return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
+        with _derivatives_on():
+            leaf = x.detach().clone().requires_grad_(True)
+            return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
 
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether a row is the zero solution: ``(B, n)`` to ``(B,)`` of bool."""
@@ -131,14 +133,21 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     import its compiler, which takes longer than solving a small quine.
     """
     b, n = x.shape
-    x = x.detach()
-    if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
-        copies = x.repeat_interleave(outputs, 0).requires_grad_(True)
-        picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
-        return _gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
-    leaf = x.requires_grad_(True)
-    out = rows(leaf)
-    return torch.stack([_gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+    with _derivatives_on():
+        if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
+            copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
+            picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
+            return _gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
+        leaf = x.detach().clone().requires_grad_(True)
+        out = rows(leaf)
+        return torch.stack([_gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+@contextmanager
+def _derivatives_on() -> Iterator[None]:
+    """A caller under ``no_grad`` or ``inference_mode`` would be told that every quine is a constant."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
@@ -150,12 +159,13 @@ def _gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
 
 def _reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
     """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
-    x = x.detach().requires_grad_(True)
-    out = at(x)
-    u = torch.zeros_like(out, requires_grad=True)
-    if not out.requires_grad:
-        return torch.zeros_like(v)
-    (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
-    if not pulled.requires_grad:
-        raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
-    return torch.autograd.grad((pulled * v).sum(), u)[0].detach()
+    with _derivatives_on():
+        x = x.detach().clone().requires_grad_(True)
+        out = at(x)
+        u = torch.zeros_like(out, requires_grad=True)
+        if not out.requires_grad:
+            return torch.zeros_like(v)
+        (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
+        if not pulled.requires_grad:
+            raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
+        return torch.autograd.grad((pulled * v).sum(), u)[0].detach()

@@ -43,9 +43,12 @@ class Newton:
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
         x, r = state.x[active], state.fx[active] - state.x[active]
-        matrix = torch.eye(f.n, dtype=x.dtype, device=x.device) - f.jacobian(x)
+        jacobian = f.jacobian(x)  # refused before anything of its size is taken
+        matrix = torch.eye(f.n, dtype=x.dtype, device=x.device) - jacobian
         direction, info = torch.linalg.solve_ex(matrix, r)
-        bad = (info != 0) | ~torch.isfinite(direction).all(1)
+        whole = torch.isfinite(matrix).flatten(1).all(1)
+        direction[~whole] = torch.nan  # the loop names a NaN; a decomposition would crash on it
+        bad = whole & ((info != 0) | ~torch.isfinite(direction).all(1))
         if bool(bad.any()):  # singular: the shortest least-squares step, rank-revealing
             direction[bad] = (torch.linalg.pinv(matrix[bad]) @ r[bad][:, :, None]).squeeze(2)
         known = f.known if self.deflate else f.known[:0]
