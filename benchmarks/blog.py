@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
+from neuralquine.printers.expansion import GaussianExpansion
 from neuralquine.solution import environment
 
 THRESHOLDS = (1e-1, 1e-2, 1e-6, 1e-14)
@@ -50,6 +51,7 @@ def post_loop(quine: nq.Quine, steps: int) -> tuple[list[Point], list[Point]]:
     Returns:
         The best residual so far, and the current one at every hundredth step: the post keeps the last.
     """
+    assert isinstance(quine.expand, GaussianExpansion)
     model = PostNetwork(quine.expand.matrix.mT / 20).double()
     (probe,) = quine.inputs
     theta = quine.theta.requires_grad_(True)

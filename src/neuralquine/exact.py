@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import NotSolved
 from .judge import judge
+from .large import is_large
 from .loop import Progress, Search, Stop, Trace
 from .methods.lattice import points_in_cube
 from .printers.philox import dyadic_gaussian
@@ -25,11 +26,13 @@ from .solution import Solution, Status
 from .zoo import fixed_points
 
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
-ROUNDS, STARTS = 4, 40
+ROUNDS = ((8, False), (8, False), (40, True), (40, True), (40, True))  # starts, and whether to be thorough
 _COARSEST = 6
 _PROBE_STREAM = 4
 _FLIPS = 300
 _ROBUST = 1e-10  # distance to a rounding boundary, far above any trunk's round-off, at which the search rests
+_REGENERATIONS = 60
+_LARGE_BITS = 8
 _CANDIDATES = 200  # lattice points checked for each grid
 
 
@@ -61,7 +64,7 @@ def grids(quine: Quine) -> list[int]:
     """
     if quine.code_bits is not None:
         return [quine.code_bits]
-    mantissa = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8, torch.float16: 11}[quine.dtype]
+    mantissa = {torch.float64: 53, torch.float32: 24}[quine.code_dtype]
     finest = mantissa - 5 - (8 * quine.code_size - 1).bit_length()
     return list(range(min(_COARSEST, max(finest, 1)), max(finest, 1) + 1))
 
@@ -94,13 +97,37 @@ def around(
 def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | None:
     """Evaluate the network itself, one row, as ``verify`` will: does it print this very code?"""
     scale = 2.0**bits
-    f.evaluations += 1
     with torch.no_grad():
-        image = quine.real_code(quine.expand(code)) * scale
+        image = f(code[None])[0] * scale
     nearest = torch.round(image)
     if not bool((nearest == code * scale).all()):
         return None
     return GridQuine(code, bits, float(0.5 - (image - nearest).abs().max()))
+
+
+def regenerate(quine: Quine, f: ReducedMap, bits: int, generator: torch.Generator) -> GridQuine | None:
+    """Plain regeneration on one grid, from the network as it stands: where the map contracts, a few evaluations.
+
+    Once no fewer coordinates move than before, a random half of them takes its new value: all at once would go on
+    flickering, about ``rho^2 d`` of them at spectral radius rho.
+    """
+    scale = 2.0**bits
+    with torch.no_grad():
+        x = torch.round(quine.real_code() * scale)
+    f.evaluations += 1
+    fewest = f.n + 1
+    for _ in range(_REGENERATIONS):
+        image = f((x / scale)[None])[0] * scale
+        nearest = torch.round(image)
+        differs = nearest != x
+        count = int(differs.sum())
+        if count == 0:
+            return GridQuine(x / scale, bits, float(0.5 - (image - nearest).abs().max()))
+        if count >= fewest:
+            half = torch.rand(f.n, generator=generator).to(x.device) < 0.5
+            differs = differs & half if bool((differs & half).any()) else differs
+        fewest, x = min(fewest, count), torch.where(differs, nearest, x)
+    return None
 
 
 def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) -> Tensor:
@@ -145,25 +172,26 @@ def solve_exact(
 ) -> Solution:
     """Find a quine whose printed weights equal the stored ones bit for bit; see :func:`neuralquine.solve`.
 
-    Every round enumerates fixed points of the unrounded map and tries every grid around each, the best conditioned
-    first. On success the quine has the grid as its ``code_bits``; on failure it holds an unrounded quine, if there
+    Every round enumerates more fixed points of the unrounded map and tries every grid around each, the best
+    conditioned first. On success the quine has the grid as its ``code_bits``; on failure it holds an unrounded quine, if there
     was one.
     """
     stop = stop or Stop()
     seed = quine.seed if seed is None else seed
     f = ReducedMap(quine)
-    f.known = f.known.to(quine.theta)
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     tried, probe, ended, found = 0, 0, None, None
+    if quine.skip is not None and (quine.code_bits is not None or is_large(quine)):
+        found = regenerate(quine, f, quine.code_bits if quine.code_bits is not None else _LARGE_BITS, generator)
     draws = other_probes(quine, probes)
-    for probe in range(1 + probes):
+    for probe in range(1 + probes if found is None else 0):
         if probe:
             next(draws)
             f.known = f.known[:0]
-        for turn in range(ROUNDS):
+        for turn, (width, thorough) in enumerate(ROUNDS):
             before = len(f.known)
-            ends = fixed_points(quine, f, starts or STARTS, generator, stop, trace, own=turn == 0)
+            ends = fixed_points(quine, f, starts or width, generator, stop, trace, own=turn == 0, thorough=thorough)
             fresh = f.known[before:]
             jacobians = [f.jacobian(point[None])[0].detach().double().cpu().numpy() for point in fresh]
             order = sorted(range(len(fresh)), key=lambda i: abs(np.linalg.det(np.eye(f.n) - jacobians[i])))
@@ -184,12 +212,14 @@ def solve_exact(
     tried_grids = grids(quine)
     span = f"2^-{tried_grids[0]} to 2^-{tried_grids[-1]}"
     detail = f"{tried} fixed points on {len(tried_grids)} grids ({span}) with {1 + probe} probes"
+    if found is not None and tried == 0:
+        detail = "regeneration on it"
     if found is not None:
         quine.code_bits = found.bits
         point, status = found.code, Status.CONVERGED
         detail = f"grid 2^-{found.bits}, margin {found.margin:.3g} of a step, after trying {detail}"
     else:
-        own = torch.zeros(f.n, dtype=quine.dtype) if len(f.known) == 0 else f.known[0]
+        own = torch.zeros(f.n, dtype=quine.code_dtype, device=quine.trunk_device) if len(f.known) == 0 else f.known[0]
         point, status = own, ended or Status.NOT_EXACT
         detail = f"tried {detail}"
     search = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)

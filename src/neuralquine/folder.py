@@ -76,6 +76,9 @@ def _check(config: dict[str, Any], where: Path) -> None:
             (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
         ),
         "trunk": lambda v: v is None or isinstance(v, dict),
+        "skip": lambda v: v is None or (number(v) and 0 <= v <= 1e6),
+        "expansion": lambda v: v in ("gaussian", "hadamard"),
+        "kept": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
         "trunk_class": lambda v: isinstance(v, str),
         "recipe": lambda v: v is None or isinstance(v, dict),
     }

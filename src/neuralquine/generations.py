@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .measure import relative_residual
+from .large import is_large, weights_kept
+from .measure import measure, relative_residual
 from .quine import Quine
 
 
@@ -42,6 +43,8 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
 
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
+    if is_large(quine):
+        return _in_place(quine, n, tolerance)
     start = current = quine.theta
     distances, residuals = [], []
     identical, same = 0, True
@@ -53,5 +56,23 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
         identical += same
         current = child
     # Written so that a NaN counts as dead.
+    survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)
+    return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)
+
+
+def _in_place(quine: Quine, n: int, tolerance: float) -> Generations:
+    """The same for a large network; once a child is its parent bit for bit, so are all that follow."""
+    distances, residuals, identical = [], [], 0
+    with weights_kept(quine) as start:
+        for k in range(n):
+            figures = measure(quine)
+            residuals.append(figures.relative_residual)
+            if figures.differing_weights == 0:
+                identical = n if k == 0 else identical
+                distances += [distances[-1] if distances else 0.0] * (n - k)
+                residuals += [figures.relative_residual] * (n - k - 1)
+                break
+            quine.install(quine.code())
+            distances.append(start.distance())
     survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)
     return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)

@@ -6,13 +6,14 @@ What the method or the loop believed plays no part.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from .large import is_large, local_spectrum
 from .loop import Search, Stop, Trace
-from .measure import CONSTANT_SENSITIVITY, measure, relative_residual, round_off
+from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
-from .spectrum import spectrum
 
 
 def judge(
@@ -35,12 +36,16 @@ def judge(
         status = Status.ZERO_QUINE
         method, search = next((m, s) for m, s in results if Status.ZERO_QUINE in s.status)
         row = search.status.index(Status.ZERO_QUINE)
-    theta, last = f.theta(search.best[row]), f.theta(search.last[row])
-    quine.theta = theta
-    theta = quine.theta
+    last, last_residual = None, None
+    if not torch.equal(search.last[row], search.best[row]) and bool(torch.isfinite(search.last[row]).all()):
+        f.install(search.last[row])
+        last_residual = measure(quine).relative_residual
+        last = _copy(quine)
+    f.install(search.best[row])
+    theta = _copy(quine)
     figures = measure(quine)
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
-    local = spectrum(quine)
+    local = local_spectrum(quine)
     f.jvps += quine.code_size
     if status not in (Status.ZERO_QUINE, Status.NOT_EXACT):
         if figures.relative_residual <= rtol:
@@ -48,16 +53,14 @@ def judge(
             status = Status.CONSTANT_QUINE if constant else Status.CONVERGED
         elif status is Status.CONVERGED:
             status = Status.STALLED
-    with torch.no_grad():
-        last_residual = relative_residual(quine.self_map(last), last)
     return Solution(
         status=status,
         theta=theta,
-        last_theta=last,
+        last_theta=theta if last is None else last,
         parameters=quine.parameter_count,
         relative_residual=figures.relative_residual,
         max_abs_residual=figures.max_abs_residual,
-        last_relative_residual=last_residual,
+        last_relative_residual=figures.relative_residual if last_residual is None else last_residual,
         weight_rms=figures.weight_rms,
         differing_weights=figures.differing_weights,
         bit_exact=figures.differing_weights == 0,
@@ -74,3 +77,8 @@ def judge(
         dtype=str(quine.dtype).removeprefix("torch."),
         trace=tuple(trace.points),
     )
+
+
+def _copy(quine: Quine) -> Tensor | None:
+    """The weights for the solution; None where a copy would be large."""
+    return None if is_large(quine) else quine.theta

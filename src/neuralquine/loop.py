@@ -214,18 +214,17 @@ def starting_points(
     quine: Quine, f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool
 ) -> Tensor:
     """The network as it stands, then codes drawn at random: ``(B, n)``."""
-    theta = quine.theta
     codes = torch.randn(width, quine.code_size, generator=generator, dtype=torch.float64)
     codes = instance_norm(codes, 0.0) if quine.normalize and quine.code_size > 1 else codes
-    codes = codes.to(theta)
+    codes = codes.to(quine.trunk_device, quine.code_dtype)
     if isinstance(f, FullMap):
         points = quine.expand(codes)
-        first = theta
+        first = quine.theta
     else:
         points = codes
         f.evaluations += 1
         with torch.no_grad():
-            first = quine.code(theta)
+            first = quine.code()
     if own:
         points = points.clone()
         points[0] = first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,24 +21,45 @@ def round_off(dtype: torch.dtype) -> float:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One fresh evaluation of the network, compared with what it holds."""
+    """One fresh evaluation of the network, compared with what it holds, piece by piece."""
 
-    printed: Tensor
     relative_residual: float
     max_abs_residual: float
     weight_rms: float
     differing_weights: int
+    max_ulp: int
+    nonfinite_weights: int
+    subnormal_weights: int
 
 
+@torch.no_grad()
 def measure(quine: Quine) -> Measurement:
-    """Print once and compare with the stored weights."""
-    theta, printed = quine.theta, quine.printed()
+    """Print once and compare with the stored weights; takes no room for a second copy of a large network."""
+    difference = size = largest = 0.0
+    differing = nonfinite = subnormal = ulp = 0
+    for stored, printed in quine.printed_pieces(quine.code()):
+        if stored.numel() == 0:
+            continue
+        gap = printed.double() - stored.double()
+        difference = math.hypot(difference, float(torch.linalg.vector_norm(gap)))
+        size = math.hypot(size, float(torch.linalg.vector_norm(stored.double())))
+        worst = float(gap.abs().max())
+        largest = worst if math.isnan(worst) else max(largest, worst)
+        here = int(bits.differing(printed, stored).sum())
+        if here:
+            differing += here
+            far = bits.largest_ulp(printed, stored)
+            ulp = -1 if min(far, ulp) < 0 else max(far, ulp)
+        nonfinite += bits.nonfinite_count(stored) + bits.nonfinite_count(printed)
+        subnormal += bits.subnormal_count(stored)
     return Measurement(
-        printed,
-        relative_residual(printed, theta),
-        float((printed - theta).abs().max()),
-        float(theta.double().square().mean().sqrt()),
-        int(bits.differing(printed, theta).sum()),
+        relative_residual=float("inf") if size == 0.0 else difference / size,
+        max_abs_residual=largest,
+        weight_rms=size / math.sqrt(quine.parameter_count),
+        differing_weights=differing,
+        max_ulp=ulp,
+        nonfinite_weights=nonfinite,
+        subnormal_weights=subnormal,
     )
 
 

@@ -72,7 +72,7 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
 def weight_figures(quine: Quine, words: str = "") -> list[Any]:
     """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own colour."""
     theta, figures = quine.theta, measure(quine)
-    stored, printed = quine.tensors(theta), quine.tensors(figures.printed)
+    stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
     names = list(stored)
     pages = []
     for first in range(0, len(names), _ROWS):

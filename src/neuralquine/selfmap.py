@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import NeuralQuineError, check_bytes
+from .printers.hadamard import HadamardExpansion
 from .quine import Quine
 
 MAX_BYTES = 2 << 30  # no Jacobian above this is ever built
@@ -25,11 +26,18 @@ class SelfMap:
         known: ``(K, n)`` fixed points already found, for methods that avoid them.
     """
 
-    def __init__(self, rows: Callable[[Tensor], Tensor], n: int, *, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self,
+        rows: Callable[[Tensor], Tensor],
+        n: int,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._rows, self.n, self.dtype = rows, n, dtype
         self.evaluations = 0
         self.jvps = 0
-        self.known = torch.zeros(0, n, dtype=dtype)
+        self.known = torch.zeros(0, n, dtype=dtype, device=device)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -74,7 +82,7 @@ class SelfMap:
     def vjp(self, x: Tensor, u: Tensor) -> Tensor:
         """``J(x)^T u`` of every row: ``(B, n)``, ``(B, n)`` to ``(B, n)``."""
         self.jvps += len(x)
-        with _derivatives_on():
+        with derivatives_on():
             leaf = x.detach().clone().requires_grad_(True)
             return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
 
@@ -87,34 +95,49 @@ class ReducedMap(SelfMap):
     """``g(c)`` of a quine without the rounding of the code, on codes: n = d numbers whatever P is."""
 
     def __init__(self, quine: Quine) -> None:
-        super().__init__(self._evaluate, quine.code_size, dtype=quine.dtype)
+        super().__init__(self._evaluate, quine.code_size, dtype=quine.code_dtype, device=quine.trunk_device)
         self.quine = quine
 
     def _evaluate(self, c: Tensor) -> Tensor:
+        if self.quine.in_place:
+            return torch.stack([self._printed_first(row) for row in c])
         return self.quine.real_codes(self.quine.expand(c))
 
+    def _printed_first(self, c: Tensor) -> Tensor:
+        self.quine.install(c)
+        return self.quine.real_code()
+
     def _jacobian(self, x: Tensor) -> Tensor:
+        if self.quine.in_place:
+            return torch.stack([self._jacobian_in_place(row) for row in x])
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
         return self.quine.expand.pull_back(code_jacobian(self.quine, self.quine.expand(x)))
 
-    def theta(self, x: Tensor) -> Tensor:
-        """Point ``(n,)`` to weights ``(P,)``."""
-        return self.quine.expand(x)
+    def _jacobian_in_place(self, c: Tensor) -> Tensor:
+        expand = self.quine.expand
+        assert isinstance(expand, HadamardExpansion)
+        self.quine.install(c)
+        rows = [expand.pull_back_tensors(g) for g in stored_gradients(self.quine)]
+        return torch.stack(rows).to(c)
+
+    def install(self, x: Tensor) -> None:
+        """Store the weights that a point ``(n,)`` stands for."""
+        self.quine.install(x)
 
 
 class FullMap(SelfMap):
     """``F(theta)`` of a quine, on all P weights."""
 
     def __init__(self, quine: Quine) -> None:
-        super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype)
+        super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype, device=quine.trunk_device)
         self.quine = quine
         self._scale = quine.expand.gain * quine.code_size**0.5
 
     def _evaluate(self, theta: Tensor) -> Tensor:
         return self.quine.expand(self.quine.real_codes(theta))
 
-    def theta(self, x: Tensor) -> Tensor:
-        return x
+    def install(self, x: Tensor) -> None:
+        self.quine.theta = x
 
     def collapsed(self, x: Tensor) -> Tensor:
         return ((x - self.quine.expand.mean) / self._scale).square().mean(-1) < 1e-8
@@ -125,6 +148,34 @@ def code_jacobian(quine: Quine, thetas: Tensor) -> Tensor:
     return reverse_jacobian(quine.real_codes, thetas, quine.code_size, replicate=quine.vectorized)
 
 
+def stored_gradient(quine: Quine, scalar: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
+    """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
+    (gradient,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
+    return gradient
+
+
+def stored_gradients(quine: Quine) -> Iterator[list[Tensor | None]]:
+    """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
+    return _stored_gradients(quine, lambda c: (c[i] for i in range(len(c))))
+
+
+def _stored_gradients(quine: Quine, scalars: Callable[[Tensor], Iterator[Tensor]]) -> Iterator[list[Tensor | None]]:
+    weights = quine.weights
+    asked = [w.requires_grad for w in weights]
+    try:
+        with derivatives_on():
+            for w in weights:
+                w.requires_grad_(True)
+            for scalar in scalars(quine.real_code()):
+                if not scalar.requires_grad:
+                    yield [None] * len(weights)
+                else:
+                    yield list(torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True))
+    finally:
+        for w, before in zip(weights, asked, strict=True):
+            w.requires_grad_(before)
+
+
 def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:
     """Jacobians ``(B, m, n)`` of a row-wise map by reverse mode.
 
@@ -133,7 +184,7 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     import its compiler, which takes longer than solving a small quine.
     """
     b, n = x.shape
-    with _derivatives_on():
+    with derivatives_on():
         if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
             copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
             picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
@@ -144,7 +195,7 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
 
 
 @contextmanager
-def _derivatives_on() -> Iterator[None]:
+def derivatives_on() -> Iterator[None]:
     """A caller under ``no_grad`` or ``inference_mode`` would be told that every quine is a constant."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
@@ -159,7 +210,7 @@ def _gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
 
 def _reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
     """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
-    with _derivatives_on():
+    with derivatives_on():
         x = x.detach().clone().requires_grad_(True)
         out = at(x)
         u = torch.zeros_like(out, requires_grad=True)

@@ -68,7 +68,7 @@ class Solution:
 
     Attributes:
         status: why the solve ended.
-        theta: ``(P,)`` the best weights.
+        theta: ``(P,)`` the best weights; None for a large network, which holds them itself.
         last_theta: ``(P,)`` the last iterate of the method (the post keeps this one).
         parameters: P.
         relative_residual: ``||F(theta) - theta|| / ||theta||``.
@@ -77,8 +77,10 @@ class Solution:
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: weights whose printed bits differ from the stored ones.
         bit_exact: no weight differs, on this machine.
-        self_sensitivity: ``||J_F(theta)||_2``; near 0 the quine is a printed constant.
-        spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled.
+        self_sensitivity: ``||J_F(theta)||_2``, of a large network a lower bound; near 0 the quine is a printed
+            constant.
+        spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
+            large network.
         map_evaluations: evaluations of the map, every start counted.
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
@@ -94,8 +96,8 @@ class Solution:
     """
 
     status: Status
-    theta: Tensor
-    last_theta: Tensor
+    theta: Tensor | None
+    last_theta: Tensor | None
     parameters: int
     relative_residual: float
     max_abs_residual: float

@@ -8,7 +8,7 @@ from .errors import NotSolved, UnknownName
 from .exact import solve_exact
 from .judge import judge
 from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
-from .methods import Broyden, Method, Newton, make_method
+from .methods import Anderson, Broyden, Method, Newton, make_method
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
@@ -22,12 +22,13 @@ LADDER: tuple[tuple[Method, int], ...] = (
     (Broyden(step_limit=0.15), 64),
     (Newton(), 32),
 )
-"""What ``method=None`` tries, in order, with the number of starts of each rung.
+"""What ``method=None`` tries, in order, with the number of starts of each rung; for an anchored quine after ``ATTRACTED``.
 
 Broyden with many capped starts needs no derivatives and finds a quine of the blog's network on the first rung;
 its first start is the network as it stands, so an attracting quine is found in a handful of evaluations. Newton
 with line search takes over where the capped steps wander.
 """
+ATTRACTED: tuple[Method, int] = (Anderson(), 1)
 
 
 def solve(
@@ -71,7 +72,7 @@ def solve(
     stop = stop or Stop()
     seed = quine.seed if seed is None else seed
     chosen = make_method(method) if isinstance(method, str) else method
-    rungs = LADDER if chosen is None else ((chosen, chosen.starts),)
+    rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
     full = chosen is not None and chosen.space == "full"
     f: FullMap | ReducedMap = FullMap(quine) if full else ReducedMap(quine)
     generator = torch.Generator().manual_seed(seed % 2**63)

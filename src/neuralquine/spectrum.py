@@ -60,7 +60,7 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
         MAX_BYTES,
         "use fewer weights",
     )
-    derivative = code_jacobian(quine, theta[None])[0]
+    derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
     if not bool(torch.isfinite(derivative).all()):
         nan = torch.full((quine.code_size,), float("nan"), dtype=torch.complex128)
         return Spectrum(nan, float("nan"))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .architecture import build, describe
+from .architecture import build, describe, parameters_on_meta
 from .atomic import replace_folder
 from .bits import differing
 from .card import model_card
@@ -35,14 +36,17 @@ from .folder import (
     SOLUTION,
     WEIGHTS,
     canonical,
+    first_line,
     read_config,
     read_json,
     sha256,
 )
 from .quine import Quine
+from .recipes import RECIPES, problem
 from .verify import Verification, verify
 from .version import __version__
 
+_OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
 _OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, "figures", "certificate.json"}
 
 
@@ -122,7 +126,8 @@ def _config(quine: Quine) -> dict[str, Any]:
         "parameters": quine.parameter_count,
         "dtype": str(quine.dtype).removeprefix("torch."),
         "trunk": spec,
-        "tensors": [[name, list(p.shape)] for name, p in quine.trunk.named_parameters()],
+        "tensors": [[name, list(p.shape)] for name, p in quine.named_weights()],
+        "kept": [] if quine.print_frozen else [n for n, p in quine.trunk.named_parameters() if not p.requires_grad],
         "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
         "probe": names,
         "code_size": quine.code_size,
@@ -130,6 +135,8 @@ def _config(quine: Quine) -> dict[str, Any]:
         "seed": quine.seed,
         "normalize": quine.normalize,
         "eps": quine.eps,
+        "skip": quine.skip,
+        "expansion": "hadamard" if quine.in_place else "gaussian",
         "means": quine.means,
         "gains": quine.gains,
         "select": quine.select,
@@ -179,20 +186,17 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
 
 def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
     weights = folder / WEIGHTS
-    options = {key: config[key] for key in ("code_size", "code_bits", "seed", "normalize", "eps", "select")}
+    options = {key: config[key] for key in _OPTIONS}
     options["scales"] = (config["means"], config["gains"])
-    if trunk is None and config["trunk"] is None:
-        raise QuineFileError(
-            f"{folder} holds a {config['trunk_class'].rpartition('.')[2][:80]}, which no file can describe: pass trunk= to load (--trunk on the command line)"
-        )
+    own_recipe = trunk is None and config["trunk"] is None
     with torch.device("meta"):
-        shell = build(config["trunk"]) if trunk is None else trunk
+        shell = trunk or (_of_recipe(folder, config) if own_recipe else build(config["trunk"]))
     with safe_open(weights, framework="pt") as file:
         header = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         shapes = {name: tuple(piece.get_shape()) for name, piece in header.items()}
         wanted = _expected_shapes(shell)
         found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
-        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters()]:
+        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters() if n not in config["kept"]]:
             raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
         if found != wanted:
             odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
@@ -202,15 +206,45 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
     if bad is not None:
         raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
     state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
-    if trunk is None:
-        shell.load_state_dict(state, assign=True)
-    quine = Quine(shell, _probe(config, tensors, weights), dtype=getattr(torch, config["dtype"]), **options)
-    with torch.no_grad():
-        for name, own in [*quine.trunk.named_parameters(), *quine.trunk.named_buffers()]:
-            if name in state:
-                own.copy_(state[name])
+    probe = _probe(config, tensors, weights)
+    del tensors
+    if own_recipe:  # its sizes are known to fit; made anew for the buffers that no file holds
+        with parameters_on_meta():
+            shell = _of_recipe(folder, config)
+    elif trunk is not None:
+        shell = deepcopy(trunk)
+    _assign(shell, state)
+    for name, parameter in shell.named_parameters():
+        parameter.requires_grad_(name not in config["kept"])
+    options["print_frozen"] = not config["kept"]
+    quine = Quine(shell, probe, dtype=getattr(torch, config["dtype"]), copy=False, **options)
     quine.recipe = config["recipe"]
     return quine
+
+
+def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
+    """The trunk of a recipe of ours, where the file holds a module that it cannot describe."""
+    made = config["recipe"] or {}
+    name, seed = made.get("name"), made.get("seed")
+    if name not in RECIPES or not isinstance(seed, int):
+        kind = config["trunk_class"].rpartition(".")[2][:80]
+        raise QuineFileError(
+            f"{folder} holds a {kind}, which no file can describe: pass trunk= to load (--trunk on the command line)"
+        )
+    try:
+        return problem(name, seed=seed, **{k: v for k, v in made.items() if k not in ("name", "seed")}).trunk
+    except NeuralQuineError:
+        raise
+    except Exception as error:  # whatever a model library says of forged options
+        raise QuineFileError(f"{folder} names a recipe that does not build: {first_line(error)}") from error
+
+
+def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put the stored tensors in, without a copy and with shared ones kept shared."""
+    for name, own in [*shell.named_parameters(), *shell.named_buffers()]:
+        if name in state:
+            held = state[name]
+            torch.utils.swap_tensors(own, nn.Parameter(held) if isinstance(own, nn.Parameter) else held)
 
 
 def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:

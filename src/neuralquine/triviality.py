@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import bits
+from .large import is_large, mean_square_spread, responses, sensitivity_bound
 from .measure import CONSTANT_SENSITIVITY
 from .printers.normalize import instance_norm
 from .quine import Quine
@@ -40,16 +41,19 @@ class Finding:
 
 def triviality(quine: Quine) -> list[Finding]:
     """Every trick that explains the printed weights better than a quine does; empty for an honest one."""
-    theta = quine.theta
     changing = _nondeterministic(quine)
     if changing is not None:
         return [changing]
     with torch.no_grad():
-        first = quine.code(theta)
-    checks = [_zero(quine, theta), _huge(theta), *_dependence(quine, theta), _copy(quine), _lookup(quine, theta)]
+        first = quine.code()
+    if is_large(quine):
+        checks = [_zero(quine), _huge(quine), *_responses(quine), _large_lookup(quine)]
+    else:
+        theta = quine.theta
+        checks = [_zero(quine), _huge(quine), *_dependence(quine, theta), _copy(quine), _lookup(quine, theta)]
     findings = [finding for finding in checks if finding is not None]
     with torch.no_grad():
-        if not _same(quine.code(theta), first):
+        if not _same(quine.code(), first):
             findings.append(Finding("non-deterministic", "the same weights print something else after a few calls"))
     return findings
 
@@ -59,12 +63,11 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _nondeterministic(quine: Quine) -> Finding | None:
-    theta = quine.theta
     state = {name: buffer.clone() for name, buffer in quine.trunk.named_buffers()}
     with torch.no_grad():
-        answers = [quine.code(theta) for _ in range(3)]
+        answers = [quine.code() for _ in range(3)]
     with torch.enable_grad():
-        answers.append(quine.code(theta.requires_grad_(True)).detach())
+        answers.append((quine.code() if is_large(quine) else quine.code(quine.theta.requires_grad_(True))).detach())
     changed = [n for n, b in quine.trunk.named_buffers() if n not in state or not _same_or_int(b, state[n])]
     active = [n for n, m in quine.trunk.named_modules() if m.training and isinstance(m, nn.modules.dropout._DropoutNd)]
     if all(_same(answers[0], other) for other in answers[1:]) and not changed:
@@ -80,17 +83,16 @@ def _same_or_int(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and (_same(a, b) if a.is_floating_point() else bool(torch.equal(a, b)))
 
 
-def _zero(quine: Quine, theta: Tensor) -> Finding | None:
-    spread = (theta - quine.expand.mean) / (quine.expand.gain * quine.code_size**0.5)
-    if not bool((theta != 0).any()):
+def _zero(quine: Quine) -> Finding | None:
+    if not any(bool((stored != 0).any()) for _, stored in quine.stored_pieces()):
         return Finding("zero", "every weight is 0, which any network without biases prints")
-    if float(spread.double().square().mean()) < 1e-8:
+    if mean_square_spread(quine) < 1e-8:
         return Finding("zero", "every weight equals the mean it is printed with: the code is 0")
     return None
 
 
-def _huge(theta: Tensor) -> Finding | None:
-    largest = float(theta.abs().max())
+def _huge(quine: Quine) -> Finding | None:
+    largest = max(float(stored.abs().max()) for _, stored in quine.stored_pieces() if stored.numel())
     if largest > _HUGE:
         return Finding("huge", f"weights up to {largest:.1e}: rounding can hide any difference")
     return None
@@ -113,7 +115,7 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
         for v in (direction, noise / torch.linalg.vector_norm(noise)):
             up, down = quine.real_map(theta + h * v), quine.real_map(theta - h * v)
             slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
-            claims.append(float(torch.linalg.vector_norm(quine.expand.gain * (quine.expand.matrix @ (derivative @ v)))))
+            claims.append(float(torch.linalg.vector_norm(quine.expand.linear(derivative @ v))))
             jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / size)
     if max(slopes) < CONSTANT_SENSITIVITY:
         lie = max(claims) >= CONSTANT_SENSITIVITY
@@ -139,15 +141,56 @@ def _copy(quine: Quine) -> Finding | None:
     """Does it print whatever it is given? Then every point is a fixed point and none was found."""
     generator = torch.Generator().manual_seed(1)
     codes = torch.randn(3, quine.code_size, generator=generator, dtype=torch.float64)
-    codes = (instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes).to(quine.theta)
-    answers = torch.stack([quine.real_code(quine.expand(c)) for c in codes])
+    codes = instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes
+    codes = codes.to(quine.trunk_device, quine.code_dtype)
+    return _copied(codes, torch.stack([quine.real_code(quine.expand(c)) for c in codes]), quine.real_code())
+
+
+def _copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
+    """From what a network answers to three random codes, and to its own."""
     gap = torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes)
     if float(gap) < 1e-4:
         return Finding("copy", "it prints whatever weights it is given: every point is a fixed point")
-    own = quine.real_code(quine.theta)
     spread = torch.linalg.vector_norm(answers - own) / (3**0.5 * torch.linalg.vector_norm(own))
     if float(spread) < 1e-6:
         return Finding("constant", "networks that hold other weights print the same ones")
+    return None
+
+
+@torch.no_grad()
+def _responses(quine: Quine) -> list[Finding | None]:
+    """The checks of :func:`_dependence` and :func:`_copy` for a large network, in directions of the code."""
+    step = 1e-3
+    own = quine.real_code()
+    codes, answers, up, down = responses(quine, step)
+    slope = float(torch.linalg.vector_norm(up - down)) / (2 * step * quine.code_size**0.5)
+    findings: list[Finding | None] = [_copied(codes, answers, own)]
+    bound = sensitivity_bound(quine)
+    if bound < CONSTANT_SENSITIVITY:
+        lie = slope > 1e-2
+        kind = "untruthful derivative" if lie else "constant"
+        findings.append(
+            Finding(kind, f"its derivative claims a self-sensitivity of {bound:.1e}, and it answers {slope:.1e}")
+        )
+    if float(torch.linalg.vector_norm((up + down) / 2 - own) / torch.linalg.vector_norm(own)) > 0.05:
+        findings.append(
+            Finding("look-up", "only these very weights are printed: a change of one part in a thousand prints others")
+        )
+    return findings
+
+
+def _large_lookup(quine: Quine) -> Finding | None:
+    """A copy of a large network's weights is itself large; of its code, small."""
+    with torch.no_grad():
+        code = quine.code().double().cpu()
+    for name, values in outside_numbers(quine):
+        if _aligned(values, code):
+            return Finding("look-up", f"{name} holds the code up to scale and shift")
+        if values.numel() < quine.parameter_count / 10:
+            continue
+        inside = sum(int(torch.isin(stored.double().cpu(), values).sum()) for _, stored in quine.stored_pieces())
+        if inside >= quine.parameter_count // 10:
+            return Finding("look-up", f"{name} holds {inside} of the {quine.parameter_count} weights")
     return None
 
 
@@ -189,6 +232,10 @@ def outside_numbers(quine: Quine) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in inputs:
         yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
     seen: set[int] = {id(p) for p in quine.trunk.parameters()}
+    if not quine.print_frozen:
+        for name, parameter in quine.trunk.named_parameters():
+            if not parameter.requires_grad:
+                yield f"the frozen {name}", parameter.detach().double().reshape(-1).cpu()
     for name, module in quine.trunk.named_modules():
         label = name or "the trunk"
         attributes = {k: v for k, v in vars(module).items() if k not in ("_parameters", "_modules")}

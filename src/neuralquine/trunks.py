@@ -34,6 +34,12 @@ def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
     return tuple(cast(t) for t in inputs)
 
 
+def moved_to(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, Mapping):
+        return {name: t.to(device) for name, t in inputs.items()}
+    return tuple(t.to(device) for t in inputs)
+
+
 def pick(output: Any, select: Select) -> Tensor:
     """The tensor of a module's output that the code is read from."""
     try:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
-
-from . import bits
 from .generations import generations
+from .large import local_spectrum
 from .measure import measure, round_off
 from .quine import Quine
 from .solution import finite_or_none
-from .spectrum import spectrum
 from .triviality import outside_numbers, triviality
 
 
@@ -97,11 +94,10 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
-    theta = quine.theta
-    findings = triviality(quine) if bool(torch.isfinite(theta).all()) else []
     figures = measure(quine)
-    nonfinite = bits.nonfinite_count(theta) + bits.nonfinite_count(figures.printed)
-    local = spectrum(quine)
+    findings = triviality(quine) if figures.nonfinite_weights == 0 else []
+    nonfinite = figures.nonfinite_weights
+    local = local_spectrum(quine)
     line = generations(quine, tries)
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = nonfinite == 0 and figures.relative_residual <= limit
@@ -117,13 +113,13 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         max_abs_residual=figures.max_abs_residual,
         weight_rms=figures.weight_rms,
         differing_weights=figures.differing_weights,
-        max_ulp=bits.largest_ulp(figures.printed, theta),
+        max_ulp=figures.max_ulp,
         nonfinite_weights=nonfinite,
-        subnormal_weights=bits.subnormal_count(theta),
+        subnormal_weights=figures.subnormal_weights,
         self_sensitivity=local.self_sensitivity,
         spectral_radius=local.spectral_radius,
         generations_survived=line.survived,
-        generations_tried=tries,
+        generations_tried=len(line.distances),
         numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
         dtype=str(quine.dtype).removeprefix("torch."),
     )

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .large import Kept, local_spectrum
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
-from .spectrum import spectrum
 
 _SAME = 1e-6  # relative distance of codes below which two quines are one
 
@@ -79,7 +79,6 @@ def zoo(
         raise ValueError(f"starts must be at least 1, not {starts}")
     stop = stop or Stop()
     f = ReducedMap(quine)
-    f.known = f.known.to(quine.theta)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
     ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
@@ -105,9 +104,10 @@ def fixed_points(
     trace: Trace,
     *,
     own: bool = True,
+    thorough: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[Status]:
-    """Add to ``f.known`` what ``starts`` starting points lead to; how the last search ended."""
+    """Add to ``f.known`` what ``starts`` starting points lead to, by Broyden alone unless thorough; how it ended."""
     status: list[Status] = []
     width = affordable_starts(quine, starts)
     for first in range(0, starts, width):
@@ -115,10 +115,10 @@ def fixed_points(
         broyden = iterate(f, Broyden(), points, stop, trace, every=True)
         unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
         _keep(f, broyden.best, status := broyden.status)
-        if bool(unsolved.any()) and Status.INTERRUPTED not in status:
+        if thorough and bool(unsolved.any()) and Status.INTERRUPTED not in status:
             newton = iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True)
             _keep(f, newton.best, status := newton.status)
-        if Status.INTERRUPTED not in status:
+        if thorough and Status.INTERRUPTED not in status:
             deflated = iterate(f, Newton(deflate=True), points, stop, trace, every=True)
             _keep(f, deflated.best, status := deflated.status)
         if progress is not None:
@@ -138,11 +138,11 @@ def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:
 
 def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
-    before, found = quine.theta, []
+    before, found = Kept(quine), []
     try:
         for point in f.known:
-            quine.theta = f.theta(point)
-            figures, local = measure(quine), spectrum(quine)
+            f.install(point)
+            figures, local = measure(quine), local_spectrum(quine)
             f.evaluations += 1
             f.jvps += quine.code_size
             if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
@@ -158,5 +158,5 @@ def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
                     )
                 )
     finally:
-        quine.theta = before
+        before.restore()
     return found

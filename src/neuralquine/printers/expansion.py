@@ -7,6 +7,9 @@ tensor, so that each tensor is printed at the mean and scale of its own initiali
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -26,7 +29,8 @@ class GaussianExpansion:
         gains: one gain for each tensor; ``std(weights) = gain * ||c||``.
         code_size: d.
         seed: key of the generator.
-        dtype: floating-point type of the printed weights.
+        dtype: floating-point type of the printed weights. Narrower ones than float32 are computed in float32 and
+            rounded once.
 
     Raises:
         TooLarge: ``A`` would take more than 2 GiB.
@@ -43,7 +47,7 @@ class GaussianExpansion:
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
     ) -> None:
-        parameters = sum(sizes)
+        self.sizes, parameters = sizes, sum(sizes)
         check_bytes(
             f"the dense {parameters} x {code_size} projection",
             parameters * code_size * 8,
@@ -51,18 +55,34 @@ class GaussianExpansion:
             "choose a smaller code_size",
         )
         entries = dyadic_gaussian(seed, _STREAM, 0, parameters * code_size)
-        self.matrix = torch.from_numpy(entries).reshape(parameters, code_size).to(device, dtype)
+        self.dtype, work = dtype, dtype if dtype in (torch.float64, torch.float32) else torch.float32
+        self.matrix = torch.from_numpy(entries).reshape(parameters, code_size).to(device, work)
         counts = torch.tensor(sizes)
-        self.mean = torch.tensor(means, dtype=dtype).repeat_interleave(counts).to(device)
-        self.gain = torch.tensor(gains, dtype=dtype).repeat_interleave(counts).to(device)
+        self.mean = torch.tensor(means, dtype=work).repeat_interleave(counts).to(device)
+        self.gain = torch.tensor(gains, dtype=work).repeat_interleave(counts).to(device)
+
+    def to(self, device: torch.device) -> GaussianExpansion:
+        moved = copy.copy(self)
+        moved.matrix, moved.mean, moved.gain = (t.to(device) for t in (self.matrix, self.mean, self.gain))
+        return moved
+
+    def linear(self, c: Tensor) -> Tensor:
+        """``E(c) - mean``: codes ``(..., d)`` to ``(..., P)``."""
+        return self.gain * (c @ self.matrix.mT)
 
     def __call__(self, c: Tensor) -> Tensor:
         """Codes ``(..., d)`` to weights ``(..., P)``."""
-        return self.mean + self.gain * (c @ self.matrix.mT)
+        return (self.mean + self.linear(c)).to(self.dtype)
+
+    @torch.no_grad()
+    def pieces(self, c: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+        """``E(c)`` of one code ``(d,)``, tensor by tensor: (number of the tensor, 0, values)."""
+        for number, values in enumerate(self(c).split(self.sizes)):
+            yield number, 0, values
 
     def pull_back(self, rows: Tensor) -> Tensor:
         """Multiply derivatives ``(..., P)`` by the expansion's Jacobian: ``(..., d)``."""
-        return (rows * self.gain) @ self.matrix
+        return ((rows * self.gain) @ self.matrix).to(rows.dtype)
 
     def gram(self) -> Tensor:
         """``E^T E`` of the Jacobian ``E = diag(gain) A``, shape ``(d, d)``."""

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor
 
 from ..errors import TrunkError
 
 _CONSTANT_GAIN = 2.0**-6  # spread given to a tensor whose initialisation has none (biases, LayerNorm weights)
 
 
-def uniform_scales(trunk: nn.Module, alpha: float, code_size: int) -> tuple[list[float], list[float]]:
-    count = len(list(trunk.parameters()))
-    return [0.0] * count, [alpha / code_size] * count
+def uniform_scales(tensors: Sequence[Tensor], alpha: float, code_size: int) -> tuple[list[float], list[float]]:
+    return [0.0] * len(tensors), [alpha / code_size] * len(tensors)
 
 
-def initial_scales(trunk: nn.Module, code_size: int) -> tuple[list[float], list[float]]:
+def initial_scales(tensors: Sequence[Tensor], code_size: int) -> tuple[list[float], list[float]]:
     """Mean and gain of each tensor, from its own initial values.
 
     The mean is 0 unless it stands out by four standard errors; gains are powers of two, so that scaling
     commutes with rounding. ``||c|| = sqrt(d)``, hence ``gain = std / sqrt(d)``.
     """
     means, gains = [], []
-    for p in trunk.parameters():
+    for p in tensors:
         values = p.detach().double()
         mean, spread = (values.mean().item(), values.std(correction=0).item()) if p.numel() else (0.0, 0.0)
         if not (math.isfinite(mean) and math.isfinite(spread)):

@@ -10,12 +10,24 @@ import torch
 
 from ..errors import UnknownName, did_you_mean
 from ..quine import Quine
-from . import blog
+from . import blog, language, recurrent, transformer, vision
+from .problem import Problem
 
-RECIPES: dict[str, Callable[..., Quine]] = {
+RECIPES: dict[str, Callable[..., Problem]] = {
     "blog": blog.part2,
     "blog-part1": blog.part1,
+    "cnn": vision.cnn,
+    "rnn": recurrent.rnn,
+    "gru": recurrent.gru,
+    "lstm": recurrent.lstm,
+    "transformer": transformer.transformer,
+    "resnet18": vision.resnet18,
+    "vit-b16": vision.vit_b16,
+    "gpt2": language.gpt2,
+    "gpt2-xl": language.gpt2_xl,
+    "llama-8b": language.llama_8b,
 }
+_MOST = 1 << 20  # of any whole-number option: nothing real comes near, and a forged file may ask for anything
 
 
 def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
@@ -29,6 +41,14 @@ def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
     Raises:
         UnknownName: no such recipe or option; the message suggests the nearest.
     """
+    made = problem(name, seed=seed, **options)
+    quine = Quine(made.trunk, made.probe, seed=seed, copy=False, **made.options)
+    quine.recipe = {"name": name, "seed": seed, **options}
+    return quine
+
+
+def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
+    """The trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
     known = {p.name: p.default for p in inspect.signature(RECIPES[name]).parameters.values() if p.name != "seed"}
@@ -36,9 +56,7 @@ def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
         if option not in known:
             raise UnknownName(f"recipe {name} has no option {option!r}: {did_you_mean(option, list(known))}")
         options[option] = _like(known[option], value, f"recipe {name}: {option}")
-    quine = RECIPES[name](seed=seed, **options)
-    quine.recipe = {"name": name, "seed": seed, **options}
-    return quine
+    return RECIPES[name](seed=seed, **options)
 
 
 def _like(default: Any, value: Any, what: str) -> Any:
@@ -48,4 +66,6 @@ def _like(default: Any, value: Any, what: str) -> Any:
     number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
     if not number and type(value) is not type(default):
         raise UnknownName(f"{what} must be a {type(default).__name__.removeprefix('torch.')} like {default}")
+    if isinstance(value, int) and not 0 <= value <= _MOST:
+        raise UnknownName(f"{what} must be from 0 to {_MOST}, not {value}")
     return value

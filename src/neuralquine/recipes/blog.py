@@ -14,28 +14,24 @@ import torch
 from torch import nn
 
 from ..printers.normalize import InstanceNorm
-from ..printers.philox import dyadic_gaussian
-from ..quine import Quine
-
-_PROBE_STREAM = 3
+from .problem import Problem, drawn, numbers
 
 
-def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Quine:
+def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
     """The post's normalised network (P = 1020)."""
     return _network(seed, alpha, dtype, normalize=True)
 
 
-def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Quine:
+def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
     """Part 1's network without normalisation (P = 1020), where every search ends at the zero quine."""
     return _network(seed, alpha, dtype, normalize=False)
 
 
-def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) -> Quine:
+def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) -> Problem:
     def norm() -> nn.Module:
         return InstanceNorm() if normalize else nn.Identity()
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn(seed):
         trunk = nn.Sequential(
             nn.Linear(8, 20, dtype=dtype),
             nn.Tanh(),
@@ -46,5 +42,5 @@ def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) ->
             nn.Linear(20, 20, dtype=dtype),
             nn.Tanh(),
         )
-    probe = torch.from_numpy(dyadic_gaussian(seed, _PROBE_STREAM, 0, 8)).reshape(1, 8)
-    return Quine(trunk, probe, code_size=20, seed=seed, dtype=dtype, normalize=normalize, alpha=alpha)
+    options = {"code_size": 20, "dtype": dtype, "normalize": normalize, "alpha": alpha}
+    return Problem(trunk, numbers(seed, 1, 8), options)

@@ -1,0 +1,119 @@
+"""What can be said about a network too large for ``d`` copies of its weights, with one spare copy at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .printers.hadamard import HadamardExpansion
+from .printers.normalize import instance_norm
+from .quine import Quine
+from .selfmap import derivatives_on, stored_gradient
+from .spectrum import Spectrum, spectrum
+
+_BYTES = 1 << 28  # of the code's derivative (d, P), above which a network counts as large
+_PROBES = 4  # random directions of the bound
+
+
+def is_large(quine: Quine) -> bool:
+    """Whether the derivative of its code, ``d`` vectors of P numbers, is too much to hold."""
+    width = torch.finfo(quine.code_dtype).bits // 8
+    return quine.in_place and quine.parameter_count * quine.code_size * width > _BYTES
+
+
+def local_spectrum(quine: Quine) -> Spectrum:
+    """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
+    if not is_large(quine):
+        return spectrum(quine)
+    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine))
+
+
+def sensitivity_bound(quine: Quine) -> float:
+    """A lower bound of ``||J_F||_2``.
+
+    ``J_F = E C`` and ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code: the largest of four
+    random ones, one backward pass each.
+    """
+    generator = torch.Generator().manual_seed(0)
+    smallest = float(torch.linalg.eigvalsh(quine.expand.gram().double())[0].clamp_min(0).sqrt())
+    largest = 0.0
+    for _ in range(_PROBES):
+        u = torch.randn(quine.code_size, generator=generator, dtype=torch.float64)
+        u = (u / torch.linalg.vector_norm(u)).to(quine.trunk_device, quine.code_dtype)
+        with derivatives_on():
+            pulled = stored_gradient(quine, lambda c, u=u: (c * u).sum())
+        norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
+        largest = max(largest, math.hypot(*norms) if norms else 0.0)
+        del pulled
+    return smallest * largest
+
+
+class Kept:
+    """A copy of the stored weights beside a network that is about to change them."""
+
+    def __init__(self, quine: Quine) -> None:
+        self._quine = quine
+        self._copies = [stored.clone() for _, stored in quine.stored_pieces()]
+
+    def restore(self) -> None:
+        for (_, stored), kept in zip(self._quine.stored_pieces(), self._copies, strict=True):
+            stored.copy_(kept)
+
+    def distance(self) -> float:
+        """Relative distance of the present weights to the kept ones."""
+        gap = size = 0.0
+        for (_, stored), kept in zip(self._quine.stored_pieces(), self._copies, strict=True):
+            if kept.numel():
+                gap = math.hypot(gap, float(torch.linalg.vector_norm((stored - kept).float())))
+                size = math.hypot(size, float(torch.linalg.vector_norm(kept.float())))
+        return gap / size if size else float("inf")
+
+
+@contextmanager
+def weights_kept(quine: Quine) -> Iterator[Kept]:
+    """Put the weights back afterwards, bit for bit."""
+    kept = Kept(quine)
+    try:
+        yield kept
+    finally:
+        with torch.no_grad():
+            kept.restore()
+
+
+@torch.no_grad()
+def mean_square_spread(quine: Quine) -> float:
+    """Mean square of ``(theta - mean) / (gain sqrt(d))``: 0 where every weight sits at its mean, about 1 at a quine."""
+    total = 0.0
+    for (slot, stored), mean, gain in zip(quine.stored_pieces(), quine.means, quine.gains, strict=True):
+        if slot.count and gain:
+            total += float(torch.linalg.vector_norm(stored.to(quine.code_dtype) - mean).double()) ** 2 / gain**2
+    return total / (quine.parameter_count * quine.code_size)
+
+
+@torch.no_grad()
+def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How a large network answers to other weights, printed in place and taken back.
+
+    Returns:
+        ``(codes, answers, up, down)``: three random codes ``(3, d)`` and ``g`` of them, and ``g(c + h u)``, ``g(c - h u)`` for
+        the network's own code c and a random direction u of length ``sqrt(d)``.
+    """
+    assert isinstance(quine.expand, HadamardExpansion)
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randn(4, quine.code_size, generator=generator, dtype=torch.float64)
+    codes = instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes
+    codes = codes.to(quine.trunk_device, quine.code_dtype)
+    own = quine.code()
+
+    def g(c: Tensor) -> Tensor:
+        quine.install(c)
+        return quine.real_code()
+
+    with weights_kept(quine):
+        answers = torch.stack([g(c) for c in codes[:3]])
+        up, down = g(own + step * codes[3]), g(own - step * codes[3])
+    return codes[:3], answers, up, down

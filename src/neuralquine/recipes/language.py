@@ -1,0 +1,90 @@
+"""Language models of the sizes people use, from their configurations; the logits of the last of 8 tokens are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .problem import Problem, drawn, settings, tokens, transformers_module
+
+_PROMPT = 8
+
+
+def gpt2(
+    seed: int = 0,
+    skip: float = 0.05,
+    code_size: int = 64,
+    code_bits: int = 8,
+    layers: int = 12,
+    width: int = 768,
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    """GPT-2 small with its tied head (P = 124,439,808); skip=0 frees it (extra `models`)."""
+    options = settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype)
+    return _gpt2(seed, layers, width, options)
+
+
+def gpt2_xl(
+    seed: int = 0,
+    skip: float = 0.05,
+    code_size: int = 64,
+    code_bits: int = 8,
+    layers: int = 48,
+    width: int = 1600,
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    """GPT-2 XL with its tied head (P = 1,557,611,200; 6 GB of weights); skip=0 frees it (extra `models`)."""
+    options = settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype)
+    return _gpt2(seed, layers, width, options)
+
+
+def _gpt2(seed: int, layers: int, width: int, options: dict[str, Any]) -> Problem:
+    transformers = transformers_module()
+    config = transformers.GPT2Config(
+        n_layer=layers, n_embd=width, n_head=max(1, width // 64), use_cache=False, attn_implementation="eager"
+    )
+    with drawn(seed):
+        trunk = transformers.GPT2LMHeadModel(config)
+    return _language_model(trunk, seed, config.vocab_size, options)
+
+
+def llama_8b(
+    seed: int = 0,
+    skip: float = 0.05,
+    code_size: int = 64,
+    code_bits: int = 6,
+    layers: int = 32,
+    width: int = 4096,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Problem:
+    """Llama 3.1 8B (P = 8,030,261,248; 16 GB of weights in bfloat16); skip=0 frees it (extra `models`)."""
+    transformers = transformers_module()
+    config = transformers.LlamaConfig(
+        vocab_size=128_256,
+        hidden_size=width,
+        intermediate_size=7 * width // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=max(4, width // 128),
+        num_key_value_heads=max(1, width // 512),
+        max_position_embeddings=8192,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        use_cache=False,
+        attn_implementation="eager",
+        dtype=dtype,
+    )
+    with drawn(seed):
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)  # made in its own type: in float32 it would not fit
+        try:
+            trunk = transformers.LlamaForCausalLM(config)
+        finally:
+            torch.set_default_dtype(default)
+    options = settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype)
+    return _language_model(trunk, seed, config.vocab_size, options)
+
+
+def _language_model(trunk: Any, seed: int, vocabulary: int, options: dict[str, Any]) -> Problem:
+    last = torch.tensor([_PROMPT - 1])
+    probe = {"input_ids": tokens(seed, _PROMPT, vocabulary), "logits_to_keep": last}
+    return Problem(trunk, probe, {**options, "select": "logits"})

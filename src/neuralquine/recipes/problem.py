@@ -1,0 +1,61 @@
+"""What every recipe gives, and what several of them draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NeuralQuineError
+from ..printers.philox import dyadic_gaussian, words
+from ..trunks import Probe
+
+_PROBE_STREAM = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A trunk with freshly drawn weights, its probe, and the settings of :class:`~neuralquine.Quine`."""
+
+    trunk: nn.Module
+    probe: Probe
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def settings(*, code_size: int, code_bits: int, skip: float, dtype: torch.dtype, **more: Any) -> dict[str, Any]:
+    """A recipe's numbers as the quine's: 0 bits mean no grid, a skip of 0 a free quine."""
+    grid = {"code_bits": code_bits or None, "skip": skip or None}
+    return {"code_size": code_size, "dtype": dtype, **grid, **more}
+
+
+@contextmanager
+def drawn(seed: int) -> Iterator[None]:
+    """Draw initial weights without touching the caller's random state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def numbers(seed: int, *shape: int) -> Tensor:
+    """A probe of Gaussian numbers, the same on every machine: float64."""
+    size = int(torch.Size(shape).numel())
+    return torch.from_numpy(dyadic_gaussian(seed, _PROBE_STREAM, 0, size)).reshape(shape)
+
+
+def tokens(seed: int, count: int, vocabulary: int) -> Tensor:
+    """A probe of token ids ``(1, count)``."""
+    return torch.from_numpy(words(seed, _PROBE_STREAM, 0, count).astype("int64") % vocabulary)[None]
+
+
+def transformers_module() -> Any:
+    """The library of well-known models, or the one line that says how to get it."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise NeuralQuineError("this recipe needs transformers: pip install 'neuralquine[models]'") from error
+    transformers.logging.set_verbosity_error()
+    return transformers
