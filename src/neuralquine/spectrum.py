@@ -26,8 +26,8 @@ class Spectrum:
 
     @property
     def spectral_radius(self) -> float:
-        """``max |lambda|``. Plain regeneration is attracted below 1."""
-        return float(self.eigenvalues.abs().max())
+        """``max |lambda|``; NaN where none were computed. Plain regeneration is attracted below 1."""
+        return float(self.eigenvalues.abs().max()) if len(self.eigenvalues) else float("nan")
 
     @property
     def damped_regeneration(self) -> float:
