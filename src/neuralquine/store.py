@@ -47,6 +47,7 @@ from .verify import Verification, verify
 from .version import __version__
 
 _OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
+_MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
 _OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, "figures", "certificate.json"}
 
 
@@ -243,7 +244,8 @@ def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
     """Put the stored tensors in, without a copy and with shared ones kept shared."""
     for name, own in [*shell.named_parameters(), *shell.named_buffers()]:
         if name in state:
-            held = state[name]
+            # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
+            held = state[name] if state[name].numel() > _MAPPED else state[name].clone()
             torch.utils.swap_tensors(own, nn.Parameter(held) if isinstance(own, nn.Parameter) else held)
 
 
