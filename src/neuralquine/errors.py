@@ -47,6 +47,11 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 probe``, ``2 probes``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def check_bytes(what: str, size: int, limit: int, remedy: str) -> None:
     """Refuse an allocation of ``size`` bytes above ``limit`` bytes, naming both."""
     if size > limit:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import NotSolved
+from .errors import NotSolved, plural
 from .judge import judge
 from .large import is_large
 from .loop import Progress, Search, Stop, Trace
@@ -211,9 +211,7 @@ def solve_exact(
             break
     tried_grids = grids(quine)
     span = f"2^-{tried_grids[0]} to 2^-{tried_grids[-1]}"
-    detail = f"{tried} fixed points on {len(tried_grids)} grids ({span}) with {1 + probe} probes"
-    if found is not None and tried == 0:
-        detail = "regeneration on it"
+    detail = f"{plural(tried, 'fixed point')} on {plural(len(tried_grids), 'grid')} ({span}) with {plural(1 + probe, 'probe')}"
     if found is not None:
         quine.code_bits = found.bits
         point, status = found.code, Status.CONVERGED

@@ -68,7 +68,7 @@ def judge(
         spectral_radius=local.spectral_radius,
         map_evaluations=f.evaluations + 1,
         jvps=f.jvps,
-        steps=trace.steps,
+        steps=sum(other.steps for _, other in results),
         seconds=seconds,
         method=method,
         code_bits=quine.code_bits,

@@ -101,8 +101,7 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
     limit = float(stored.abs().max()) or 1.0
     largest = float(np.abs(difference).max())
     count = int(differing(printed, stored).sum())
-    palette = colormaps["RdBu_r"].copy()
-    palette.set_bad(_EXACT)
+    palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
     panels = (
         (_matrix(stored), limit, f"{name} {tuple(stored.shape)}"),
         (_matrix(printed), limit, "printed"),

@@ -153,6 +153,8 @@ def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
     """Whether the described module prints the same bits: hooks, parametrisations and the like do not survive."""
     try:
         twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
+        if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:
+            return False  # shared weights: a description does not say which
         twin.load_state_dict(quine.trunk.state_dict())
         original, quine.trunk = quine.trunk, twin
         try:

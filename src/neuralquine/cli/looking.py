@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import plural
 from .options import AsJson, Folder, TrunkOption, app, check_certificate, draw, load_quine, prover
 from .report import print_json, report_verification, table
 
@@ -126,6 +127,8 @@ def generations(
             ["generation", "distance to the first", "relative residual"],
             [[str(k), f"{line.distances[k - 1]:.3e}", f"{line.residuals[k - 1]:.3e}"] for k in shown],
         )
-        typer.echo(f"survives {line.survived} of {n} generations; identical bit for bit in the first {line.identical}")
+        typer.echo(
+            f"survives {line.survived} of {plural(n, 'generation')}; identical bit for bit in the first {line.identical}"
+        )
     if line.survived < n:
         raise typer.Exit(1)

@@ -71,6 +71,8 @@ def digits(
         weights = prover("digits").digits(folder, count)
     except certificates.NotProved as error:
         typer.echo(f"not proved: {error}", err=True)
+        if as_json:
+            print_json({"proved": False, "reason": str(error)})
         raise typer.Exit(1) from error
     if out is not None:
         with replace_file(out) as path:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import plural
 from .options import AsJson, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
 from .options import progress as show_progress
 from .report import figure, listing, print_json, report_solution, table
@@ -134,7 +135,7 @@ def zoo(
             [[str(i), *(figure(r[c]) for c in columns)] for i, r in enumerate(rows, 1)],
         )
         typer.echo(
-            f"{len(rows)} distinct quines of {recipe} (seed {seed}) from {starts} starts: "
+            f"{plural(len(rows), 'distinct quine')} of {recipe} (seed {seed}) from {plural(starts, 'start')}: "
             f"{found.map_evaluations} map evaluations, {found.jvps} JVPs, {found.seconds:.2f} s"
         )
     if found.interrupted:
