@@ -212,6 +212,8 @@ def solve_exact(
     tried_grids = grids(quine)
     span = f"2^-{tried_grids[0]} to 2^-{tried_grids[-1]}"
     detail = f"{plural(tried, 'fixed point')} on {plural(len(tried_grids), 'grid')} ({span}) with {plural(1 + probe, 'probe')}"
+    if found is not None and tried == 0:
+        detail = "no fixed point, by plain regeneration"
     if found is not None:
         quine.code_bits = found.bits
         point, status = found.code, Status.CONVERGED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -217,6 +217,10 @@ def _reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor
         if not out.requires_grad:
             return torch.zeros_like(v)
         (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
-        if not pulled.requires_grad:
+        answer: Tensor | None = None
+        if pulled.requires_grad:
+            with suppress(RuntimeError):  # torch refuses, or does not connect, what is differentiable only once
+                (answer,) = torch.autograd.grad((pulled * v).sum(), u, allow_unused=True)
+        if answer is None:
             raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
-        return torch.autograd.grad((pulled * v).sum(), u)[0].detach()
+        return answer.detach()

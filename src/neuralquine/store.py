@@ -215,7 +215,7 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
         with parameters_on_meta():
             shell = _of_recipe(folder, config)
     elif trunk is not None:
-        shell = deepcopy(trunk)
+        shell = deepcopy(trunk).to(getattr(torch, config["dtype"]))
     _assign(shell, state)
     for name, parameter in shell.named_parameters():
         parameter.requires_grad_(name not in config["kept"])
@@ -243,12 +243,20 @@ def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
 
 
 def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put the stored tensors in, without a copy and with shared ones kept shared."""
-    for name, own in [*shell.named_parameters(), *shell.named_buffers()]:
-        if name in state:
-            # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
-            held = state[name] if state[name].numel() > _MAPPED else state[name].clone()
-            torch.utils.swap_tensors(own, nn.Parameter(held) if isinstance(own, nn.Parameter) else held)
+    """Put the stored tensors in; a large one stays where its file is mapped, and shared ones stay shared."""
+    # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
+    state = {name: t if t.numel() > _MAPPED else t.clone() for name, t in state.items()}
+    tensors = dict(shell.named_parameters()) | dict(shell.named_buffers())
+    if not any(t.is_meta for t in tensors.values()):
+        with torch.no_grad():
+            for name in tensors.keys() & state.keys():
+                tensors[name].copy_(state[name])
+    elif len(tensors) == len(dict(shell.named_parameters(remove_duplicate=False))) + len(dict(shell.named_buffers())):
+        shell.load_state_dict(state, assign=True, strict=False)
+    else:
+        for name in tensors.keys() & state.keys():
+            held = nn.Parameter(state[name]) if isinstance(tensors[name], nn.Parameter) else state[name]
+            torch.utils.swap_tensors(tensors[name], held)
 
 
 def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -14,7 +14,7 @@ def of(values, code_size=16):
     """Mean and gain of a single tensor."""
     module = nn.Module()
     module.weight = nn.Parameter(torch.as_tensor(values, dtype=torch.float64))
-    means, gains = initial_scales(module, code_size)
+    means, gains = initial_scales(list(module.parameters()), code_size)
     return means[0], gains[0]
 
 
@@ -24,7 +24,7 @@ def normal(n, mean, std):
 
 
 def test_uniform_scales_are_the_posts():
-    assert uniform_scales(nn.Linear(3, 2), 0.25, 20) == ([0.0, 0.0], [0.0125, 0.0125])
+    assert uniform_scales(list(nn.Linear(3, 2).parameters()), 0.25, 20) == ([0.0, 0.0], [0.0125, 0.0125])
 
 
 @pytest.mark.parametrize("std", [1e-3, 0.3, 1.0, 70.0])
