@@ -1,9 +1,10 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
-import neuralquine as nq
 import pytest
 import torch
 from torch import nn
+
+import neuralquine as nq
 
 torch.set_num_threads(1)
 

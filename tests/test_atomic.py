@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from neuralquine import atomic
 from neuralquine.atomic import replace_file, replace_folder
 

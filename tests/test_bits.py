@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from neuralquine.bits import differing, integer_view, largest_ulp, nonfinite_count, subnormal_count, ulp_distance
 
 floats = st.floats(width=64)

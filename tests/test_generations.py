@@ -2,11 +2,12 @@
 
 import math
 
-import neuralquine as nq
 import numpy as np
 import pytest
 import torch
 from torch import nn
+
+import neuralquine as nq
 
 
 class Scaled(nn.Module):

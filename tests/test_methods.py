@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from neuralquine.errors import TooLarge
 from neuralquine.measure import round_off
 from neuralquine.methods import METHODS, Anderson, Broyden, Gradient, Newton, NewtonKrylov, Picard, make_method

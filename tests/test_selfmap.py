@@ -1,12 +1,13 @@
 """The maps that solvers see: derivatives against finite differences, the reduction, and honest counts."""
 
-import neuralquine as nq
 import pytest
 import torch
+from torch import nn
+
+import neuralquine as nq
 from neuralquine import selfmap
 from neuralquine.errors import NeuralQuineError, TooLarge
 from neuralquine.selfmap import FullMap, ReducedMap, SelfMap, code_jacobian, stored_gradient
-from torch import nn
 
 
 def draw(*shape, seed=0):

@@ -3,15 +3,16 @@
 import copy
 import json
 
-import neuralquine as nq
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import neuralquine as nq
 from neuralquine.errors import NotSolved, UnknownName
 from neuralquine.selfmap import FullMap
 from neuralquine.solution import Status
 from neuralquine.solve import Stop
-from torch import nn
 
 
 def printed_by_numpy(quine):

@@ -2,13 +2,14 @@
 
 import math
 
-import neuralquine as nq
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import neuralquine as nq
 from neuralquine.errors import TooLarge
 from neuralquine.selfmap import FullMap
-from torch import nn
 
 
 class Linear(nn.Module):

@@ -1,5 +1,6 @@
-"""The folder of a quine: bit for bit, the same bytes twice, and nobody else's files."""
+"""Folders: the same bits back, in this process and another; the same bytes twice; nothing foreign overwritten."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,312 +11,310 @@ from safetensors import safe_open
 from torch import nn
 
 import neuralquine as nq
+from neuralquine.errors import QuineFileError
 from neuralquine.store import false_claims, saved_trace
+
+FILES = ["README.md", "config.json", "model.safetensors", "solution.json"]
+
+
+class Own(nn.Module):
+    """A class of the user's, with tied weights, a buffer and an LSTM: no file can describe it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(7, 6)
+        self.core = nn.LSTM(6, 6)
+        self.head = nn.Linear(6, 7, bias=False)
+        self.head.weight = self.embed.weight
+        self.register_buffer("shift", torch.linspace(-1, 1, 7))
+
+    def forward(self, tokens):
+        return self.head(self.core(self.embed(tokens))[0][-1]) + self.shift
+
+
+def make_own():
+    return Own()
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(4, 12), nn.Tanh(), nn.BatchNorm1d(12), nn.Linear(12, 6))
 
 
 def draw(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-class Own(nn.Module):
-    """A class that no file can describe."""
-
-    def __init__(self):
-        super().__init__()
-        self.a = nn.Linear(4, 16)
-        self.register_buffer("shift", torch.full((16,), 0.5))
-
-    def forward(self, x):
-        return torch.tanh(self.a(x)) * 2 + self.shift
-
-
-def tied():
-    net = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
-    net[2].weight = net[0].weight
-    return net
-
-
-TRUNKS = {
-    "mlp": (lambda: nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16)), draw(1, 4), {}),
-    "float32": (lambda: nn.Linear(4, 16), draw(1, 4), {"dtype": torch.float32}),
-    "grid": (lambda: nn.Sequential(nn.Linear(4, 16), nn.Tanh()), draw(1, 4), {"code_bits": 11, "eps": 1e-3}),
-    "plain": (lambda: nn.Linear(4, 16), draw(1, 4), {"normalize": False, "alpha": 0.3, "seed": 2**64 - 1}),
-    "lstm": (lambda: nn.LSTM(4, 6, batch_first=True), draw(2, 3, 4), {"select": 1}),
-    "cnn": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(64, 16)), draw(1, 1, 6, 6), {}),
-    "transformer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), draw(1, 3, 8), {}),
-    "batchnorm": (lambda: nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16)), draw(3, 4), {}),
-    "tokens": (lambda: nn.Sequential(nn.Embedding(9, 4), nn.Flatten()), torch.tensor([[1, 8, 0]]), {}),
-    "two inputs": (lambda: nn.Bilinear(4, 3, 16), (draw(1, 4), draw(1, 3)), {}),
-    "named inputs": (lambda: nn.Linear(4, 16), {"input": draw(1, 4)}, {}),
-    "scalar": (lambda: nn.Sequential(nn.Linear(1, 1, bias=False)), draw(1, 1), {"code_size": 1, "normalize": False}),
+QUINES = {
+    "blog": lambda: nq.recipe("blog", seed=2),
+    "single": lambda: nq.recipe("blog", seed=2, dtype=torch.float32),
+    "mlp": lambda: nq.Quine(mlp(), draw(1, 4), code_size=6, seed=2**64 - 1, code_bits=11),
+    "convolution": lambda: nq.Quine(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), draw(1, 1, 4, 4), code_size=6),
+    "lstm": lambda: nq.Quine(nn.LSTM(3, 5, num_layers=2), draw(4, 1, 3), code_size=6, select=0),
+    "encoder": lambda: nq.Quine(nn.TransformerEncoderLayer(8, 2, 16), draw(3, 1, 8), code_size=6),
+    "bilinear, two inputs": lambda: nq.Quine(nn.Bilinear(3, 4, 5), (draw(3), draw(4)), code_size=6, alpha=0.3),
+    "named inputs": lambda: nq.Quine(nn.Linear(4, 6), {"input": draw(4)}, code_size=6, normalize=False),
+    "tokens": lambda: nq.Quine(nn.Embedding(9, 6), torch.tensor([4]), code_size=6),
+    "anchored": lambda: nq.Quine(mlp(), draw(1, 4), code_size=6, skip=0.1),
+    "structured": lambda: nq.Quine(mlp(), draw(1, 4), code_size=6, expansion="hadamard"),
+    "bfloat16": lambda: nq.Quine(mlp(), draw(1, 4), code_size=6, dtype=torch.bfloat16, expansion="hadamard"),
+    "frozen": lambda: nq.Quine(
+        nn.Sequential(nn.Linear(4, 6).requires_grad_(False), nn.Linear(6, 6)), draw(4), code_size=6, print_frozen=False
+    ),
 }
+# A narrow type cannot be verified yet: see test_verify.py.
+BROKEN = {"bfloat16": pytest.mark.xfail(strict=True, raises=NotImplementedError, reason="triviality in narrow types")}
 
 
-def quine_of(name):
-    make, probe, options = TRUNKS[name]
-    torch.manual_seed(0)
-    return nq.Quine(make(), probe, **{"code_size": 16, **options})
+def bytes_of(x):
+    return x.reshape(-1).view(torch.uint8)
 
 
 def same_bits(a, b):
-    return a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+    return a.dtype == b.dtype and a.shape == b.shape and bytes_of(a).equal(bytes_of(b))
 
 
-def assert_same(quine, other):
-    assert same_bits(quine.theta, other.theta)
-    assert same_bits(quine.printed(), other.printed())
-    noise = quine.theta + draw(quine.parameter_count).to(quine.dtype)
-    assert same_bits(quine.self_map(noise), other.self_map(noise))
-    for key in ("code_size", "code_bits", "seed", "normalize", "eps", "means", "gains", "select", "dtype", "recipe"):
-        assert getattr(quine, key) == getattr(other, key), key
-    assert [n for n, _ in quine.trunk.named_parameters()] == [n for n, _ in other.trunk.named_parameters()]
+@pytest.mark.parametrize("name", [pytest.param(n, marks=BROKEN.get(n, ())) for n in QUINES])
+def test_a_quine_comes_back_bit_for_bit(tmp_path, name):
+    torch.manual_seed(0)
+    quine = QUINES[name]()
+    verification = nq.save(quine, tmp_path / "q")
+    back = nq.load(tmp_path / "q")
+    assert same_bits(back.theta, quine.theta)
+    assert same_bits(back.printed(), quine.printed())
+    for option in (
+        *("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "dtype", "print_frozen"),
+        *("means", "gains", "in_place"),
+    ):
+        assert getattr(back, option) == getattr(quine, option)
+    made = {k: str(v).removeprefix("torch.") for k, v in (quine.recipe or {}).items()}
+    assert {k: str(v) for k, v in (back.recipe or {}).items()} == made
+    names = [n for n, _ in quine.named_weights()]
+    assert [n for n, _ in back.named_weights()] == names
+    assert all(same_bits(a, b) for a, b in zip(back.trunk.buffers(), quine.trunk.buffers(), strict=True))
+    assert nq.verify(back) == verification
+    assert sorted(p.name for p in (tmp_path / "q").iterdir()) == FILES
 
 
-@pytest.mark.parametrize("name", TRUNKS)
-def test_round_trip_bit_for_bit(name, tmp_path):
-    quine = quine_of(name)
-    nq.save(quine, tmp_path / "q")
-    other = nq.load(tmp_path / "q")
-    assert_same(quine, other)
-    assert type(other.trunk) is type(quine.trunk)
-
-
-def test_the_bits_are_the_same_in_a_new_process(solved, tmp_path):
-    nq.save(solved, tmp_path / "q")
-    code = (
-        "import sys, torch; torch.set_num_threads(1); import neuralquine as nq\n"
-        "q = nq.load(sys.argv[1]); sys.stdout.buffer.write(q.theta.numpy().tobytes() + q.printed().numpy().tobytes())"
-    )
-    out = subprocess.run([sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, check=True).stdout
-    assert out == solved.theta.numpy().tobytes() + solved.printed().numpy().tobytes()
-
-
-def test_special_values_survive(tmp_path):
-    quine = quine_of("mlp")
+def test_weights_that_are_awkward_numbers_come_back_too(tmp_path):
+    quine = nq.recipe("blog", seed=0)
     theta = quine.theta
-    theta[:4] = torch.tensor([-0.0, 5e-324, -1e308, 2.0**-1022], dtype=torch.float64)
+    theta[:5] = torch.tensor([-0.0, 5e-324, -5e-324, 1e150, 2.0**-1022], dtype=torch.float64)
     quine.theta = theta
     nq.save(quine, tmp_path / "q")
     assert same_bits(nq.load(tmp_path / "q").theta, theta)
 
 
-def test_saved_twice_gives_the_same_bytes(tmp_path):
-    for name in ("mlp", "batchnorm"):
-        quine = quine_of(name)
-        nq.save(quine, tmp_path / "a")
-        nq.save(nq.load(tmp_path / "a"), tmp_path / "b")
-        for file in ("model.safetensors", "config.json", "solution.json", "README.md"):
-            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
-
-
-def test_tied_weights_are_stored_once(tmp_path):
-    torch.manual_seed(0)
-    quine = nq.Quine(tied(), draw(1, 16), code_size=16)
-    nq.save(quine, tmp_path / "q")
-    with safe_open(tmp_path / "q" / "model.safetensors", framework="pt") as file:
-        assert sorted(file.keys()) == ["probe.0", "trunk.0.bias", "trunk.0.weight", "trunk.2.bias"]
-    with pytest.raises(nq.QuineFileError, match="pass trunk="):  # a description does not say what is shared
-        nq.load(tmp_path / "q")
-    other = nq.load(tmp_path / "q", trunk=tied())
-    assert_same(quine, other)
-    assert other.trunk[2].weight is other.trunk[0].weight
-
-
-# -- modules that no file can describe ----------------------------------------------------------------------------------
-
-
-def test_a_module_of_ones_own_is_handed_in_again(tmp_path):
-    quine = nq.Quine(Own(), draw(1, 4), code_size=16)
-    quine.trunk.shift += 0.25
-    nq.save(quine, tmp_path / "q")
-    with pytest.raises(nq.QuineFileError, match="holds a Own, which no file can describe: pass trunk= to load"):
-        nq.load(tmp_path / "q")
-    mine = Own()
-    other = nq.load(tmp_path / "q", trunk=mine)
-    assert_same(quine, other)
-    assert float(other.trunk.shift[0]) == 0.75
-    assert float(mine.shift[0]) == 0.5  # the module handed in is left as it was
-
-
-def test_a_trunk_that_does_not_fit_is_refused(tmp_path):
-    nq.save(nq.Quine(Own(), draw(1, 4), code_size=16), tmp_path / "q")
-    with pytest.raises(nq.QuineFileError, match="other weights than its trunk has"):
-        nq.load(tmp_path / "q", trunk=nn.Linear(4, 16))
-
-
-def test_a_hook_is_not_forgotten_silently(tmp_path):
-    quine = quine_of("mlp")
-    quine.trunk[0].register_forward_hook(lambda module, args, out: out * 2)
-    nq.save(quine, tmp_path / "q")
-    with pytest.raises(nq.QuineFileError, match="pass trunk="):
-        nq.load(tmp_path / "q")
-
-
-def test_a_function_as_select_is_refused(tmp_path):
-    quine = nq.Quine(nn.Linear(4, 16), draw(1, 4), code_size=16, select=lambda out: out)
-    with pytest.raises(nq.QuineFileError, match="select= is a function, which no file can hold"):
-        nq.save(quine, tmp_path / "q")
-    assert not (tmp_path / "q").exists()
-
-
-# -- places -------------------------------------------------------------------------------------------------------------
-
-
-def test_an_older_quine_is_replaced_whole(solved, small, tmp_path):
-    nq.save(small, tmp_path / "q")
-    (tmp_path / "q" / "figures").mkdir()
-    nq.save(solved, str(tmp_path / "q"))
-    assert_same(solved, nq.load(tmp_path / "q"))
-    assert sorted(f.name for f in tmp_path.rglob("*")) == [
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "q",
-        "solution.json",
-    ]
-
-
-def test_an_unwritable_failure_leaves_the_old_one(solved, small, tmp_path, monkeypatch):
+def test_another_process_reads_and_prints_the_same_bits(tmp_path, solved):
     nq.save(solved, tmp_path / "q")
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("neuralquine.store.save_file", full)
-    with pytest.raises(nq.QuineFileError, match=r"cannot write .*: No space left on device"):
-        nq.save(small, tmp_path / "q")
-    assert [f.name for f in tmp_path.iterdir()] == ["q"]
-    assert_same(solved, nq.load(tmp_path / "q"))
-
-
-def test_a_foreign_folder_or_file_is_refused(small, tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(nq.QuineFileError, match=r"not a quine's \(thesis.tex\): choose another folder"):
-        nq.save(small, tmp_path)
-    with pytest.raises(nq.QuineFileError, match="is a file: choose a folder"):
-        nq.save(small, tmp_path / "thesis.tex")
-    assert [f.name for f in tmp_path.iterdir()] == ["thesis.tex"]
-    (tmp_path / "empty").mkdir()
-    nq.save(small, tmp_path / "empty")
-    assert_same(small, nq.load(tmp_path / "empty"))
+    code = (
+        "import sys, hashlib, torch; torch.set_num_threads(1); import neuralquine as nq\n"
+        "q = nq.load(sys.argv[1])\n"
+        "for t in (q.theta, q.printed()): print(hashlib.sha256(t.numpy().tobytes()).hexdigest())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=120, check=True
+    )
+    expected = [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in (solved.theta, solved.printed())]
+    assert run.stdout.split() == expected
 
 
-def edit(folder, **changes):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
+def test_the_same_quine_gives_the_same_bytes(tmp_path, solved):
+    for name in ("a", "b"):
+        nq.save(solved, tmp_path / name)
+    nq.save(nq.load(tmp_path / "a"), tmp_path / "again")
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    for file in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
 
 
-def flip(folder):
-    data = bytearray((folder / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(data)
-
-
-DAMAGE = {
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
-    "cut short": (
-        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-8]),
-        "altered or cut short",
-    ),
-    "one bit": (flip, "altered or cut short"),
-    "seed": (lambda f: edit(f, seed=1), r"is not the configuration .* it was altered"),
-    "format": (lambda f: edit(f, format=99), "has format '99', this version reads"),
-    "no JSON": (lambda f: (f / "config.json").write_text("{"), "is not readable JSON"),
-    "no object": (lambda f: (f / "config.json").write_text("[]"), "does not hold a JSON object"),
-    "NaN": (lambda f: (f / "config.json").write_text('{"eps": NaN}'), "it holds NaN"),
-    "twice": (lambda f: (f / "config.json").write_text('{"a": 1, "a": 2}'), "it names a key twice"),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_folder_is_refused_in_one_line(name, small, tmp_path):
-    change, message = DAMAGE[name]
-    nq.save(small, tmp_path / "q")
-    change(tmp_path / "q")
-    with pytest.raises(nq.QuineFileError, match=message) as caught:
+def test_a_module_of_the_users_needs_the_module_again(tmp_path):
+    torch.manual_seed(0)
+    quine = nq.Quine(Own(), torch.tensor([1, 5, 2]), code_size=6)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(QuineFileError, match=r"holds a Own, which no file can describe: pass trunk= to load \(--trunk"):
         nq.load(tmp_path / "q")
+    torch.manual_seed(1)
+    own = Own()
+    before = own.embed.weight.detach().clone()
+    back = nq.load(tmp_path / "q", trunk=own)
+    assert same_bits(back.theta, quine.theta)
+    assert same_bits(back.printed(), quine.printed())
+    assert same_bits(back.self_map(back.theta), back.printed())
+    assert back.trunk.head.weight is back.trunk.embed.weight
+    assert torch.equal(own.embed.weight, before)  # a copy is used
+    with pytest.raises(QuineFileError, match="lists other weights than its trunk has"):
+        nq.load(tmp_path / "q", trunk=mlp())
+
+
+def test_a_hook_that_no_file_holds_is_noticed_when_saving(tmp_path):
+    trunk = nn.Sequential(nn.Linear(4, 6))
+    trunk[0].register_forward_hook(lambda module, args, output: 2 * output + 1)
+    quine = nq.Quine(trunk, draw(4), code_size=6, normalize=False)
+    nq.save(quine, tmp_path / "q")
+    assert json.loads((tmp_path / "q" / "config.json").read_text())["trunk"] is None
+    with pytest.raises(QuineFileError, match="pass trunk="):
+        nq.load(tmp_path / "q")
+    assert same_bits(nq.load(tmp_path / "q", trunk=trunk).printed(), quine.printed())
+
+
+def test_an_older_quine_is_replaced_and_a_certificate_goes_with_it(tmp_path, solved):
+    nq.save(nq.recipe("blog", seed=3), tmp_path / "q")
+    (tmp_path / "q" / "certificate.json").write_text("{}")
+    (tmp_path / "q" / "figures").mkdir()
+    nq.save(solved, tmp_path / "q")
+    assert torch.equal(nq.load(tmp_path / "q").theta, solved.theta)
+    assert sorted(p.name for p in (tmp_path / "q").iterdir()) == FILES
+    assert [p.name for p in tmp_path.iterdir()] == ["q"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path, small):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(
+        QuineFileError, match=r"holds files that are not a quine's \(thesis.tex\): choose another folder"
+    ):
+        nq.save(small, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(QuineFileError, match=r"thesis.tex is a file: choose a folder"):
+        nq.save(small, tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_empty_folder_is_taken(tmp_path, small):
+    (tmp_path / "q").mkdir()
+    nq.save(small, tmp_path / "q")
+    assert torch.equal(nq.load(tmp_path / "q").theta, small.theta)
+
+
+def test_a_function_for_select_is_refused_with_the_remedy(tmp_path):
+    quine = nq.Quine(nn.Linear(4, 6), draw(4), code_size=6, select=lambda h: h)
+    with pytest.raises(QuineFileError, match="select= is a function, which no file can hold: use an index or a name"):
+        nq.save(quine, tmp_path / "q")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, small):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(QuineFileError, match="cannot write") as caught:
+        nq.save(small, tmp_path / "file" / "q")
     assert "\n" not in str(caught.value)
 
 
-def test_a_place_without_a_quine(tmp_path):
-    with pytest.raises(nq.QuineFileError, match="nowhere is not a folder with a quine in it"):
-        nq.load(tmp_path / "nowhere")
+# -- what is in the files ---------------------------------------------------------------------------------------------
 
 
-# -- what is said beside the weights ------------------------------------------------------------------------------------
+def test_the_files_are_safetensors_and_strict_json(tmp_path, solved):
+    nq.save(solved, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    weights = tmp_path / "model.safetensors"
+    assert config["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    with safe_open(weights, framework="pt") as file:
+        inner = json.loads(file.metadata()["neuralquine"])
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    assert inner == {k: v for k, v in config.items() if k != "weights_sha256"}
+    assert [name for name, _ in config["tensors"]] == [f"{i}.{kind}" for i in (0, 3, 6) for kind in ("weight", "bias")]
+    theta = torch.cat([stored[f"trunk.{name}"].flatten() for name, _ in config["tensors"]])
+    assert same_bits(theta, solved.theta)
+    assert same_bits(stored["probe.0"], solved.inputs[0])
+    report = json.loads((tmp_path / "solution.json").read_text(), parse_constant=pytest.fail)
+    assert report["solve"]["map_evaluations"] == solved.solution.map_evaluations
+    assert report["solve"]["environment"]["torch"] == torch.__version__
+    assert report["verification"]["relative_residual"] == nq.verify(solved).relative_residual
 
 
-def test_the_model_card_states_the_honest_numbers(solved, tmp_path):
-    verification = nq.save(solved, tmp_path / "q")
-    card = (tmp_path / "q" / "README.md").read_text()
+def test_the_trace_is_kept_for_drawing(tmp_path, solved):
+    nq.save(solved, tmp_path)
+    trace = saved_trace(tmp_path)
+    assert [p["relative_residual"] for p in trace] == [p.relative_residual for p in solved.solution.trace]
+    (tmp_path / "solution.json").write_text('{"solve": {"trace": [3, {"step": 1}, {"step": "x"}]}}')
+    assert saved_trace(tmp_path) == []
+    (tmp_path / "solution.json").unlink()
+    assert saved_trace(tmp_path) == []
+
+
+def test_claims_that_are_not_so_are_named(tmp_path, solved):
+    nq.save(solved, tmp_path)
+    verification = nq.verify(solved)
+    assert false_claims(tmp_path, verification) == []
+    report = json.loads((tmp_path / "solution.json").read_text())
+    report["verification"] |= {"bit_exact": True, "proved": True, "relative_residual": 0.0}
+    (tmp_path / "solution.json").write_text(json.dumps(report))
+    named = ["bit_exact is claimed, and is not so", "proved is claimed, and is not so"]
+    assert false_claims(tmp_path, verification) == named
+    smooth = nq.recipe("blog", seed=0)
+    lies = false_claims(tmp_path, nq.verify(smooth, tries=1))
+    assert "is_quine is claimed, and is not so" in lies
+    assert any(lie.startswith("relative residual 0.0e+00 is claimed, ") for lie in lies)
+
+
+def test_the_model_card_states_the_honest_numbers(tmp_path, solved):
+    found = nq.save(solved, tmp_path / "smooth")
+    card = (tmp_path / "smooth" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: neuralquine\n")
-    fresh = nq.verify(nq.load(tmp_path / "q"))
-    assert fresh == verification
+    assert "This network prints its own weights." in card
     for row in (
-        "# A neural quine: blog",
-        "This network prints its own weights.",
         "| converged | yes |",
         "| bit-exact | no |",
         "| portable | not examined |",
         "| proved | not examined |",
-        f"| relative residual | {fresh.relative_residual:.3e} |",
-        f"| weights whose bits differ | {fresh.differing_weights} (at most {fresh.max_ulp} ulp) |",
-        f"| RMS weight | {fresh.weight_rms:.4g} |",
-        f"| self-sensitivity | {fresh.self_sensitivity:.4g} |",
-        f"| spectral radius | {fresh.spectral_radius:.4g} |",
-        f"Found by {solved.solution.method} (seed 0) in {solved.solution.map_evaluations} map evaluations",
+        "| weights P | 1020 |",
+        f"| relative residual | {found.relative_residual:.3e} |",
+        f"| weights whose bits differ | {found.differing_weights} (at most {found.max_ulp} ulp) |",
+        f"| RMS weight | {found.weight_rms:.4g} |",
+        f"| self-sensitivity | {found.self_sensitivity:.4g} |",
+        f"| spectral radius | {found.spectral_radius:.4g} |",
+        f"| generations survived | {found.generations_survived} of 100 |",
+        f"in {solved.solution.map_evaluations} map evaluations",
     ):
-        assert row in card, row
+        assert row in card
 
 
-def test_the_model_card_of_what_is_no_quine_says_so(tmp_path):
-    nq.save(nq.recipe("blog"), tmp_path / "unsolved")
-    assert "**This is not a quine:** it prints its weights only to" in (tmp_path / "unsolved" / "README.md").read_text()
+def test_the_model_card_of_a_failure_says_so(tmp_path):
+    nq.save(nq.recipe("blog", seed=0), tmp_path / "unsolved")
+    card = (tmp_path / "unsolved" / "README.md").read_text()
+    assert "**This is not a quine:** it prints its weights only to a relative residual of" in card
+    assert "prints its own weights." not in card
     zero = nq.recipe("blog-part1")
-    zero.theta = torch.zeros(1020)
+    nq.solve(zero, throw=False)
     nq.save(zero, tmp_path / "zero")
-    assert "**This is not a quine worth the name:** zero: " in (tmp_path / "zero" / "README.md").read_text()
+    card = (tmp_path / "zero" / "README.md").read_text()
+    assert "**This is not a quine worth the name:** zero: every weight" in card
+    assert "| converged | yes |" not in card
 
 
-def test_the_report_keeps_the_search(solved, tmp_path):
-    nq.save(solved, tmp_path / "q")
-    report = json.loads((tmp_path / "q" / "solution.json").read_text())
-    assert report["solve"]["status"] == "converged"
-    assert report["solve"]["environment"]["torch"] == torch.__version__
-    trace = saved_trace(tmp_path / "q")
-    assert [p["relative_residual"] for p in trace] == [p.relative_residual for p in solved.solution.trace]
-    assert false_claims(tmp_path / "q", nq.verify(solved)) == []
-    report["verification"]["relative_residual"] = 0.0
-    report["verification"]["proved"] = True
-    (tmp_path / "q" / "solution.json").write_text(json.dumps(report))
-    assert false_claims(tmp_path / "q", nq.verify(solved)) == ["proved is claimed, and is not so"]
-    unsolved = nq.verify(nq.recipe("blog"), tries=1)
-    assert any("relative residual 0.0e+00 is claimed" in lie for lie in false_claims(tmp_path / "q", unsolved))
+# -- Hugging Face conventions -----------------------------------------------------------------------------------------
 
 
-# -- Hugging Face conventions -------------------------------------------------------------------------------------------
+def test_the_names_of_pytorch_model_hub_mixin(tmp_path, solved):
+    solved.save_pretrained(tmp_path / "q")
+    back = nq.Quine.from_pretrained(str(tmp_path / "q"))
+    assert same_bits(back.theta, solved.theta)
+    assert {"model.safetensors", "config.json", "README.md"} <= {p.name for p in (tmp_path / "q").iterdir()}
 
 
-def test_save_and_from_pretrained(solved, tmp_path):
-    solved.save_pretrained(str(tmp_path / "q"))
-    assert_same(solved, nq.Quine.from_pretrained(str(tmp_path / "q")))
-    assert json.loads((tmp_path / "q" / "config.json").read_text())["library_name"] == "neuralquine"
-
-
-def test_from_the_hub_only_listed_kinds_of_files_are_fetched(solved, tmp_path, monkeypatch):
+def test_a_name_that_is_no_folder_is_asked_of_the_hub(tmp_path, solved, monkeypatch):
     nq.save(solved, tmp_path / "snapshot")
     asked = {}
 
-    def download(repo, **options):
-        asked.update(options, repo=repo)
+    def snapshot_download(repo_id, *, revision=None, allow_patterns=None):
+        asked.update(repo_id=repo_id, revision=revision, patterns=allow_patterns)
         return str(tmp_path / "snapshot")
 
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub, "snapshot_download", download)
-    assert_same(solved, nq.Quine.from_pretrained("someone/blog-quine", revision="abc"))
-    assert asked == {
-        "repo": "someone/blog-quine",
-        "revision": "abc",
-        "allow_patterns": ["*.safetensors", "*.json", "*.md"],
-    }
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+    back = nq.Quine.from_pretrained("someone/quine", revision="v1")
+    assert same_bits(back.theta, solved.theta)
+    assert (asked["repo_id"], asked["revision"]) == ("someone/quine", "v1")
+    assert not any("bin" in pattern or "pkl" in pattern or "py" in pattern for pattern in asked["patterns"])
+
+
+@pytest.mark.parametrize("missing", [*FILES[1:3], "everything"])
+def test_what_is_missing_is_named(tmp_path, small, missing):
+    nq.save(small, tmp_path / "q")
+    if missing == "everything":
+        with pytest.raises(QuineFileError, match="nowhere is not a folder with a quine in it"):
+            nq.load(tmp_path / "nowhere")
+        return
+    (tmp_path / "q" / missing).unlink()
+    with pytest.raises(QuineFileError, match=f"{missing} is missing"):
+        nq.load(tmp_path / "q")

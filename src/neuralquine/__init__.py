@@ -92,4 +92,37 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Anderson",
+    "Broyden",
+    "Generations",
+    "Gradient",
+    "NeuralQuineError",
+    "Newton",
+    "NewtonKrylov",
+    "NotSolved",
+    "Picard",
+    "Quine",
+    "QuineFileError",
+    "Solution",
+    "Spectrum",
+    "Status",
+    "Stop",
+    "TooLarge",
+    "TrunkError",
+    "UnknownName",
+    "Verification",
+    "Zoo",
+    "__version__",
+    "generations",
+    "load",
+    "recipe",
+    "save",
+    "solve",
+    "spectrum",
+    "verify",
+    "zoo",
+]

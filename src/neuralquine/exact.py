@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import NotSolved, plural
+from .journal import Journal
 from .judge import judge
 from .large import is_large
 from .loop import Progress, Search, Stop, Trace
@@ -167,6 +168,7 @@ def solve_exact(
     starts: int | None = None,
     stop: Stop | None = None,
     probes: int = 0,
+    journal: Journal | None = None,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> Solution:
@@ -179,6 +181,7 @@ def solve_exact(
     stop = stop or Stop()
     seed = quine.seed if seed is None else seed
     f = ReducedMap(quine)
+    f.journal = journal
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     tried, probe, ended, found = 0, 0, None, None

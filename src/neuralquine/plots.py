@@ -73,7 +73,7 @@ def weight_figures(quine: Quine, words: str = "") -> list[Any]:
     """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own colour."""
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
-    names = list(stored)
+    names = [name for name, tensor in stored.items() if tensor.numel()]
     pages = []
     for first in range(0, len(names), _ROWS):
         page = names[first : first + _ROWS]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import NeuralQuineError, check_bytes
+from .journal import Journal
 from .printers.hadamard import HadamardExpansion
 from .quine import Quine
 
@@ -24,6 +25,7 @@ class SelfMap:
         evaluations: rows evaluated so far.
         jvps: derivative products so far, forward (JVP) or reverse (VJP); a Jacobian costs n of them.
         known: ``(K, n)`` fixed points already found, for methods that avoid them.
+        journal: where evaluations and derivatives are written down and read back from, if a search is to be resumed.
     """
 
     def __init__(
@@ -37,13 +39,14 @@ class SelfMap:
         self._rows, self.n, self.dtype = rows, n, dtype
         self.evaluations = 0
         self.jvps = 0
+        self.journal: Journal | None = None
         self.known = torch.zeros(0, n, dtype=dtype, device=device)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """``f`` of every row: ``(B, n)`` to ``(B, n)``."""
         self.evaluations += len(x)
-        y = self._rows(x)
+        y = self._rows(x) if self.journal is None else self.journal(b"f", x, lambda: self._rows(x))
         if y.shape != x.shape:
             raise ValueError(f"a self-map must keep the shape: {tuple(x.shape)} became {tuple(y.shape)}")
         return y
@@ -62,7 +65,7 @@ class SelfMap:
             "use method newton-krylov, anderson or picard, which need no matrix",
         )
         self.jvps += b * n
-        return self._jacobian(x)
+        return self._jacobian(x) if self.journal is None else self.journal(b"j", x, lambda: self._jacobian(x).detach())
 
     def _jacobian(self, x: Tensor) -> Tensor:
         return reverse_jacobian(self._rows, x, self.n, replicate=True)
@@ -70,7 +73,11 @@ class SelfMap:
     def jvp(self, x: Tensor, v: Tensor) -> Tensor:
         """``J(x) v`` at one point: ``(n,)``, ``(n,)`` to ``(n,)``."""
         self.jvps += 1
+        if self.journal is None:
+            return self._jvp(x, v)
+        return self.journal(b"v", torch.stack([x, v]), lambda: self._jvp(x, v))
 
+    def _jvp(self, x: Tensor, v: Tensor) -> Tensor:
         def at(point: Tensor) -> Tensor:
             return self._rows(point[None])[0]
 

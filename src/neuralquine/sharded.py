@@ -8,9 +8,8 @@ its bits do not depend on how many ranks there are.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +17,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .errors import NeuralQuineError
+from .exact import regenerate
+from .judge import judge
+from .loop import Search, Stop, Trace
+from .measure import measure
 from .printers.hadamard import Slot
 from .quine import Quine
-
-
-def launched() -> bool:
-    """Whether this process is one of several that ``torchrun`` started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+from .selfmap import ReducedMap
+from .solution import Solution, Status
 
 
 @contextmanager
@@ -69,3 +69,71 @@ def _local(p: nn.Parameter) -> tuple[Tensor, int]:
     _, offset = compute_local_shape_and_global_offset(p.shape, p.device_mesh, p.placements)
     row = p[0:1].numel() if p.ndim > 1 else 1
     return local.reshape(-1) if local.numel() == 0 else local.view(-1), offset[0] * row
+
+
+def shard(quine: Quine) -> ShardedQuine:
+    """Spread an in-place quine's weights over the ranks, block by block of its module lists."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if not quine.in_place:
+        raise NeuralQuineError(f"{quine.parameter_count} weights are not worth sharding: run it in one process")
+    mesh = init_device_mesh(quine.trunk_device.type, (dist.get_world_size(),))
+    for module in quine.trunk.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                fully_shard(block, mesh=mesh, reshard_after_forward=True)
+    fully_shard(quine.trunk, mesh=mesh, reshard_after_forward=True)
+    quine.__class__ = ShardedQuine
+    assert isinstance(quine, ShardedQuine)
+    return quine
+
+
+@torch.no_grad()
+def gather(sharded: ShardedQuine, whole: Quine | None) -> None:
+    """Copy every weight from the ranks that hold it into an ordinary quine on rank 0, tensor by tensor."""
+    from torch.distributed.tensor import DTensor
+
+    targets: list[Any] = whole.weights if whole is not None else [None] * len(sharded.weights)
+    for part, target in zip(sharded.weights, targets, strict=True):
+        full = part.full_tensor() if isinstance(part, DTensor) else part
+        if target is not None:
+            target.copy_(full)
+
+
+def solve_sharded(make: Callable[[], Quine], seed: int, device: str) -> tuple[Quine, Solution] | None:
+    """Regenerate over all ranks until every rank prints the very weights it holds; judged whole, on rank 0.
+
+    Args:
+        make: builds the problem, the same on every rank: anchored, with a grid.
+        seed: of the order in which coordinates settle.
+
+    Returns:
+        On rank 0 the quine, gathered from the ranks, and what was found; elsewhere None.
+    """
+    with group(device) as rank:
+        quine = make().to(device)
+        if quine.code_bits is None or quine.skip is None:
+            raise NeuralQuineError("several processes solve anchored quines on a grid: give skip and code_bits")
+        sharded = shard(quine)
+        f = ReducedMap(sharded)
+        trace = Trace(f, None)
+        found = regenerate(sharded, f, quine.code_bits, torch.Generator().manual_seed(seed % 2**63))
+        whole = make().to(device) if rank == 0 else None
+        gather(sharded, whole)
+        if whole is None:
+            return None
+        point = found.code if found else whole.code()
+        status = Status.CONVERGED if found else Status.NOT_EXACT
+        detail = f"plain regeneration by {dist.get_world_size()} ranks on the grid 2^-{quine.code_bits}"
+        if found is not None:
+            detail += f", margin {found.margin:.3g} of a step"
+        alike = measure(whole)
+        if found is not None and alike.differing_weights:
+            raise NeuralQuineError(f"the ranks' parts differ from one process in {alike.differing_weights} weights")
+        one = ReducedMap(whole)
+        one.evaluations = f.evaluations
+        search = Search(point[None], point.new_zeros(1), point[None], [status], trace.steps)
+        solution = judge(whole, one, [("lattice", search)], Stop(), trace, seed, detail=detail)
+        whole.solution = solution
+        return whole, solution

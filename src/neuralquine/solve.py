@@ -6,6 +6,7 @@ import torch
 
 from .errors import NotSolved, UnknownName
 from .exact import solve_exact
+from .journal import Journal
 from .judge import judge
 from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
 from .methods import Anderson, Broyden, Method, Newton, make_method
@@ -40,6 +41,7 @@ def solve(
     stop: Stop | None = None,
     exact: bool = False,
     probes: int = 0,
+    journal: Journal | None = None,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> Solution:
@@ -54,6 +56,7 @@ def solve(
         exact: find a quine whose printed weights equal the stored ones bit for bit, by rounding the code to a grid
             (the quine's ``code_bits``, or the best of all grids). Implied by ``code_bits``.
         probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
+        journal: where a search of the code is written down, to be resumed after a crash.
         throw: raise when no quine was found; otherwise look at ``status``.
         progress: called with a :class:`TracePoint` now and then.
 
@@ -68,13 +71,23 @@ def solve(
     if exact or quine.code_bits is not None:
         if method is not None:
             raise UnknownName("an exact quine is found by its own search: leave out the method")
-        return solve_exact(quine, seed=seed, starts=starts, stop=stop, probes=probes, throw=throw, progress=progress)
+        return solve_exact(
+            quine,
+            seed=seed,
+            starts=starts,
+            stop=stop,
+            probes=probes,
+            journal=journal,
+            throw=throw,
+            progress=progress,
+        )
     stop = stop or Stop()
     seed = quine.seed if seed is None else seed
     chosen = make_method(method) if isinstance(method, str) else method
     rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
     full = chosen is not None and chosen.space == "full"
     f: FullMap | ReducedMap = FullMap(quine) if full else ReducedMap(quine)
+    f.journal = None if full else journal
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     results: list[tuple[str, Search]] = []

@@ -30,6 +30,7 @@ Folder = Annotated[Path, typer.Argument(help="A folder written by `neuralquine s
 Seed = Annotated[
     int, typer.Option(help="Seed of the initial weights, the probe, the projection and the starts.", min=0)
 ]
+Device = Annotated[str, typer.Option(help="Torch device to compute on, such as cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RecipeOption = Annotated[
     list[str],

@@ -40,7 +40,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
             ),
             *([("code grid", v.detail)] if v.code_bits is not None else []),
             ("self-sensitivity", f"{v.self_sensitivity:.3g}   (0 would be a printed constant)"),
-            ("spectral radius", f"{v.spectral_radius:.3g}   (above 1, plain regeneration is repelled)"),
+            ("spectral radius", radius(v.spectral_radius) + "   (above 1, plain regeneration is repelled)"),
             (
                 "found by",
                 f"{v.method}: {v.map_evaluations} map evaluations, {v.jvps} JVPs, {v.steps} steps, {v.seconds:.3f} s",
@@ -75,7 +75,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ("proved", word(v.proved) + ("   (its certificate holds)" if v.proved else "")),
             ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
             ("self-sensitivity", f"{v.self_sensitivity:.3g}"),
-            ("spectral radius", f"{v.spectral_radius:.3g}"),
+            ("spectral radius", radius(v.spectral_radius)),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
         ]
@@ -85,6 +85,11 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
 def _pairs(rows: list[tuple[str, str]]) -> None:
     for label, value in rows:
         typer.echo(f"  {label:<21}{value}")
+
+
+def radius(value: float) -> str:
+    """A large network's eigenvalues are not computed unasked."""
+    return "not computed" if value != value else f"{value:.3g}"
 
 
 def figure(value: Any) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import plural
-from .options import AsJson, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
 from .options import progress as show_progress
 from .report import figure, listing, print_json, report_solution, table
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ..journal import Journal
+    from ..loop import Stop
+    from ..quine import Quine
 
 
 @app.command()
@@ -33,6 +41,10 @@ def solve(
         bool, typer.Option("--exact", help="Find a quine whose printed bits equal the stored ones.")
     ] = False,
     probes: Annotated[int, typer.Option(help="With --exact: other probes that may be tried.", min=0)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed solve with the same --out stopped.")
+    ] = False,
+    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder to write the quine to.")] = None,
     figures: Annotated[bool, typer.Option(help="Also write the figures (needs --out and the extra `plot`).")] = False,
     as_json: AsJson = False,
@@ -40,13 +52,19 @@ def solve(
     """Find weights that print themselves."""
     if figures and out is None:
         raise typer.BadParameter("needs --out", param_hint="--figures")
+    if resume and out is None:
+        raise typer.BadParameter("needs the --out of the solve that stopped", param_hint="--resume")
     from .. import recipes
     from ..loop import Stop
     from ..methods import make_method
     from ..solution import Status
     from ..solve import solve as run
 
-    quine = recipes.recipe(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
+    recipe_options = key_values(recipe_option, "--recipe-option")
+    if launched():
+        _solve_sharded(recipe, seed, recipe_options, device, out, as_json)
+        return
+    quine = recipes.recipe(recipe, seed=seed, **recipe_options).to(device)
     options = key_values(method_option, "--method-option")
     if options and not method:
         raise typer.BadParameter("needs --method", param_hint="--method-option")
@@ -55,9 +73,23 @@ def solve(
     except TypeError as error:
         raise typer.BadParameter(str(error), param_hint="--method-option") from error
     stop = Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None)
-    with show_progress(f"solving {recipe}", quiet=as_json) as progress, terminate_like_interrupt():
+    with (
+        _journal(out, quine, chosen, starts, stop, exact, probes, resume) as journal,
+        show_progress(f"solving {recipe}", quiet=as_json) as progress,
+        terminate_like_interrupt(),
+    ):
+        if resume and journal is not None:
+            typer.echo(f"resuming after {plural(journal.recorded, 'evaluation')} of {journal.path}", err=True)
         solution = run(
-            quine, chosen, starts=starts or None, stop=stop, exact=exact, probes=probes, throw=False, progress=progress
+            quine,
+            chosen,
+            starts=starts or None,
+            stop=stop,
+            exact=exact,
+            probes=probes,
+            journal=journal,
+            throw=False,
+            progress=progress,
         )
     interrupted = solution.status is Status.INTERRUPTED
     if interrupted and out is None:
@@ -68,6 +100,8 @@ def solve(
 
         save(quine, out)
         data["out"] = str(out)
+        if journal is not None and not interrupted and solution.status is not Status.TIME_LIMIT:
+            journal.discard()
         if figures:
             draw(quine, out)
     if as_json:
@@ -76,6 +110,56 @@ def solve(
         report_solution(recipe, solution, out)
     if not solution.converged:
         raise typer.Exit(130 if interrupted else 1)
+
+
+def _journal(
+    out: Path | None, quine: Quine, method: Any, starts: int, stop: Stop, exact: bool, probes: int, resume: bool
+) -> AbstractContextManager[Journal | None]:
+    """Beside the folder that is to be written; it goes when the folder is there."""
+    from contextlib import nullcontext
+    from dataclasses import asdict
+
+    import torch
+
+    from ..journal import Journal
+
+    if out is None:
+        return nullcontext(None)
+    limits = {k: v for k, v in asdict(stop).items() if k != "time_limit"}  # a resumed search may be given more time
+    problem = {
+        "recipe": {k: str(v) for k, v in (quine.recipe or {}).items()},
+        "method": repr(method),
+        "options": [starts, limits, exact, probes],
+        "torch": torch.__version__,
+    }
+    return Journal(out.with_name(out.name + ".journal"), problem, resume=resume)
+
+
+def launched() -> bool:
+    """Whether ``torchrun`` started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _solve_sharded(
+    recipe: str, seed: int, options: dict[str, Any], device: str, out: Path | None, as_json: bool
+) -> None:
+    """Every rank runs this; rank 0 alone reports and writes."""
+    from .. import recipes
+    from ..sharded import solve_sharded
+    from ..store import save
+
+    result = solve_sharded(lambda: recipes.recipe(recipe, seed=seed, **options), seed, device)
+    if result is None:
+        return
+    quine, solution = result
+    if out is not None:
+        save(quine, out)
+    if as_json:
+        print_json({"recipe": recipe, **solution.figures(), "environment": solution.environment})
+    else:
+        report_solution(recipe, solution, out)
+    if not solution.converged:
+        raise typer.Exit(1)
 
 
 @app.command()
