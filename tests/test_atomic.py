@@ -11,6 +11,13 @@ from neuralquine import atomic
 from neuralquine.atomic import replace_file, replace_folder
 
 
+def half_written(replace, target, reason, name=None):
+    """Start to replace something, and fail."""
+    with replace(target) as path:
+        (path / name if name else path).write_text("half")
+        raise reason
+
+
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -40,16 +47,14 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path, reason):
     target = tmp_path / "quine"
     with replace_folder(target) as folder:
         (folder / "a").write_text("old")
-    with pytest.raises(reason), replace_folder(target) as folder:
-        (folder / "a").write_text("half")
-        raise reason
+    with pytest.raises(reason):
+        half_written(replace_folder, target, reason, "a")
     assert contents(tmp_path) == {"quine/a": "old"}
 
 
 def test_a_failure_leaves_no_folder_where_there_was_none(tmp_path):
-    with pytest.raises(ValueError, match="half"), replace_folder(tmp_path / "quine") as folder:
-        (folder / "a").write_text("half")
-        raise ValueError("half")
+    with pytest.raises(ValueError, match="half way"):
+        half_written(replace_folder, tmp_path / "quine", ValueError("half way"), "a")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,9 +97,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     with replace_file(target) as path:
         assert path.suffix == ".txt"  # matplotlib chooses the format by it
         path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), replace_file(target) as path:
-        path.write_text("half")
-        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"):
+        half_written(replace_file, target, OSError("disk full"))
     assert contents(tmp_path) == {"new/digits.txt": "old"}
     with replace_file(target) as path:
         path.write_text("new")

@@ -21,22 +21,20 @@ import neuralquine as nq
 from neuralquine import cli
 from neuralquine.methods import Broyden, Gradient
 
-STABLE = set(
-    [
-        "parameters",
-        "status",
-        "relative_residual",
-        "max_abs_residual",
-        "weight_rms",
-        "differing_weights",
-        "bit_exact",
-        "self_sensitivity",
-        "spectral_radius",
-        "map_evaluations",
-        "jvps",
-        "seconds",
-    ]
-)
+STABLE = {
+    "parameters",
+    "status",
+    "relative_residual",
+    "max_abs_residual",
+    "weight_rms",
+    "differing_weights",
+    "bit_exact",
+    "self_sensitivity",
+    "spectral_radius",
+    "map_evaluations",
+    "jvps",
+    "seconds",
+}
 COST = {"map_evaluations", "jvps"}  # of a search; a verification makes none
 
 

@@ -1,5 +1,6 @@
 """The line of descendants, against the same line written out."""
 
+import itertools
 import math
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_distances_and_residuals_are_those_of_the_line_written_out(solved):
         thetas.append(solved.self_map(torch.from_numpy(thetas[-1])).numpy())
     size = np.linalg.norm(thetas[0])
     distances = [np.linalg.norm(t - thetas[0]) / size for t in thetas[1:]]
-    residuals = [np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in zip(thetas, thetas[1:], strict=False)]
+    residuals = [np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in itertools.pairwise(thetas)]
     assert line.distances == pytest.approx(distances, rel=1e-9)
     assert line.residuals == pytest.approx(residuals, rel=1e-9)
     within = [d <= 1e-2 for d in distances]

@@ -346,3 +346,25 @@ def test_refusals_say_what_is_wrong_in_one_line(name):
     with pytest.raises(nq.TrunkError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_weights_handed_over_print_the_bits_of_weights_that_are_stored(kind):
+    # Kernels add up in another order where a tensor does not start on a cache line.
+    torch.manual_seed(0)
+    quine = nq.Quine(kind(3, 7, num_layers=2), torch.randn(5, 1, 3), code_size=6, seed=1, select=0)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        quine.theta = theta = quine.theta + 0.3 * torch.randn(quine.parameter_count, dtype=torch.float64)
+        assert torch.equal(quine.self_map(theta), quine.printed())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_dense_expansion_prints_narrow_types_too(dtype):
+    quine = nq.Quine(mlp(), torch.randn(1, 4), code_size=16, dtype=dtype)
+    assert quine.dtype == quine.theta.dtype == quine.printed().dtype == dtype
+    assert quine.code_dtype == torch.float32  # summed in it, rounded once
+    assert torch.equal(quine.self_map(quine.theta), quine.printed())
+    reference = nq.Quine(mlp(), quine.inputs[0].double(), code_size=16)
+    gap = quine.printed().double() - reference.self_map(quine.theta.double())
+    assert float(gap.abs().max()) < 20 * torch.finfo(dtype).eps

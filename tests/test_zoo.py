@@ -59,7 +59,7 @@ def test_no_two_are_the_same(blog):
 
 
 def test_the_figures_are_those_of_verify(blog):
-    quine, _, found, _ = blog
+    _, _, found, _ = blog
     twin = nq.recipe("blog", seed=0)
     for entry in found.quines:
         twin.theta = entry.theta

@@ -35,13 +35,8 @@ class NotSolved(NeuralQuineError):
         self.solution = solution
         super().__init__(
             f"{solution.status.value} (relative residual {solution.relative_residual:.1e} after "
-            f"{counted(solution.map_evaluations, 'map evaluation')}{'; ' + solution.detail if solution.detail else ''})"
+            f"{plural(solution.map_evaluations, 'map evaluation')}{'; ' + solution.detail if solution.detail else ''})"
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 probe``, ``2 probes``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -28,6 +28,7 @@ from .zoo import fixed_points
 
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
 ROUNDS = ((8, False), (8, False), (40, True), (40, True), (40, True))  # starts, and whether to be thorough
+ANCHORED = ((1, False),)  # a contraction has one fixed point
 _COARSEST = 6
 _PROBE_STREAM = 4
 _FLIPS = 300
@@ -83,6 +84,8 @@ def around(
     center = point.double().cpu().numpy()
     best: GridQuine | None = None
     for bits in grids(quine):
+        if best is not None and best.reserve >= 0.5 * 2.0**-bits:
+            break  # no finer grid can stay farther from a boundary
         if quine.code_size <= LATTICE_LIMIT:
             near = points_in_cube(basis, basis @ (center * 2.0**bits))
             candidates = torch.from_numpy(near[:_CANDIDATES]).to(point) / 2.0**bits
@@ -192,7 +195,7 @@ def solve_exact(
         if probe:
             next(draws)
             f.known = f.known[:0]
-        for turn, (width, thorough) in enumerate(ROUNDS):
+        for turn, (width, thorough) in enumerate(ROUNDS if quine.skip is None else ANCHORED):
             before = len(f.known)
             ends = fixed_points(quine, f, starts or width, generator, stop, trace, own=turn == 0, thorough=thorough)
             fresh = f.known[before:]

@@ -376,14 +376,18 @@ HIDING_PLACES = {
     "non-persistent buffer": lambda: in_a_buffer(persistent=False),
     "attribute": lambda: in_an_attribute(ANSWER.clone(), lambda held: held),
     "list of floats": lambda: in_an_attribute(ANSWER.tolist(), tensor),
-    "set in a dict in a tuple": lambda: in_an_attribute(({"a": [{"b": ANSWER.numpy()}]},), lambda h: tensor(h[0]["a"][0]["b"])),
+    "set in a dict in a tuple": lambda: in_an_attribute(
+        ({"a": [{"b": ANSWER.numpy()}]},), lambda h: tensor(h[0]["a"][0]["b"])
+    ),
     "deque": lambda: in_an_attribute(deque(ANSWER.tolist()), tensor),
     "dict of floats": lambda: in_an_attribute(dict(enumerate(ANSWER.tolist())), lambda h: tensor(list(h.values()))),
     "numpy array": lambda: in_an_attribute(ANSWER.numpy().copy(), tensor),
     "strided array": lambda: in_an_attribute(ANSWER.numpy()[::-1], lambda held: tensor(held[::-1].copy())),
     "complex tensor": lambda: in_an_attribute(ANSWER.to(torch.complex128), lambda held: held.real),
     "bytes": lambda: in_an_attribute(ANSWER.numpy().tobytes(), lambda h: torch.tensor(np.frombuffer(h))),
-    "memory of 8-bit integers": lambda: in_an_attribute(ANSWER.view(torch.uint8), lambda held: held.view(torch.float64)),
+    "memory of 8-bit integers": lambda: in_an_attribute(
+        ANSWER.view(torch.uint8), lambda held: held.view(torch.float64)
+    ),
     "object": lambda: in_an_attribute(SimpleNamespace(a=SimpleNamespace(b=ANSWER.clone())), lambda held: held.a.b),
     "slots": in_slots,
     "partial": lambda: in_an_attribute(functools.partial(torch.clone, ANSWER.clone()), lambda held: held()),
@@ -399,7 +403,9 @@ HIDING_PLACES = {
     "literals in the code": in_the_code,
     "forward pre-hook": lambda: in_a_hook(pre=True),
     "forward hook": lambda: in_a_hook(pre=False),
-    "parameter in a list": lambda: in_an_attribute(lambda: [nn.Parameter(ANSWER.clone())], lambda held: held[0].detach()),
+    "parameter in a list": lambda: in_an_attribute(
+        lambda: [nn.Parameter(ANSWER.clone())], lambda held: held[0].detach()
+    ),
     "module in a list": module_in_a_list,
     "parameter behind an overridden parameters()": behind_parameters,
     "module behind an overridden named_modules()": behind_named_modules,

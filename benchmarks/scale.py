@@ -1,0 +1,138 @@
+"""What one evaluation of the map costs from a thousand weights to a billion, beside copying the weights once.
+
+    python benchmarks/scale.py [--largest 3e8] [--repeat 5]
+
+For every size: an anchored network of linear layers of about P weights, printed in place on the grid 2^-8, solved to the
+last bit; seconds for one evaluation (write all weights, run the network), for copying theta once, and their ratio. The
+exponent is the least-squares slope of log seconds against log P above a million weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import neuralquine as nq
+from neuralquine.selfmap import ReducedMap
+from neuralquine.solution import environment
+
+RESULTS = Path(__file__).parent / "results"
+FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "scale.png"
+SIZES = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 3e8, 1.5e9)
+
+
+def network(parameters: float) -> nn.Module:
+    """Square linear layers with tanh, at most 4096 wide, as many as it takes."""
+    width = min(4096, max(16, int(math.sqrt(parameters / 4))))
+    layers = max(1, round(parameters / (width * width + width)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        blocks: list[nn.Module] = []
+        for _ in range(layers):
+            blocks += [nn.Linear(width, width), nn.Tanh()]
+        return nn.Sequential(*blocks)
+
+
+def best_of(repeat: int, act: Any) -> float:
+    seconds = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        act()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def row(parameters: float, repeat: int) -> dict[str, Any]:
+    trunk = network(parameters)
+    probe = torch.linspace(-1, 1, trunk[0].in_features)[None]  # pyright: ignore[reportIndexIssue]
+    quine = nq.Quine(
+        trunk, probe, code_size=64, code_bits=8, skip=0.05, dtype=torch.float32, expansion="hadamard", copy=False
+    )
+    solution = nq.solve(quine, throw=False)
+    f, code = ReducedMap(quine), quine.code().detach()
+    evaluate = best_of(repeat, lambda: f(code[None]))
+    forward = best_of(repeat, lambda: quine.code())
+    targets = [torch.empty_like(p) for p in quine.weights]
+
+    def copy_once() -> None:
+        for to, p in zip(targets, quine.weights, strict=True):
+            to.copy_(p.detach())
+
+    copy = best_of(repeat, copy_once)
+    targets.clear()
+    return {
+        "parameters": quine.parameter_count,
+        "bit_exact": solution.bit_exact,
+        "evaluations": solution.map_evaluations,
+        "self_sensitivity": solution.self_sensitivity,
+        "seconds_per_evaluation": evaluate,
+        "seconds_of_which_forward": forward,
+        "seconds_to_copy_theta": copy,
+        "ratio": evaluate / copy,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--largest", type=float, default=3e8, help="largest number of weights")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = []
+    for size in (s for s in SIZES if s <= options.largest):
+        rows.append(row(size, options.repeat))
+        print(json.dumps(rows[-1]), flush=True)
+    big = [(r["parameters"], r["seconds_per_evaluation"]) for r in rows if r["parameters"] > 5e5]
+    logs = np.log(np.array(big))
+    slope = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]) if len(big) > 1 else float("nan")
+    columns = ["weights", "bit-exact", "evaluations", "s / evaluation", "s to copy theta", "ratio", "peak GiB"]
+    lines = [
+        "# One evaluation of the map at scale",
+        "",
+        "`python benchmarks/scale.py`, anchored networks of linear layers, float32, grid 2^-8, printed in place.",
+        f"Exponent of seconds against weights above a million: {slope:.3f}.",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+    ]
+    for r in rows:
+        figures = [f"{r['parameters']:,}", "yes" if r["bit_exact"] else "no", r["evaluations"]]
+        figures += [f"{r['seconds_per_evaluation']:.2e}", f"{r['seconds_to_copy_theta']:.2e}", f"{r['ratio']:.1f}"]
+        lines.append("| " + " | ".join(map(str, [*figures, f"{r['peak_gib']:.2f}"])) + " |")
+    lines += ["", f"Machine: {json.dumps(environment())}", ""]
+    options.out.mkdir(exist_ok=True)
+    (options.out / "scale.md").write_text("\n".join(lines))
+    (options.out / "scale.json").write_text(json.dumps({"rows": rows, "exponent": slope}, indent=1) + "\n")
+    draw(rows)
+    print("\n".join(lines))
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), constrained_layout=True)
+    sizes = [r["parameters"] for r in rows]
+    axes.loglog(sizes, [r["seconds_per_evaluation"] for r in rows], "o-", label="one evaluation of the map")
+    axes.loglog(sizes, [r["seconds_of_which_forward"] for r in rows], ".--", label="of which running the network")
+    axes.loglog(sizes, [r["seconds_to_copy_theta"] for r in rows], "s-", color="gray", label="copying theta once")
+    axes.set(xlabel="weights P", ylabel="seconds")
+    axes.grid(True, which="major", alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(FIGURE, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

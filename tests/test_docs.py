@@ -1,0 +1,257 @@
+"""The documents: what they tell to type works, what they link to exists, what they quote is what was measured."""
+
+import importlib.util
+import json
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+import neuralquine as nq
+from neuralquine import cli
+from neuralquine.cli.options import app
+from neuralquine.solve import LADDER
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """What is typed in the console blocks of a page, without the comments."""
+    lines = [line for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line[2:], comments=True) for line in lines]
+
+
+def table(text, heading):
+    """The cells of the table whose first heading cell is this."""
+    rows = [[c.strip() for c in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")]
+    first = next(i for i, row in enumerate(rows) if row[0].strip("| ") == heading)
+    body = []
+    for row in rows[first + 2 :]:
+        if set(row[0]) <= set("-|"):
+            body.pop()  # the heading of the next table
+            break
+        body.append([c.strip("| ") for c in row])
+    return body
+
+
+CONSOLE = [(page, words) for page in PAGES for words in commands(page) if words[0] == "neuralquine"]
+
+
+# -- what is typed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [w for _, w in CONSOLE], ids=[" ".join(w[1:]) for _, w in CONSOLE])
+def test_every_command_line_can_be_parsed(words):
+    _parse(words[1:])
+
+
+def test_commands_named_in_running_text_exist():
+    named = {
+        match.split()[1] for page in PAGES for match in re.findall(r"`(neuralquine [a-z][^`]*)`", page.read_text())
+    }
+    known = set(typer.main.get_command(app).commands)
+    assert named
+    assert named <= known
+
+
+def _parse(words):
+    command = typer.main.get_command(app)
+    name, sub, rest = command.resolve_command(command.make_context("neuralquine", words, resilient_parsing=True), words)
+    context = sub.make_context(name, list(rest))  # refuses unknown options and missing arguments
+    assert context.info_name == words[0]
+
+
+def test_a_wrong_command_line_would_not_be_parsed():
+    with pytest.raises(Exception, match="No such option"):
+        _parse(["solve", "blog", "--sedd", "1"])
+
+
+# The exit status of each command of the README; None: it would take minutes.
+EXPECTED = {
+    "verify quines/blog": 0,
+    "plot quines/blog": 0,
+    "zoo blog --starts 40": 0,
+    "generations quines/blog -n 40": 1,  # every quine found so far repels: the line dies
+    "solve blog --exact --out exact": 0,
+    "verify exact --portable": 0,
+    "certify quines/blog": 0,
+    "digits quines/blog --digits 1000 --out digits.txt": 0,
+    "solve blog-part1": 1,  # the zero quine
+    "solve blog --method rmsprop": None,  # 200,000 steps
+}
+
+
+def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("flint")
+    monkeypatch.chdir(tmp_path)
+
+    def run(words):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["neuralquine", *words])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code or 0, capsys.readouterr().out
+
+    make = (ROOT / "Makefile").read_text()
+    (line,) = re.findall(r"^\t\$\(BIN\)/neuralquine (solve .*)$", make, flags=re.MULTILINE)
+    status, out = run(shlex.split(line))
+    assert status == 0
+    (shown,) = [b for b in blocks(ROOT / "README.md", "console") if b.startswith("$ make quine\n")]
+    assert _without_figures(out) == _without_figures(shown.removeprefix("$ make quine\n"))
+    for words in commands(ROOT / "README.md"):
+        if words[0] == "neuralquine":
+            expected = EXPECTED[" ".join(words[1:])]
+            if expected is not None:
+                assert run(words[1:])[0] == expected, words
+    digits = (tmp_path / "digits.txt").read_text().split()
+    assert len(digits) == 1020
+    assert min(len(re.sub(r"e.*|[-.]", "", d).lstrip("0")) for d in digits) >= 1000
+    assert (tmp_path / "quines" / "blog" / "certificate.json").exists()
+
+
+def _without_figures(text):
+    return re.sub(r"\d[\d.]*(e-\d+)?", "#", text).strip()
+
+
+def test_make_has_every_target_that_is_named():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {t for page in PAGES for t in re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text())}
+    assert {"quine", "test"} <= named <= targets
+
+
+# -- Python -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_snippets_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    state, names = torch.get_rng_state(), {}
+    try:
+        for number, snippet in enumerate(blocks(page, "python")):
+            exec(compile(snippet, f"{page.name}, snippet {number}", "exec"), names)
+    finally:
+        torch.set_rng_state(state)
+    if page.name == "README.md":
+        shown = capsys.readouterr().out
+        assert "Solution(CONVERGED: relative residual" in shown
+        assert "self-sensitivity" in shown
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["my-quine"]
+
+
+def test_names_of_the_package_in_running_text_exist():
+    for page in PAGES:
+        for name in re.findall(r"`nq\.([A-Za-z_]+)", page.read_text()):
+            assert name in nq.__all__, (page.name, name)
+
+
+# -- links and lists --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_internal_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not re.match(r"https?://", target):
+            path, _, anchor = target.partition("#")
+            linked = (page.parent / path).resolve() if path else page
+            assert linked.exists(), target
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", linked.read_text(), flags=re.MULTILINE)
+                assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, target
+
+
+def test_source_files_named_in_the_documents_exist():
+    for page in PAGES:
+        for name in re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|toml|md|txt))`", page.read_text()):
+            places = (ROOT, ROOT / "src" / "neuralquine", page.parent)
+            assert any((place / name).exists() for place in places) or name in _WRITTEN, (page.name, name)
+
+
+_WRITTEN = {"digits.txt", "README.md"}  # by commands
+
+
+def test_the_readme_fits_on_a_few_screens():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_table_of_failures_lists_every_status():
+    listed = {name for row in table(README, "status") for name in re.findall(r"`(\w+)`", row[0])}
+    assert listed == {status.name.lower() for status in nq.Status} - {"converged"}
+
+
+def test_the_four_words_are_fields_everywhere():
+    for page, heading in ((README, "word"), ((ROOT / "docs" / "exactness.md").read_text(), "word")):
+        words = [row[0].replace("-", "_") for row in table(page, heading)]
+        assert words == ["converged", "bit_exact", "portable", "proved"]
+        for record in (nq.Solution, nq.Verification):
+            assert all(hasattr(record, w) or w in record.__dataclass_fields__ for w in words)
+
+
+def test_the_ladder_is_the_one_that_is_climbed():
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    starts = [int(n) for row in table(text, "rung") for n in row[1].split(", ")]
+    assert starts == [width for _, width in LADDER]
+    limits = [float(x) for row in table(text, "rung") for x in re.findall(r"0\.\d+", row[0])]
+    assert limits == [tool.step_limit for tool, _ in LADDER if isinstance(tool, nq.Broyden)]
+
+
+def test_every_dependency_is_explained_and_none_else():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    needed = {re.split(r"[\[<>=!~ ]", d)[0] for d in listed} - {"neuralquine"}
+    rows = table((ROOT / "docs" / "dependencies.md").read_text(), "package")
+    assert {name for row in rows for name in row[0].split(", ")} == needed
+
+
+def test_every_file_of_a_folder_is_in_the_table(tmp_path, small):
+    nq.save(small, tmp_path / "q")
+    listed = {row[0].strip("`/") for row in table((ROOT / "docs" / "file-format.md").read_text(), "file")}
+    assert listed == {p.name for p in (tmp_path / "q").iterdir()} | {"certificate.json", "figures"}
+
+
+def test_round_off_is_the_figure_that_is_quoted():
+    from neuralquine.measure import round_off
+
+    assert f"({round_off(torch.float64):.0e} in float64)" in README
+    assert nq.recipe("blog").parameter_count == 1020
+
+
+# -- figures that were measured ---------------------------------------------------------------------------------------
+
+
+def _benchmark():
+    spec = importlib.util.spec_from_file_location("blog_benchmark", ROOT / "benchmarks" / "blog.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_the_benchmark_is_that_of_its_raw_figures():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "blog.json").read_text())
+    text = (ROOT / "benchmarks" / "results" / "blog.md").read_text()
+    again = _benchmark().report(raw["runs"], raw["steps"])
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert rows == [line for line in again.splitlines() if line.startswith("|")]
+    assert f"{raw['steps']:,} steps" in text
+    assert f"torch {raw['environment']['torch']}" in text
+
+
+def test_what_the_readme_says_of_the_benchmark_is_in_its_figures():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "blog.json").read_text())
+    assert [run["seed"] for run in raw["runs"]] == [0, 1, 2]
+    for run in raw["runs"]:
+        assert run["current"][-1][1] > 1e-2  # the iterate that the post keeps stalls above 1e-2
+        assert run["ladder"][-1][1] < 1e-14  # ours reaches round-off
+        assert run["solution"]["status"] == "converged"
+        assert run["solution"]["spectral_radius"] > 1  # so far every quine repels regeneration
