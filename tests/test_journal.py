@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 
-import neuralquine as nq
 import pytest
 import torch
+
+import neuralquine as nq
 from neuralquine.journal import Journal
 from neuralquine.loop import Stop
 
@@ -72,7 +73,7 @@ def test_a_damaged_record_ends_what_is_believed(tmp_path):
     data[len(data) // 2] ^= 1
     (tmp_path / "j").write_bytes(data)
     with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
-        assert 0 < journal.recorded
+        assert journal.recorded > 0
     _, solution, _ = solved(tmp_path / "j", resume=True)
     assert solution.converged
 

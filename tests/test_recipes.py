@@ -1,8 +1,9 @@
 """Every named problem: built, printed at healthy scales, solved and kept where it is small."""
 
-import neuralquine as nq
 import pytest
 import torch
+
+import neuralquine as nq
 from neuralquine.recipes import RECIPES, problem
 from neuralquine.solution import Status
 

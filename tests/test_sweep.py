@@ -2,8 +2,9 @@
 
 import json
 
-import neuralquine as nq
 import pytest
+
+import neuralquine as nq
 from neuralquine.sweep import JOBS, TABLE, read_spec, run_job, sweep
 
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -205,9 +205,6 @@ def test_a_quine_in_single_precision_is_judged_by_its_own_round_off():
     assert 1e-9 < found.relative_residual < 40 * 2**-23
 
 
-@pytest.mark.xfail(
-    strict=True, raises=NotImplementedError, reason="triviality asks for an SVD in the weights' own type"
-)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_quine_in_a_narrow_type_gets_a_verdict(small, dtype):
     quine = nq.Quine(small.trunk, small.inputs, code_size=16, dtype=dtype)

@@ -225,7 +225,8 @@ def solve_exact(
         point, status = found.code, Status.CONVERGED
         detail = f"grid 2^-{found.bits}, margin {found.margin:.3g} of a step, after trying {detail}"
     else:
-        own = torch.zeros(f.n, dtype=quine.code_dtype, device=quine.trunk_device) if len(f.known) == 0 else f.known[0]
+        with torch.no_grad():
+            own = f.known[0] if len(f.known) else quine.real_code()
         point, status = own, ended or Status.NOT_EXACT
         detail = f"tried {detail}"
     search = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)

@@ -7,25 +7,21 @@ something else, and has no copy of the answer outside its weights.
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import bits
 from .large import is_large, mean_square_spread, responses, sensitivity_bound
 from .measure import CONSTANT_SENSITIVITY
+from .outside import outside_numbers
 from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import code_jacobian
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _STEP = 1e-6  # relative size of the finite differences
-_DEPTH = 6  # how deep attributes are searched for hidden numbers
 
 
 @dataclass(frozen=True)
@@ -100,20 +96,20 @@ def _huge(quine: Quine) -> Finding | None:
 
 def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
     """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
-    derivative = code_jacobian(quine, theta[None])[0]
+    derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
     if not bool(torch.isfinite(derivative).all()):
         return [Finding("singular", "the derivative is not finite at the stored weights")]
     direction = torch.linalg.svd(derivative, full_matrices=False).Vh[0]
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(theta)
+    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(derivative)
     # Half of the step must survive in every type: the cube root of round-off, relative to the weights.
     h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
     slopes, claims, jumps = [], [], []
     with torch.no_grad():
-        here = quine.real_map(theta)
-        size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(theta.dtype).tiny))
+        here = quine.real_map(theta).to(derivative)
+        size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(derivative.dtype).tiny))
         for v in (direction, noise / torch.linalg.vector_norm(noise)):
-            up, down = quine.real_map(theta + h * v), quine.real_map(theta - h * v)
+            up, down = (quine.real_map((theta + s * h * v).to(theta.dtype)).to(v) for s in (1, -1))
             slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
             claims.append(float(torch.linalg.vector_norm(quine.expand.linear(derivative @ v))))
             jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / size)
@@ -123,7 +119,7 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
         return [
             Finding("constant", f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}")
         ]
-    if min(jumps) > 0.05:
+    if min(jumps) > (0.05 if theta.dtype == quine.code_dtype else 0.5):  # steps in a narrow type are long
         return [
             Finding("look-up", "only these very weights are printed: a change of one part in a million prints others")
         ]
@@ -212,7 +208,7 @@ def _lookup(quine: Quine, theta: Tensor) -> Finding | None:
 
 
 def _aligned(values: Tensor, pattern: Tensor) -> bool:
-    """Whether some stretch of ``values`` is ``a + b * pattern``."""
+    """Whether some stretch of ``values`` is ``a + b * pattern``, forwards or backwards."""
     n = pattern.numel()
     if n < 4 or values.numel() < n or (values.numel() - n) * n > 2_000_000:
         return False
@@ -220,59 +216,5 @@ def _aligned(values: Tensor, pattern: Tensor) -> bool:
     windows = windows - windows.mean(1, keepdim=True)
     shape = pattern - pattern.mean()
     size = torch.linalg.vector_norm(windows, dim=1) * torch.linalg.vector_norm(shape)
-    return bool(((windows @ shape).abs() > (1 - 1e-9) * size.clamp_min(1e-300)).any())
-
-
-def outside_numbers(quine: Quine) -> Iterator[tuple[str, Tensor]]:
-    """Every number the network can read that is not a weight: ``(name, flat float64 values)``.
-
-    The probe, buffers, and tensors, arrays and lists in attributes, closures and classes of the trunk.
-    """
-    inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
-    for name, tensor in inputs:
-        yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
-    seen: set[int] = {id(p) for p in quine.trunk.parameters()}
-    if not quine.print_frozen:
-        for name, parameter in quine.trunk.named_parameters():
-            if not parameter.requires_grad:
-                yield f"the frozen {name}", parameter.detach().double().reshape(-1).cpu()
-    for name, module in quine.trunk.named_modules():
-        label = name or "the trunk"
-        attributes = {k: v for k, v in vars(module).items() if k not in ("_parameters", "_modules")}
-        if not type(module).__module__.startswith("torch."):
-            attributes |= {k: v for k, v in vars(type(module)).items() if not k.startswith("__")}
-        for key, value in attributes.items():
-            yield from _numbers(f"{label}.{key}", value, seen, _DEPTH)
-
-
-def _numbers(name: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Tensor]]:
-    if depth == 0 or id(value) in seen or isinstance(value, nn.Module | nn.Parameter):
-        return
-    if not isinstance(value, int | float | str | bool | None):
-        seen.add(id(value))
-    if isinstance(value, Tensor | np.ndarray):
-        tensor = torch.as_tensor(value)
-        if tensor.is_floating_point() or tensor.dtype in (torch.int64, torch.int32):
-            yield name, tensor.detach().double().reshape(-1).cpu()
-    elif isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value):
-        yield name, torch.tensor([float(v) for v in value], dtype=torch.float64)
-    elif isinstance(value, Mapping):
-        for key, item in list(value.items()):
-            yield from _numbers(f"{name}[{key!r}]", item, seen, depth - 1)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _numbers(name, item, seen, depth - 1)
-    elif isinstance(value, types.FunctionType | types.MethodType):
-        function = value.__func__ if isinstance(value, types.MethodType) else value
-        if (function.__module__ or "").startswith("torch."):
-            return
-        for cell in function.__closure__ or ():
-            yield from _numbers(f"{name} (closure)", cell.cell_contents, seen, depth - 1)
-        yield from _numbers(f"{name} (defaults)", function.__defaults__ or (), seen, depth - 1)
-        for used in function.__code__.co_names:
-            held = function.__globals__.get(used)
-            if isinstance(held, Tensor | np.ndarray | list | tuple | dict):
-                yield from _numbers(f"global {used}", held, seen, depth - 1)
-    elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
-        for key, item in vars(value).items():
-            yield from _numbers(f"{name}.{key}", item, seen, depth - 1)
+    overlap = torch.stack([windows @ shape, windows @ shape.flip(0)]).abs()
+    return bool((overlap > (1 - 1e-9) * size.clamp_min(1e-300)).any())

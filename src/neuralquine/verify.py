@@ -8,9 +8,10 @@ from typing import Any
 from .generations import generations
 from .large import local_spectrum
 from .measure import measure, round_off
+from .outside import outside_numbers
 from .quine import Quine
 from .solution import finite_or_none
-from .triviality import outside_numbers, triviality
+from .triviality import triviality
 
 
 @dataclass(frozen=True, kw_only=True)

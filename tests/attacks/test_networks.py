@@ -6,17 +6,16 @@ that is not told proves nothing about the judge.
 """
 
 import functools
-import hashlib
-import sys
 import types
 from collections import deque
 from types import SimpleNamespace
 
-import neuralquine as nq
 import numpy as np
 import pytest
 import torch
 from torch import nn
+
+import neuralquine as nq
 
 D = 12  # size of the code and of the features, so that no read-out lies between them
 PROBE = torch.randn(1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)

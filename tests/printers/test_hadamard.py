@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from neuralquine.errors import TooLarge
 from neuralquine.printers.hadamard import HadamardExpansion, Slot
 from neuralquine.printers.signs import block_size, hadamard, sign_bytes, sign_matrix, signs

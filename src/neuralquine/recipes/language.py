@@ -51,7 +51,7 @@ def _gpt2(seed: int, layers: int, width: int, options: dict[str, Any]) -> Proble
 
 def llama_8b(
     seed: int = 0,
-    skip: float = 0.05,
+    skip: float = 0.02,
     code_size: int = 64,
     code_bits: int = 6,
     layers: int = 32,
