@@ -486,7 +486,7 @@ def test_unknown_names_suggest_the_nearest():
         Gradient(optimizer="adm")
     with pytest.raises(UnknownName, match="gradient must be"):
         Gradient(gradient="half")
-    with pytest.raises(TypeError, match="depth must be int, not 2.5"):
+    with pytest.raises(TypeError, match=r"depth must be int, not 2\.5"):
         make_method("anderson", {"depth": 2.5})
     with pytest.raises(TypeError):
         Picard(speed=2)

@@ -101,6 +101,8 @@ def sha256(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from an untrusted file: bounded, strict, no NaN, no key twice."""
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise QuineFileError(f"{path} is not a file")
         if path.stat().st_size > _MAX_JSON:
             raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a file of neuralquine")
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -87,8 +87,9 @@ def save(quine: Quine, path: str | Path) -> Verification:
             _write_json(folder / CONFIG, config | {"weights_sha256": sha256(weights)})
             _write_json(folder / SOLUTION, report)
             (folder / CARD).write_text(model_card(quine, verification, quine.solution), encoding="utf-8")
-    except OSError as error:
-        raise QuineFileError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
 
 
