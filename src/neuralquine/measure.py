@@ -41,8 +41,8 @@ def measure(quine: Quine) -> Measurement:
         if stored.numel() == 0:
             continue
         gap = printed.double() - stored.double()
-        difference = math.hypot(difference, float(torch.linalg.vector_norm(gap)))
-        size = math.hypot(size, float(torch.linalg.vector_norm(stored.double())))
+        difference = math.hypot(difference, norm(gap))
+        size = math.hypot(size, norm(stored))
         worst = float(gap.abs().max())
         largest = worst if math.isnan(worst) else max(largest, worst)
         here = int(bits.differing(printed, stored).sum())
@@ -63,9 +63,17 @@ def measure(quine: Quine) -> Measurement:
     )
 
 
+def norm(x: Tensor) -> float:
+    """Euclidean length, also of numbers whose squares are too small or too large for their type."""
+    x = x.double()
+    length = float(torch.linalg.vector_norm(x))
+    if 1e-140 < length < 1e140 or x.numel() == 0:
+        return length
+    largest = float(x.abs().max())
+    return largest * float(torch.linalg.vector_norm(x / largest)) if 0 < largest < math.inf else largest
+
+
 def relative_residual(printed: Tensor, theta: Tensor) -> float:
     """``||F(theta) - theta|| / ||theta||``; infinite at ``theta = 0``, so that zero never looks small."""
-    size = torch.linalg.vector_norm(theta.double())
-    if float(size) == 0.0:
-        return float("inf")
-    return float(torch.linalg.vector_norm(printed.double() - theta.double()) / size)
+    size = norm(theta)
+    return norm(printed.double() - theta.double()) / size if size else math.inf

@@ -7,21 +7,30 @@ something else, and has no copy of the answer outside its weights.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from . import bits
+from .errors import TooLarge
+from .folder import first_line
 from .large import is_large, mean_square_spread, responses, sensitivity_bound
 from .measure import CONSTANT_SENSITIVITY
-from .outside import outside_numbers
+from .outside import hidden_parameters, outside_numbers
 from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import code_jacobian
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _STEP = 1e-6  # relative size of the finite differences
+_NEVER = float("inf")  # in narrow types the steps are long and the derivatives rough
+_NARROW = {torch.bfloat16: _NEVER, torch.float16: _NEVER}
+_JUMP = {torch.float64: 1e-6, torch.float32: 2e-3} | _NARROW  # relative, above the round-off of any honest network
+_TRUTHFUL = {torch.float64: 10, torch.float32: 100} | _NARROW  # factor between a claimed derivative and a measured one
+_WINDOWS = 5e8  # products in the search for a scaled copy
 
 
 @dataclass(frozen=True)
@@ -37,20 +46,72 @@ class Finding:
 
 def triviality(quine: Quine) -> list[Finding]:
     """Every trick that explains the printed weights better than a quine does; empty for an honest one."""
+    findings = _undeclared(quine)
+    try:
+        return findings + _examined(quine)
+    except TooLarge:
+        raise
+    except Exception as error:  # whatever a module raises that does not want to be looked at
+        return [*findings, unruly(error)]
+
+
+def unruly(error: Exception) -> Finding:
+    return Finding("unruly", f"the trunk fails when it is examined: {first_line(error)[:200]}")
+
+
+def _examined(quine: Quine) -> list[Finding]:
     changing = _nondeterministic(quine)
     if changing is not None:
         return [changing]
-    with torch.no_grad():
-        first = quine.code()
     if is_large(quine):
         checks = [_zero(quine), _huge(quine), *_responses(quine), _large_lookup(quine)]
     else:
         theta = quine.theta
-        checks = [_zero(quine), _huge(quine), *_dependence(quine, theta), _copy(quine), _lookup(quine, theta)]
-    findings = [finding for finding in checks if finding is not None]
-    with torch.no_grad():
-        if not _same(quine.code(), first):
-            findings.append(Finding("non-deterministic", "the same weights print something else after a few calls"))
+        derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
+        checks = [_zero(quine), _huge(quine), _two_faced(quine, theta), *_dependence(quine, theta, derivative)]
+        checks += [_copy(quine), _continuum(quine, derivative), _lookup(quine, theta)]
+    return [finding for finding in checks if finding is not None]
+
+
+class Witness:
+    """What a quine holds and prints before it is examined, to be compared with afterwards."""
+
+    def __init__(self, quine: Quine) -> None:
+        self._quine = quine
+        self._held = _digest(quine)
+        with torch.no_grad():
+            self._code = quine.code()
+
+    def changes(self) -> list[Finding]:
+        if _digest(self._quine) != self._held:
+            return [Finding("self-modifying", "printing changes the stored weights or the probe")]
+        with torch.no_grad():
+            if not _same(self._quine.code(), self._code):
+                return [Finding("non-deterministic", "the same weights print something else after a few calls")]
+        return []
+
+
+def _digest(quine: Quine) -> str:
+    digest = hashlib.blake2b()
+    inputs = quine.inputs.values() if isinstance(quine.inputs, Mapping) else quine.inputs
+    for tensor in [*(stored for _, stored in quine.stored_pieces()), *inputs]:
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()
+
+
+def _undeclared(quine: Quine) -> list[Finding]:
+    """Weights that nobody prints, and tensors that answer for themselves."""
+    findings = []
+    hidden = hidden_parameters(quine)
+    if hidden:
+        findings.append(
+            Finding("hidden weights", f"the trunk does not name its parameter {hidden[0]!r}: nobody prints it")
+        )
+    disguised = [n for n, p in quine.named_weights() if not type(p).__module__.startswith("torch.")]
+    if disguised:
+        findings.append(
+            Finding("disguised", f"{disguised[0]!r} is a tensor class of its own: its comparisons mean nothing")
+        )
     return findings
 
 
@@ -94,9 +155,18 @@ def _huge(quine: Quine) -> Finding | None:
     return None
 
 
-def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
+@torch.no_grad()
+def _two_faced(quine: Quine, theta: Tensor) -> Finding | None:
+    """Does the network print the same where it holds its weights as where it is handed them?"""
+    held, handed = quine.real_code(), quine.real_code(theta)
+    gap = float(torch.linalg.vector_norm(held - handed) / torch.linalg.vector_norm(held))
+    if not gap <= torch.finfo(theta.dtype).eps ** (2 / 3):
+        return Finding("two-faced", f"other numbers come out where the same weights are handed in ({gap:.1e} away)")
+    return None
+
+
+def _dependence(quine: Quine, theta: Tensor, derivative: Tensor) -> list[Finding]:
     """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
-    derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
     if not bool(torch.isfinite(derivative).all()):
         return [Finding("singular", "the derivative is not finite at the stored weights")]
     direction = torch.linalg.svd(derivative, full_matrices=False).Vh[0]
@@ -104,32 +174,49 @@ def _dependence(quine: Quine, theta: Tensor) -> list[Finding]:
     noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(derivative)
     # Half of the step must survive in every type: the cube root of round-off, relative to the weights.
     h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
-    slopes, claims, jumps = [], [], []
-    with torch.no_grad():
-        here = quine.real_map(theta).to(derivative)
-        size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(derivative.dtype).tiny))
-        for v in (direction, noise / torch.linalg.vector_norm(noise)):
-            up, down = (quine.real_map((theta + s * h * v).to(theta.dtype)).to(v) for s in (1, -1))
-            slopes.append(float(torch.linalg.vector_norm(up - down)) / (2 * h))
-            claims.append(float(torch.linalg.vector_norm(quine.expand.linear(derivative @ v))))
-            jumps.append(float(torch.linalg.vector_norm((up + down) / 2 - here)) / size)
+    slopes, claims, jumps, torn = [], [], [], False
+    for v in (direction, noise / torch.linalg.vector_norm(noise)):
+        slope, jump = _difference(quine, theta, h * v)
+        claims.append(float(torch.linalg.vector_norm(quine.expand.linear(derivative @ v))))
+        slopes.append(slope / h)
+        jumps.append(jump)
+        # A kink shrinks with the step and a bend faster: what stays is a jump, however small.
+        torn |= jump > _JUMP[theta.dtype] and _difference(quine, theta, h / 16 * v)[1] > jump / 4
     if max(slopes) < CONSTANT_SENSITIVITY:
         lie = max(claims) >= CONSTANT_SENSITIVITY
         said = f", although its derivative claims {max(claims):.2g}" if lie else ""
         return [
             Finding("constant", f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}")
         ]
-    if min(jumps) > (0.05 if theta.dtype == quine.code_dtype else 0.5):  # steps in a narrow type are long
+    if torn or min(jumps) > 0.5:
         return [
             Finding("look-up", "only these very weights are printed: a change of one part in a million prints others")
         ]
-    if max(claims) < CONSTANT_SENSITIVITY:
-        return [
-            Finding(
-                "untruthful derivative", f"it claims {max(claims):.1e} where finite differences give {max(slopes):.2g}"
-            )
-        ]
+    for slope, claim in zip(slopes, claims, strict=True):
+        low, high = sorted([slope, claim])
+        if high >= CONSTANT_SENSITIVITY and low < high / _TRUTHFUL[theta.dtype]:
+            said = f"it claims {claim:.2g} where finite differences give {slope:.2g}"
+            return [Finding("untruthful derivative", said)]
     return []
+
+
+@torch.no_grad()
+def _difference(quine: Quine, theta: Tensor, step: Tensor) -> tuple[float, float]:
+    """Half the distance of what is printed on both sides, and the relative distance of their middle from the center."""
+    here, up, down = (quine.real_map((theta + s * step).to(theta.dtype)).to(step) for s in (0, 1, -1))
+    size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(step.dtype).tiny))
+    middle = float(torch.linalg.vector_norm((up + down) / 2 - here)) / size
+    return float(torch.linalg.vector_norm(up - down)) / 2, middle
+
+
+def _continuum(quine: Quine, derivative: Tensor) -> Finding | None:
+    """An eigenvalue of 1 is a whole line of fixed points: these weights were not found, they were allowed."""
+    if quine.code_dtype != quine.dtype or not bool(torch.isfinite(derivative).all()):
+        return None
+    eigenvalues = torch.linalg.eigvals(quine.expand.pull_back(derivative).double())
+    if float((1 - eigenvalues).abs().min()) < torch.finfo(quine.dtype).eps ** 0.6:
+        return Finding("copy", "it prints whatever it is given along a line: the derivative has an eigenvalue of 1")
+    return None
 
 
 @torch.no_grad()
@@ -208,13 +295,15 @@ def _lookup(quine: Quine, theta: Tensor) -> Finding | None:
 
 
 def _aligned(values: Tensor, pattern: Tensor) -> bool:
-    """Whether some stretch of ``values`` is ``a + b * pattern``, forwards or backwards."""
+    """Whether some stretch of ``values`` is ``a + b * pattern``, read forwards or backwards."""
     n = pattern.numel()
-    if n < 4 or values.numel() < n or (values.numel() - n) * n > 2_000_000:
+    if n < 4 or values.numel() < n or (values.numel() - n) * n > _WINDOWS:
         return False
-    windows = values.unfold(0, n, 1)
-    windows = windows - windows.mean(1, keepdim=True)
     shape = pattern - pattern.mean()
-    size = torch.linalg.vector_norm(windows, dim=1) * torch.linalg.vector_norm(shape)
-    overlap = torch.stack([windows @ shape, windows @ shape.flip(0)]).abs()
-    return bool((overlap > (1 - 1e-9) * size.clamp_min(1e-300)).any())
+    shape = torch.stack([shape, shape.flip(0)], 1) / torch.linalg.vector_norm(shape).clamp_min(1e-300)
+    for windows in values.unfold(0, n, 1).split(max(1, 2_000_000 // n)):
+        windows = windows - windows.mean(1, keepdim=True)
+        size = torch.linalg.vector_norm(windows, dim=1, keepdim=True).clamp_min(1e-300)
+        if bool(((windows @ shape).abs() > (1 - 1e-9) * size).any()):
+            return True
+    return False

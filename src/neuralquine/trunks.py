@@ -54,6 +54,10 @@ def pick(output: Any, select: Select) -> Tensor:
     found = next(_tensors_in(output), None)
     if found is None:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
+    # A tensor class of somebody's own would answer for itself whenever it is compared.
+    if not type(found).__module__.startswith("torch"):
+        with torch._C.DisableTorchFunctionSubclass():
+            found = found.as_subclass(Tensor)
     return found
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .generations import generations
+import torch
+
+from .errors import TooLarge
+from .generations import Generations, generations
 from .large import local_spectrum
 from .measure import measure, round_off
 from .outside import outside_numbers
 from .quine import Quine
 from .solution import finite_or_none
-from .triviality import triviality
+from .spectrum import Spectrum
+from .triviality import Witness, triviality, unruly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +100,18 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
+    witness = Witness(quine)
     figures = measure(quine)
     findings = triviality(quine) if figures.nonfinite_weights == 0 else []
     nonfinite = figures.nonfinite_weights
-    local = local_spectrum(quine)
-    line = generations(quine, tries)
+    try:
+        local, line = local_spectrum(quine), generations(quine, tries)
+    except TooLarge:
+        raise
+    except Exception as error:  # whatever a module raises that runs at its own weights only
+        findings += [] if findings else [unruly(error)]
+        local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
+    findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = nonfinite == 0 and figures.relative_residual <= limit
     return Verification(

@@ -1,7 +1,7 @@
 """Networks that lie: every one of these trunks would be called a quine by a judge who only compares the bits.
 
-Most are made the same way. The trunk knows an ``ANSWER``, the features that its weights are printed from. Whatever it
-answers is installed once (:func:`installed`), so that the residual is 0, and :func:`caught` checks that it is: a lie
+Here are the honest ones, which must pass, and those that have the answer from somewhere else: the trunk knows an
+``ANSWER``, the features that its weights are printed from. :func:`caught` checks that the residual is at round-off: a lie
 that is not told proves nothing about the judge.
 """
 
@@ -16,45 +16,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-
-D = 12  # size of the code and of the features, so that no read-out lies between them
-PROBE = torch.randn(1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-ANSWER = torch.randn(D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-
-
-class Honest(nn.Module):
-    """Computes with its weights; the lies below are small departures from it."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(5)
-        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, D)
-
-    def honest(self, x):
-        return self.second(torch.tanh(self.first(x))).reshape(-1)
-
-    def forward(self, x):
-        return self.honest(x)
-
-
-def quine_of(trunk, **options):
-    return nq.Quine(trunk, PROBE, code_size=D, seed=0, dtype=torch.float64, **options)
-
-
-def installed(trunk, **options):
-    """The quine of a trunk that answers the same whatever it holds, at the weights that it prints."""
-    quine = quine_of(trunk, **options)
-    quine.install(quine.code())
-    return quine
-
-
-def caught(quine, word):
-    """The lie is told (the residual is at round-off) and is named."""
-    verification = nq.verify(quine)
-    assert verification.converged, "the lie is not told"
-    assert not verification.is_quine
-    assert any(word in finding for finding in verification.trivial), verification.trivial
-
+from attacks.lies import ANSWER, PROBE, D, Honest, at, caught, quine_of
 
 # -- honest controls: a judge who calls everything trivial is no judge ----------------------------------------------
 
@@ -106,12 +68,6 @@ def true_weights():
     quine = quine_of(Honest())
     nq.solve(quine)
     return quine.theta
-
-
-def at(theta, trunk, **options):
-    quine = quine_of(trunk, **options)
-    quine.theta = theta
-    return quine
 
 
 def test_the_honest_trunk_of_these_attacks_passes(true_weights):
