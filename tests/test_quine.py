@@ -145,6 +145,23 @@ def test_theta_can_be_set_and_the_given_trunk_is_left_alone():
         quine.theta = torch.zeros(351)
 
 
+def test_a_module_that_is_used_twice_keeps_its_weights_and_solves(tmp_path):
+    torch.manual_seed(0)
+    shared = nn.Linear(12, 12)
+    trunk = nn.Sequential(shared, nn.Tanh(), nn.Linear(12, 12), nn.Tanh(), shared)
+    quine = nq.Quine(trunk, torch.randn(1, 12), code_size=8, seed=0)
+    theta = quine.theta
+    assert theta.numel() == 2 * (12 * 12 + 12)
+    torch.func.vmap(quine.code)(theta.expand(2, -1))
+    assert torch.equal(quine.theta, theta)
+    assert torch.equal(quine.code(theta), quine.code())
+    assert nq.solve(quine).converged
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(nq.QuineFileError, match="trunk="):
+        nq.load(tmp_path / "q")
+    assert nq.verify(nq.load(tmp_path / "q", trunk=trunk)).is_quine
+
+
 def test_tied_weights_count_once_and_stay_tied():
     trunk = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
     trunk[2].weight = trunk[0].weight

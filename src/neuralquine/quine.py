@@ -36,7 +36,7 @@ from .printers.hadamard import HadamardExpansion, Slot
 from .printers.normalize import instance_norm
 from .printers.philox import dyadic_gaussian
 from .printers.scales import initial_scales, uniform_scales
-from .trunks import Inputs, Probe, Select, cast, differentiable_kernels, moved_to, pick, probe_inputs
+from .trunks import Inputs, Probe, Select, cast, differentiable_kernels, moved_to, pick, places_of, probe_inputs
 
 if TYPE_CHECKING:
     from .solution import Solution
@@ -171,6 +171,7 @@ class Quine(nn.Module):
                 for parameter in self.trunk.parameters():
                     parameter.data = parameter.data.contiguous()
                 self._recurrent = [m for m in self.trunk.modules() if isinstance(m, nn.RNNBase)]
+                self._places = places_of(self.trunk)
                 self.dtype = candidate
                 self.inputs = cast(inputs, candidate)
                 with torch.no_grad():
@@ -295,9 +296,10 @@ class Quine(nn.Module):
             try:
                 # Copies, because kernels add up in another order where a tensor does not start on a cache line, as
                 # the stored ones do: the bits would not be those of the network that holds these weights.
-                tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+                copies = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+                tensors = {place: copy for name, copy in copies.items() for place in self._places[name]}
                 with differentiable_kernels():
-                    output = functional_call(self.trunk, tensors, args, kwargs)
+                    output = functional_call(self.trunk, tensors, args, kwargs, tie_weights=False)
             finally:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.
                 for module in self._recurrent:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import TrunkError
 
@@ -38,6 +38,19 @@ def moved_to(inputs: Inputs, device: torch.device) -> Inputs:
     if isinstance(inputs, Mapping):
         return {name: t.to(device) for name, t in inputs.items()}
     return tuple(t.to(device) for t in inputs)
+
+
+def places_of(trunk: nn.Module) -> dict[str, list[str]]:
+    """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
+
+    ``functional_call(tie_weights=True)`` takes such a module for two, and leaves its temporary weights in it.
+    """
+    names: dict[nn.Parameter, str] = {}
+    places: dict[str, list[str]] = {}
+    for prefix, module in trunk.named_modules():
+        for name, parameter in module.named_parameters(prefix=prefix, recurse=False, remove_duplicate=False):
+            places.setdefault(names.setdefault(parameter, name), []).append(name)
+    return places
 
 
 def pick(output: Any, select: Select) -> Tensor:
