@@ -269,7 +269,7 @@ def test_tables_for_people(run, kept):
     assert re.search(r"\d distinct quines? of blog \(seed 0\) from 2 starts: ", out)
     assert re.fullmatch(r"(\d+ found\n)+", err)  # progress goes to stderr
     status, out, _ = run("recipes")
-    assert "blog-part1\n    Part 1's network without normalisation" in out
+    assert "blog-part1\n    Part 1's network without normalization" in out
     status, out, _ = run("--version")
     assert (status, out) == (0, nq.__version__ + "\n")
 

@@ -24,8 +24,8 @@ def printed_by_numpy(folder):
     theta = np.concatenate([w.ravel() for w in weights])
 
     def norm(h):
-        centred = h - h.mean()
-        return centred / np.sqrt((centred**2).mean() + 1e-5)
+        centered = h - h.mean()
+        return centered / np.sqrt((centered**2).mean() + 1e-5)
 
     h = held["probe.0"][0]
     for layer in range(3):

@@ -68,7 +68,7 @@ def test_blog_is_the_posts_formula(seed):
     assert abs(float((20 * projection).var()) - 1) < 0.05
 
 
-def test_part_1_is_the_same_without_normalisation():
+def test_part_1_is_the_same_without_normalization():
     quine = nq.recipe("blog-part1", seed=0)
     h = quine.inputs[0]
     for layer in (0, 3, 6):
@@ -91,7 +91,7 @@ def test_the_readout_has_rank_of_the_code():
     assert quine.real_code(quine.theta).shape == (6,)
     assert_consistent(quine)
     codes = torch.stack([quine.real_code(perturbed(quine) * k) for k in range(1, 20)])
-    assert torch.linalg.matrix_rank(codes) == 5  # normalisation takes one
+    assert torch.linalg.matrix_rank(codes) == 5  # normalization takes one
 
 
 def test_code_bits_round_the_code(small):

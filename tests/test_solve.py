@@ -241,7 +241,7 @@ def test_the_best_point_is_kept_beside_the_last():
 # -- failure ----------------------------------------------------------------------------------------------------------
 
 
-def test_without_normalisation_every_search_ends_at_the_zero_quine():
+def test_without_normalization_every_search_ends_at_the_zero_quine():
     quine = nq.recipe("blog-part1", seed=0)
     with pytest.raises(NotSolved, match=r"^zero quine: .* \(relative residual .* map evaluations\)") as caught:
         nq.solve(quine)

@@ -200,7 +200,7 @@ def _parts(value: Tensor | np.ndarray | np.generic) -> Iterator[Tensor]:
             tensor = (tensor if tensor.layout == torch.strided else tensor.to_dense()).resolve_conj()
         else:
             tensor = torch.from_numpy(np.ascontiguousarray(value).reshape(-1))
-    except (TypeError, RuntimeError, NotImplementedError):  # objects, texts, meta and quantised tensors: no numbers
+    except (TypeError, RuntimeError, NotImplementedError):  # objects, texts, meta and quantized tensors: no numbers
         return
     if tensor.is_complex():
         yield from (part.double().reshape(-1) for part in (tensor.real, tensor.imag))

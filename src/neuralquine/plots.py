@@ -70,7 +70,7 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
 
 
 def weight_figures(quine: Quine, words: str = "") -> list[Any]:
-    """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own colour."""
+    """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own color."""
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
     names = [name for name, tensor in stored.items() if tensor.numel()]

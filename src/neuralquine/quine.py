@@ -4,7 +4,7 @@
 
     F(theta) = E(c),    c = Q(N(R trunk(z; theta)))
 
-where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalisation, ``Q``
+where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalization, ``Q``
 rounds to a grid or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed
 point ``F(theta) = theta``. As ``E`` has rank ``d``, every fixed point is ``theta = E(c)`` with ``c`` a fixed point of
 the reduced map ``g(c) = Q(N(R trunk(z; E(c))))`` on R^d, and the other way round; the non-zero eigenvalues agree.
@@ -36,7 +36,18 @@ from .printers.hadamard import HadamardExpansion, Slot
 from .printers.normalize import instance_norm
 from .printers.philox import dyadic_gaussian
 from .printers.scales import initial_scales, uniform_scales
-from .trunks import Inputs, Probe, Select, cast, differentiable_kernels, moved_to, pick, places_of, probe_inputs
+from .trunks import (
+    Inputs,
+    Probe,
+    Select,
+    as_numpy,
+    cast,
+    differentiable_kernels,
+    moved_to,
+    pick,
+    places_of,
+    probe_inputs,
+)
 
 if TYPE_CHECKING:
     from .solution import Solution
@@ -59,8 +70,8 @@ class Quine(nn.Module):
             round-off; a trunk that cannot run in float64, or has more than 100,000 weights, keeps its own type.
         code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
             and ``F(theta) = theta`` can hold to the last bit. None: no rounding.
-        normalize: put instance normalisation before the expansion. Without it the zero quine attracts.
-        eps: added to the variance in that normalisation.
+        normalize: put instance normalization before the expansion. Without it the zero quine attracts.
+        eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
             each tensor has the mean and scale of its values in ``trunk``, rounded to short binary numbers.
         scales: the means and gains themselves, one of each for every tensor, in ``named_parameters()`` order.
@@ -148,7 +159,8 @@ class Quine(nn.Module):
         self._readout = self._make_readout(features.numel())
         self._anchor: Tensor | None = None
         if skip is not None:
-            self._anchor = anchor(self.inputs, code_size, seed).to(self.trunk_device, self.code_dtype)
+            fixed = torch.from_numpy(anchor(as_numpy(self.inputs), code_size, seed))
+            self._anchor = fixed.to(self.trunk_device, self.code_dtype)
 
     def _adopt(self, trunk: nn.Module, inputs: Inputs, dtype: torch.dtype | None, *, copy: bool) -> Tensor:
         """Take the trunk in the first type it runs in; return its features at its present weights."""
@@ -329,7 +341,7 @@ class Quine(nn.Module):
         return self.quantize(self.real_code(theta))
 
     def real_codes(self, thetas: Tensor) -> Tensor:
-        """:meth:`real_code` of every row ``(B, P)``: ``(B, d)``, vectorised where the trunk's operations allow it."""
+        """:meth:`real_code` of every row ``(B, P)``: ``(B, d)``, vectorized where the trunk's operations allow it."""
         if len(thetas) > 1 and self.vectorized:
             return vmap(self.real_code)(thetas)
         return torch.stack([self.real_code(theta) for theta in thetas])

@@ -187,7 +187,7 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     """Jacobians ``(B, m, n)`` of a row-wise map by reverse mode.
 
     Either one pass over m copies of each row, or m passes over one graph: the first is quicker when the
-    copies are small and the map is vectorised. No ``grad_outputs`` and no forward mode here: both make torch
+    copies are small and the map is vectorized. No ``grad_outputs`` and no forward mode here: both make torch
     import its compiler, which takes longer than solving a small quine.
     """
     b, n = x.shape

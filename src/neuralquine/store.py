@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
-    """Whether the described module prints the same bits: hooks, parametrisations and the like do not survive."""
+    """Whether the described module prints the same bits: hooks, parametrizations and the like do not survive."""
     try:
         twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
         if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:

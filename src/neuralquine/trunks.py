@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .errors import TrunkError
@@ -51,6 +52,12 @@ def places_of(trunk: nn.Module) -> dict[str, list[str]]:
         for name, parameter in module.named_parameters(prefix=prefix, recurse=False, remove_duplicate=False):
             places.setdefault(names.setdefault(parameter, name), []).append(name)
     return places
+
+
+def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
+    """The probe's tensors in their order; types that numpy lacks as float64."""
+    tensors = inputs.values() if isinstance(inputs, Mapping) else inputs
+    return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in tensors]
 
 
 def pick(output: Any, select: Select) -> Tensor:

@@ -1,4 +1,4 @@
-"""Instance normalisation: the numbers of torch's layer, and the derivative that makes zero repelling."""
+"""Instance normalization: the numbers of torch's layer, and the derivative that makes zero repelling."""
 
 import pytest
 import torch

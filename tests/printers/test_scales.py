@@ -1,4 +1,4 @@
-"""Means and gains: those of a tensor's own initialisation, in short binary numbers."""
+"""Means and gains: those of a tensor's own initialization, in short binary numbers."""
 
 import math
 
@@ -54,11 +54,11 @@ def test_a_scalar_and_an_empty_tensor():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_bad_weights_are_refused(bad):
-    with pytest.raises(nq.TrunkError, match="NaN or infinite weights: initialise it first"):
+    with pytest.raises(nq.TrunkError, match="NaN or infinite weights: initialize it first"):
         of([1.0, bad])
 
 
-def test_weights_are_printed_at_the_scale_they_were_initialised_with():
+def test_weights_are_printed_at_the_scale_they_were_initialized_with():
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Linear(32, 64), nn.LayerNorm(64), nn.Linear(64, 16))
     quine = nq.Quine(trunk, torch.randn(1, 32), code_size=16, seed=0)

@@ -15,6 +15,7 @@ from neuralquine.prove.certificate import NotProved, _digest, certify, check
 from neuralquine.prove.network import Network
 from neuralquine.prove.portable import portability
 from neuralquine.prove.proofs import krawczyk, refine, stored_code
+from neuralquine.prove.rules import NoRule
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +267,45 @@ def test_verify_says_proved_only_with_a_certificate_that_holds(smooth, tmp_path)
     (tmp_path / "q" / "certificate.json").write_text(json.dumps(certificate | {"theta_radius": 1e-20}))
     status, found = run(tmp_path / "q")
     assert (status, found["proved"]) == (1, False)
+
+
+@pytest.mark.parametrize("expansion", ["gaussian", "hadamard"])
+@pytest.mark.parametrize("skip", [None, 0.05])
+def test_every_kind_of_network_is_proved_and_portable(expansion, skip, tmp_path):
+    torch.manual_seed(3)
+    trunk = torch.nn.Sequential(torch.nn.Linear(6, 20), torch.nn.Tanh(), torch.nn.LayerNorm(20), torch.nn.Linear(20, 8))
+    quine = nq.Quine(trunk, torch.randn(1, 6), code_size=8, seed=3, skip=skip, expansion=expansion, dtype=torch.float64)
+    nq.solve(quine, exact=True)
+    nq.save(quine, tmp_path / "q")
+    network = Network(tmp_path / "q")
+    computed = [float(v.mid()) for v in network.code(network.stored()).value]
+    assert np.abs(np.array(computed) - quine.real_code(quine.theta).detach().numpy()).max() < 1e-13
+    certificate = certify(tmp_path / "q")
+    assert certificate["kind"] == "bit-exact"
+    assert check(tmp_path / "q" / "certificate.json") == certificate
+    assert portability(tmp_path / "q").proved
+
+    def other(held, config):
+        if skip is None:
+            config["skip"] = 0.05
+        else:
+            held["probe.0"] = -held["probe.0"]  # the anchor is a function of the probe
+
+    forged = forge(tmp_path / "q", tmp_path / "other", other)
+    with pytest.raises(NotProved):
+        certify(forged)
+
+
+def test_a_network_without_grid_and_with_an_anchor_is_proved(tmp_path):
+    torch.manual_seed(3)
+    trunk = torch.nn.Sequential(torch.nn.Linear(6, 20), torch.nn.Tanh(), torch.nn.Linear(20, 8))
+    quine = nq.Quine(trunk, torch.randn(1, 6), code_size=8, seed=4, skip=0.1, dtype=torch.float64)
+    nq.solve(quine)
+    nq.save(quine, tmp_path / "q")
+    assert certify(tmp_path / "q")["kind"] == "fixed point"
+
+
+def test_a_network_too_large_for_a_proof_is_refused_before_its_matrix_is_made(exact, monkeypatch):
+    monkeypatch.setattr("neuralquine.prove.network._LARGEST", 1000)
+    with pytest.raises(NoRule, match="1020 weights of a code of 20 are too many"):
+        Network(exact)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..errors import TrunkError
 from .philox import dyadic_gaussian
@@ -16,7 +16,7 @@ _GRID = 2.0**-12  # fine beside the code's own, coarse beside any round-off
 _CHUNK = 1 << 22
 
 
-def anchor(inputs: Sequence[Tensor] | Mapping[str, Tensor], code_size: int, seed: int) -> Tensor:
+def anchor(inputs: Sequence[NDArray[Any]], code_size: int, seed: int) -> NDArray[np.float64]:
     """``a = N(R z)`` with ``R`` dyadic Gaussian ``(d, n)`` and z all numbers of the probe: ``(d,)`` float64.
 
     The probe's numbers are taken in steps of 1/256 (token ids as they are), so that ``R z`` is an integer sum, and
@@ -25,8 +25,7 @@ def anchor(inputs: Sequence[Tensor] | Mapping[str, Tensor], code_size: int, seed
     Raises:
         TrunkError: the probe is zero, or so uniform that nothing is left.
     """
-    tensors = inputs.values() if isinstance(inputs, Mapping) else inputs
-    z = np.concatenate([_integers(t) for t in tensors])
+    z = np.concatenate([_integers(numbers) for numbers in inputs])
     total, step = np.zeros(code_size, dtype=np.int64), max(1, _CHUNK // code_size)
     for first in range(0, len(z), step):
         part = z[first : first + step]
@@ -36,10 +35,10 @@ def anchor(inputs: Sequence[Tensor] | Mapping[str, Tensor], code_size: int, seed
     size = np.sqrt(float(np.square(centered.astype(np.float64)).mean()))
     if size == 0.0:
         raise TrunkError("skip needs a probe that is not zero: an anchored quine leans on it")
-    return torch.from_numpy(np.round(centered / size / _GRID) * _GRID)
+    return np.round(centered / size / _GRID) * _GRID
 
 
-def _integers(t: Tensor) -> np.ndarray:
-    values = t.detach().cpu().double().numpy().reshape(-1)
-    scaled = np.round(values * 256 if t.is_floating_point() else values)
+def _integers(numbers: NDArray[Any]) -> NDArray[np.int64]:
+    values = numbers.astype(np.float64).reshape(-1)
+    scaled = np.round(values * 256 if np.issubdtype(numbers.dtype, np.floating) else values)
     return np.clip(scaled, -(2.0**40), 2.0**40).astype(np.int64)

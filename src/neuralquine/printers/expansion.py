@@ -2,7 +2,7 @@
 
 ``theta = mean + gain * (A c)`` with ``A`` of shape ``(P, d)``, entries of mean 0 and variance 1, never
 trained and never stored: they are regenerated from the seed. ``mean`` and ``gain`` are one number per
-tensor, so that each tensor is printed at the mean and scale of its own initialisation.
+tensor, so that each tensor is printed at the mean and scale of its own initialization.
 """
 
 from __future__ import annotations

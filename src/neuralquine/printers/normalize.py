@@ -1,4 +1,4 @@
-"""Parameter-free normalisation: the trick that makes the all-zero quine repelling.
+"""Parameter-free normalization: the trick that makes the all-zero quine repelling.
 
 Source: Evan Fletcher, "Neural Quines" (2022); the derivative is worked out in the blog post this project
 starts from: at ``h = 0`` it is ``(I - 11^T / n) / sqrt(eps)``, far from zero.
@@ -20,8 +20,8 @@ def instance_norm(h: Tensor, eps: float) -> Tensor:
         h: ``(..., n)``.
         eps: added to the variance, in units of ``h`` squared.
     """
-    centred = h - h.mean(-1, keepdim=True)
-    return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + eps)
+    centered = h - h.mean(-1, keepdim=True)
+    return centered / torch.sqrt((centered * centered).mean(-1, keepdim=True) + eps)
 
 
 class InstanceNorm(nn.Module):

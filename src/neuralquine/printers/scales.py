@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import TrunkError
 
-_CONSTANT_GAIN = 2.0**-6  # spread given to a tensor whose initialisation has none (biases, LayerNorm weights)
+_CONSTANT_GAIN = 2.0**-6  # spread given to a tensor whose initialization has none (biases, LayerNorm weights)
 
 
 def uniform_scales(tensors: Sequence[Tensor], alpha: float, code_size: int) -> tuple[list[float], list[float]]:
@@ -27,7 +27,7 @@ def initial_scales(tensors: Sequence[Tensor], code_size: int) -> tuple[list[floa
         values = p.detach().double()
         mean, spread = (values.mean().item(), values.std(correction=0).item()) if p.numel() else (0.0, 0.0)
         if not (math.isfinite(mean) and math.isfinite(spread)):
-            raise TrunkError("the trunk holds NaN or infinite weights: initialise it first")
+            raise TrunkError("the trunk holds NaN or infinite weights: initialize it first")
         if spread <= 1e-6 * abs(mean) or spread == 0.0:
             spread = _CONSTANT_GAIN * (abs(mean) or 1.0)
         elif abs(mean) < 4 * spread / math.sqrt(p.numel()):

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ..errors import QuineFileError
 from ..folder import CONFIG, WEIGHTS, read_config, sha256
+from ..printers.anchor import anchor
 from ..printers.philox import dyadic_gaussian
+from ..printers.signs import sign_matrix
 from .balls import Ball, Rounding, objects
 from .rules import NoRule, normalize, run
 
 _EXPANSION_STREAM, _READOUT_STREAM = 1, 2
+_LARGEST = 2**27  # entries of the expansion's matrix, which a proof writes out
+_LARGEST_DERIVATIVE = 2**22  # the same in balls
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
 
@@ -26,7 +31,7 @@ class Network:
         spec: plain-data description of the trunk.
         theta: ``(P,)`` stored weights, exact.
         d: code size.
-        code_bits: grid of the quantised code, or None.
+        code_bits: grid of the quantized code, or None.
         sha256: of the weights file, which holds the configuration too.
 
     Raises:
@@ -67,19 +72,33 @@ class Network:
         sizes = [t.size for t in tensors]
         self.mean = np.repeat(np.array(config["means"]), sizes).astype(_TYPES[self.dtype])
         self.gain = np.repeat(np.array(config["gains"]), sizes).astype(_TYPES[self.dtype])
-        count = len(self.theta) * self.d
-        self.matrix = dyadic_gaussian(self.seed, _EXPANSION_STREAM, 0, count).reshape(-1, self.d)
+        self.structured = config.get("expansion") == "hadamard"
+        if self.count > _LARGEST:
+            raise NoRule(f"{len(self.theta)} weights of a code of {self.d} are too many for a proof")
+        if self.structured:
+            self.matrix = sign_matrix(self.seed, len(self.theta), self.d)
+        else:
+            self.matrix = dyadic_gaussian(self.seed, _EXPANSION_STREAM, 0, self.count).reshape(-1, self.d)
+        self.skip = config.get("skip")
+        self.anchor = None if self.skip is None else anchor([self.probe], self.d, self.seed)
+
+    @property
+    def count(self) -> int:
+        """Entries of the expansion's matrix, ``P d``."""
+        return len(self.theta) * self.d
 
     # -- the maps in balls --------------------------------------------------------------------------------------
 
     def expand(self, code: Ball) -> Ball:
         """``E(c)`` in exact real arithmetic, with the derivative if the code carries one."""
+        if self.count > _LARGEST_DERIVATIVE:
+            raise NoRule(f"{len(self.theta)} weights of a code of {self.d} are too many for a proof without a grid")
         scaled = objects(self.matrix) * objects(self.gain.astype(np.float64))[:, None]
         value = objects(self.mean.astype(np.float64)) + scaled.dot(code.value)
         return Ball(value, scaled if code.grad is not None else None)
 
     def code(self, theta: Ball) -> Ball:
-        """``N(R trunk(z; theta))`` before any quantisation; theta ``(P,)`` in balls."""
+        """``N(R trunk(z; theta))``, anchored or not, before any quantization; theta ``(P,)`` in balls."""
         rounding = theta.rounding
         parameters = {k: Ball.exact(v, rounding) for k, v in self.buffers.items()}
         start = 0
@@ -94,7 +113,11 @@ class Network:
         h = h.reshape(h.value.size)
         if h.shape != (self.d,):
             h = h.contract(self._readout(h.shape[0], rounding))
-        return normalize(h, self.eps) if self.normalized else h
+        c = normalize(h, self.eps) if self.normalized else h
+        if self.anchor is None:
+            return c
+        leaned = c * Ball.exact(np.full(self.d, self.skip).astype(_TYPES[self.dtype]), rounding)
+        return normalize(leaned + Ball.exact(self.anchor, rounding), self.eps)
 
     def _readout(self, features: int, rounding: Rounding | None) -> Ball:
         # The very numbers of quine.py: dyadic entries divided by sqrt(n), in double precision, then cast.
@@ -124,8 +147,7 @@ class Network:
         multiplication by the gain and the addition of the mean round at most once each.
         """
         kind, scale = _TYPES[self.dtype], Fraction(1, 4 * 2 ** int(self.code_bits or 0))
-        integers = (self.matrix * 4).astype(np.int64).astype(object)
-        sums = integers.dot(np.array(x, dtype=object))
+        sums = self._integer_sums(self.matrix, x)
         printed = []
         for total, gain, mean in zip(sums, self.gain.tolist(), self.mean.tolist(), strict=True):
             product = _rounded(Fraction(gain) * Fraction(int(total)) * scale, kind)
@@ -135,12 +157,18 @@ class Network:
     def printer_is_exact(self, x: list[int]) -> bool:
         """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^k)``."""
         mantissa = 53 if self.dtype == "float64" else 24
-        integers = np.abs((self.matrix * 4).astype(np.int64)).astype(object)
-        largest = max(integers.dot(np.array([abs(v) for v in x], dtype=object)))
-        exact_sum = largest < 2**mantissa
+        exact_sum = max(self._integer_sums(np.abs(self.matrix), [abs(v) for v in x])) < 2**mantissa
         # One rounding after the exact sum: either nothing is added, or the multiplication is exact.
         power = np.array([g == 0 or np.frexp(abs(g))[0] == 0.5 for g in self.gain.tolist()])
-        return bool(exact_sum and ((self.mean == 0) | power).all())
+        # The structured expansion multiplies before it adds up.
+        free = np.zeros(len(power), dtype=bool) if self.structured else self.mean == 0
+        return bool(exact_sum and (free | power).all())
+
+    def _integer_sums(self, matrix: NDArray[np.float64], x: list[int]) -> list[int]:
+        """``4 A x``, exactly, whatever the size of x."""
+        if max(map(abs, x), default=0) < 2**40 and self.d < 2**16:  # entries of 4 A are below 2^6
+            return ((4 * matrix).astype(np.int64) @ np.array(x, dtype=np.int64)).tolist()
+        return (4 * matrix).astype(np.int64).astype(object).dot(np.array(x, dtype=object)).tolist()
 
 
 def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:

@@ -40,14 +40,14 @@ Lookup = Callable[[str], Ball | None]
 
 
 def normalize(x: Ball, eps: float) -> Ball:
-    """Instance normalisation over the last axis.
+    """Instance normalization over the last axis.
 
     The variance may have been computed in one pass, as a difference of second moments, or in two; the bound
     covers both.
     """
     n = x.shape[-1]
-    centred = x - x.mean(-1).keep(-1)
-    variance = (centred * centred).mean(-1).keep(-1)
+    centered = x - x.mean(-1).keep(-1)
+    variance = (centered * centered).mean(-1).keep(-1)
     if x.rounding is not None:
         moment = (x * x).mean(-1).keep(-1)
         slack = arb(4 * (n + 4) * x.rounding.unit)
@@ -55,7 +55,7 @@ def normalize(x: Ball, eps: float) -> Ball:
         variance = Ball(np.array(grown, dtype=object).reshape(variance.shape), None, x.rounding)
     shifted = variance + Ball(np.full((1,), arb(eps), dtype=object))
     inverse = shifted.map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)
-    return centred * inverse
+    return centered * inverse
 
 
 def _linear(x: Ball, _: Spec, weights: Lookup) -> Ball:
@@ -299,7 +299,7 @@ def _flatten(x: Ball, arguments: Spec, _: Lookup) -> Ball:
 def _batch_norm(x: Ball, arguments: Spec, weights: Lookup) -> Ball:
     mean, variance = weights("running_mean"), weights("running_var")
     if mean is None or variance is None:
-        raise NoRule("no proof rule for batch normalisation without running statistics")
+        raise NoRule("no proof rule for batch normalization without running statistics")
     shape = (1, -1) + (1,) * (x.value.ndim - 2)
     eps = Ball(np.array([arb(arguments["eps"])], dtype=object))
     inverse = (variance + eps).map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)

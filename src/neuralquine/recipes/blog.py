@@ -1,7 +1,7 @@
 """The network of the blog post: ``Linear 8-20, 20-20, 20-20``, tanh, a fixed projection to its 1,020 weights.
 
 ``F(theta) = alpha * proj^T N(tanh(l3(...)))`` with ``proj`` a Gaussian ``(20, P)`` matrix over 20, ``alpha = 0.25``
-and one probe ``z`` of 8 numbers. Part 2 puts affine-free instance normalisation after every layer (Fletcher's
+and one probe ``z`` of 8 numbers. Part 2 puts affine-free instance normalization after every layer (Fletcher's
 trick); part 1 has none, and there the zero quine attracts.
 
 Source: the blog post, parts 1 and 2. The projection and the probe are drawn by Philox instead of torch, so that
@@ -18,12 +18,12 @@ from .problem import Problem, drawn, numbers
 
 
 def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
-    """The post's normalised network (P = 1020)."""
+    """The post's normalized network (P = 1020)."""
     return _network(seed, alpha, dtype, normalize=True)
 
 
 def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
-    """Part 1's network without normalisation (P = 1020), where every search ends at the zero quine."""
+    """Part 1's network without normalization (P = 1020), where every search ends at the zero quine."""
     return _network(seed, alpha, dtype, normalize=False)
 
 

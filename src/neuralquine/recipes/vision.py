@@ -1,4 +1,4 @@
-"""Convolutional networks and a vision transformer. Batch normalisation keeps its frozen statistics."""
+"""Convolutional networks and a vision transformer. Batch normalization keeps its frozen statistics."""
 
 from __future__ import annotations
 
