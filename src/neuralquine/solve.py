@@ -13,6 +13,7 @@ from .methods import Anderson, Broyden, Method, Newton, make_method
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
+from .threads import frugal
 
 LADDER: tuple[tuple[Method, int], ...] = (
     (Broyden(), 32),
@@ -32,6 +33,7 @@ with line search takes over where the capped steps wander.
 ATTRACTED: tuple[Method, int] = (Anderson(), 1)
 
 
+@frugal
 def solve(
     quine: Quine,
     method: str | Method | None = None,

@@ -16,6 +16,7 @@ from .outside import outside_numbers
 from .quine import Quine
 from .solution import finite_or_none
 from .spectrum import Spectrum
+from .threads import frugal
 from .triviality import Witness, triviality, unruly
 
 
@@ -89,6 +90,7 @@ def _yes(word: bool | None) -> str:
     return "not examined" if word is None else ("yes" if word else "no")
 
 
+@frugal
 def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Verification:
     """Measure a quine afresh and look for every known trick.
 

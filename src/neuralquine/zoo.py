@@ -15,6 +15,7 @@ from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
+from .threads import frugal
 
 _SAME = 1e-6  # relative distance of codes below which two quines are one
 
@@ -53,6 +54,7 @@ class Zoo:
     interrupted: bool
 
 
+@frugal
 def zoo(
     quine: Quine,
     *,

@@ -1,0 +1,45 @@
+"""How many threads a network is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+import torch
+
+from .quine import Quine
+
+_WORTH = 10_000  # weights from which a second thread saves more than it costs
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@contextmanager
+def threads_for(quine: Quine) -> Iterator[None]:
+    """One thread for a small network: OpenMP waits for threads that have no core to run on, ten times longer than
+    the work takes where other processes are busy."""
+    before = torch.get_num_threads()
+    if quine.parameter_count > _WORTH or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def frugal(
+    function: Callable[Concatenate[Quine, P], T],
+) -> Callable[Concatenate[Quine, P], T]:
+    """Run a function of a quine under :func:`threads_for`."""
+
+    @wraps(function)
+    def run(quine: Quine, *args: P.args, **kwargs: P.kwargs) -> T:
+        with threads_for(quine):
+            return function(quine, *args, **kwargs)
+
+    return run
