@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "blog.png")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # neither side gains by a second one at this size, and both lose where it must wait
     runs = []
     for seed in options.seeds:
         print(f"seed {seed}: the post's loop, {options.steps} steps ...", flush=True)

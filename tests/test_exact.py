@@ -178,3 +178,11 @@ def test_lattice_finds_nothing_where_nothing_is():
 def _net():
     torch.manual_seed(1)
     return torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Linear(12, 12)), torch.randn(1, 4)
+
+
+def test_a_search_that_runs_out_of_time_says_so_and_claims_nothing():
+    quine = nq.recipe("blog", seed=3)
+    with pytest.raises(nq.NotSolved, match="time limit"):
+        nq.solve(quine, exact=True, stop=nq.Stop(time_limit=0.05))
+    assert quine.solution.status.name == "TIME_LIMIT"
+    assert quine.code_bits is None

@@ -8,7 +8,7 @@ fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from torch import Tensor
 from .errors import NotSolved, plural
 from .journal import Journal
 from .judge import judge
-from .large import is_large
-from .loop import Progress, Search, Stop, Trace
+from .loop import Progress, Search, Stop, Trace, affordable_starts
 from .methods.lattice import points_in_cube
 from .printers.philox import dyadic_gaussian
 from .quine import Quine
@@ -27,7 +26,7 @@ from .solution import Solution, Status
 from .zoo import fixed_points
 
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
-ROUNDS = ((8, False), (8, False), (40, True), (40, True), (40, True))  # starts, and whether to be thorough
+ROUNDS = ((8, False), (8, False), (32, False), (64, False), (64, False), (40, True), (40, True), (40, True))
 ANCHORED = ((1, False),)  # a contraction has one fixed point
 _COARSEST = 6
 _PROBE_STREAM = 4
@@ -91,18 +90,28 @@ def around(
             candidates = torch.from_numpy(near[:_CANDIDATES]).to(point) / 2.0**bits
         else:
             candidates = settle(f, point, bits, generator)
-        for code in candidates:
+        for code in promising(quine, f, candidates, bits):
             found = check(quine, f, code, bits)
             if found is not None and (best is None or found.reserve > best.reserve):
                 best = found
     return best
 
 
+def promising(quine: Quine, f: ReducedMap, codes: Tensor, bits: int) -> Iterator[Tensor]:
+    """The codes ``(n, d)`` that the map rounds to themselves, many evaluated at once."""
+    scale = 2.0**bits
+    for rows in codes.split(affordable_starts(quine, _CANDIDATES)) if len(codes) else ():
+        kept = (torch.round(f(rows) * scale) == rows * scale).all(1)
+        yield from rows[kept]
+
+
 def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | None:
-    """Evaluate the network itself, one row, as ``verify`` will: does it print this very code?"""
+    """Put the weights into the network and evaluate it, as ``verify`` will: does it print this very code?"""
     scale = 2.0**bits
     with torch.no_grad():
-        image = f(code[None])[0] * scale
+        quine.install(code)
+        image = quine.real_code() * scale
+    f.evaluations += 1
     nearest = torch.round(image)
     if not bool((nearest == code * scale).all()):
         return None
@@ -188,7 +197,7 @@ def solve_exact(
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     tried, probe, ended, found = 0, 0, None, None
-    if quine.skip is not None and (quine.code_bits is not None or is_large(quine)):
+    if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
         found = regenerate(quine, f, quine.code_bits if quine.code_bits is not None else _LARGE_BITS, generator)
     draws = other_probes(quine, probes)
     for probe in range(1 + probes if found is None else 0):
@@ -227,10 +236,12 @@ def solve_exact(
     else:
         with torch.no_grad():
             own = f.known[0] if len(f.known) else quine.real_code()
-        point, status = own, ended or Status.NOT_EXACT
+        point, status = own, Status.NOT_EXACT
         detail = f"tried {detail}"
     search = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
     solution = judge(quine, f, [("lattice", search)], stop, trace, seed, detail=detail)
+    if found is None and ended is not None:
+        solution = replace(solution, status=ended)
     if solution.converged and not solution.bit_exact:
         raise AssertionError("a grid quine must print its own bits")  # the check above evaluated these very weights
     quine.solution = solution

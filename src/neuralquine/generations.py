@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .large import is_large, weights_kept
+from .large import weights_kept
 from .measure import measure, relative_residual
 from .quine import Quine
 
@@ -43,7 +43,7 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
 
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
-    if is_large(quine):
+    if quine.in_place:
         return _in_place(quine, n, tolerance)
     start = current = quine.theta
     distances, residuals = [], []

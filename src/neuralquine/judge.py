@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .large import is_large, local_spectrum
+from .large import local_spectrum
 from .loop import Search, Stop, Trace
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .quine import Quine
@@ -81,4 +81,4 @@ def judge(
 
 def _copy(quine: Quine) -> Tensor | None:
     """The weights for the solution; None where a copy would be large."""
-    return None if is_large(quine) else quine.theta
+    return None if quine.in_place else quine.theta

@@ -15,19 +15,12 @@ from .quine import Quine
 from .selfmap import derivatives_on, stored_gradient
 from .spectrum import Spectrum, spectrum
 
-_BYTES = 1 << 28  # of the code's derivative (d, P), above which a network counts as large
 _PROBES = 4  # random directions of the bound
-
-
-def is_large(quine: Quine) -> bool:
-    """Whether the derivative of its code, ``d`` vectors of P numbers, is too much to hold."""
-    width = torch.finfo(quine.code_dtype).bits // 8
-    return quine.in_place and quine.parameter_count * quine.code_size * width > _BYTES
 
 
 def local_spectrum(quine: Quine) -> Spectrum:
     """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
-    if not is_large(quine):
+    if not quine.in_place:
         return spectrum(quine)
     return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine))
 

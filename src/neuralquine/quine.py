@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .solution import Solution
 
 _READOUT_STREAM = 2
+_IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P), above which a network has no room for it
 LARGE = 100_000  # weights above which the expansion is structured and the trunk keeps its own type
 
 
@@ -226,9 +227,15 @@ class Quine(nn.Module):
         return self.dtype if self.dtype in (torch.float64, torch.float32) else torch.float32
 
     @property
-    def in_place(self) -> bool:
-        """Whether codes are evaluated by printing them into the trunk's own weights."""
+    def structured(self) -> bool:
+        """Whether the weights are printed by the Hadamard expansion."""
         return isinstance(self.expand, HadamardExpansion)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether codes are evaluated by printing them into the trunk's own weights: where d copies are too many."""
+        width = torch.finfo(self.code_dtype).bits // 8
+        return self.structured and self.parameter_count * self.code_size * width > _IN_PLACE
 
     def named_weights(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""

@@ -43,6 +43,10 @@ def group(device: str) -> Iterator[int]:
 class ShardedQuine(Quine):
     """A quine whose weights are spread over the ranks; made from an ordinary one by :func:`shard`."""
 
+    @property
+    def in_place(self) -> bool:
+        return True
+
     def stored_pieces(self) -> list[tuple[Slot, Tensor]]:
         pieces = []
         for i, p in enumerate(self.weights):
@@ -76,7 +80,7 @@ def shard(quine: Quine) -> ShardedQuine:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    if not quine.in_place:
+    if not quine.structured:
         raise NeuralQuineError(f"{quine.parameter_count} weights are not worth sharding: run it in one process")
     mesh = init_device_mesh(quine.trunk_device.type, (dist.get_world_size(),))
     for module in quine.trunk.modules():

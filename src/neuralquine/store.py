@@ -138,7 +138,7 @@ def _config(quine: Quine) -> dict[str, Any]:
         "normalize": quine.normalize,
         "eps": quine.eps,
         "skip": quine.skip,
-        "expansion": "hadamard" if quine.in_place else "gaussian",
+        "expansion": "hadamard" if quine.structured else "gaussian",
         "means": quine.means,
         "gains": quine.gains,
         "select": quine.select,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import bits
 from .errors import TooLarge
 from .folder import first_line
-from .large import is_large, mean_square_spread, responses, sensitivity_bound
+from .large import mean_square_spread, responses, sensitivity_bound
 from .measure import CONSTANT_SENSITIVITY
 from .outside import hidden_parameters, outside_numbers
 from .printers.normalize import instance_norm
@@ -63,7 +63,7 @@ def _examined(quine: Quine) -> list[Finding]:
     changing = _nondeterministic(quine)
     if changing is not None:
         return [changing]
-    if is_large(quine):
+    if quine.in_place:
         checks = [_zero(quine), _huge(quine), *_responses(quine), _large_lookup(quine)]
     else:
         theta = quine.theta

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -130,11 +131,11 @@ class HadamardExpansion:
 
     # -- as a function, for networks that are differentiated or evaluated many at a time ------------------------------
 
-    @property
+    @cached_property
     def mean(self) -> Tensor:
         return self._spread(self.means)
 
-    @property
+    @cached_property
     def gain(self) -> Tensor:
         return self._spread(self.gains)
 
@@ -145,11 +146,14 @@ class HadamardExpansion:
     def _signs(self, first: int, count: int) -> Tensor:
         return torch.from_numpy(signs(sign_bytes(self.seed, self.block, first, count))).to(self.device, self.work)
 
+    @cached_property
+    def _all_signs(self) -> Tensor:
+        return self._signs(0, -(-self.parameters // self.block))
+
     def linear(self, c: Tensor) -> Tensor:
         """``E(c) - mean``: codes ``(..., d)`` to ``(..., P)``."""
         padded = torch.nn.functional.pad(c.to(self.work), (0, self.block - self.code_size))
-        blocks = -(-self.parameters // self.block)
-        rows = (self._signs(0, blocks) * padded[..., None, :]) @ self._hadamard
+        rows = (self._all_signs * padded[..., None, :]) @ self._hadamard
         return self.gain * rows.flatten(-2)[..., : self.parameters]
 
     def __call__(self, c: Tensor) -> Tensor:
@@ -158,9 +162,9 @@ class HadamardExpansion:
 
     def pull_back(self, rows: Tensor) -> Tensor:
         """Multiply derivatives ``(..., P)`` by the expansion's Jacobian: ``(..., d)``."""
-        blocks = -(-self.parameters // self.block)
+        blocks = len(self._all_signs)
         scaled = torch.nn.functional.pad(rows.to(self.work) * self.gain, (0, blocks * self.block - self.parameters))
-        pulled = (scaled.unflatten(-1, (blocks, self.block)) @ self._hadamard) * self._signs(0, blocks)
+        pulled = (scaled.unflatten(-1, (blocks, self.block)) @ self._hadamard) * self._all_signs
         return pulled.sum(-2)[..., : self.code_size].to(rows.dtype)
 
     def pull_back_tensors(self, tensors: Sequence[Tensor | None]) -> Tensor:
