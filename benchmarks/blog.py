@@ -91,7 +91,7 @@ def report(runs: list[dict[str, Any]], steps: int) -> str:
     lines = [
         f"# The post's loop ({steps:,} steps of RMSprop) against `nq.solve`",
         "",
-        f"`python benchmarks/blog.py`, float64, {where['platform']}, {where['threads']} threads, torch {where['torch']}.",
+        f"`python benchmarks/blog.py`, float64, {where['platform']}, {where['threads']} thread(s), torch {where['torch']}.",
         "Both sides in one process, on the same probe, projection and initial weights.",
         "Times are those of the best iterate so far; the post keeps the last one.",
         "",

@@ -55,7 +55,7 @@ def row(parameters: float, repeat: int) -> dict[str, Any]:
     trunk = network(parameters)
     probe = torch.linspace(-1, 1, trunk[0].in_features)[None]  # pyright: ignore[reportIndexIssue]
     quine = nq.Quine(
-        trunk, probe, code_size=64, code_bits=8, skip=0.05, dtype=torch.float32, expansion="hadamard", copy=False
+        trunk, probe, code_size=64, code_bits=8, skip=0.02, dtype=torch.float32, expansion="hadamard", copy=False
     )
     solution = nq.solve(quine, throw=False)
     f, code = ReducedMap(quine), quine.code().detach()

@@ -27,7 +27,7 @@ class Status(enum.Enum):
     TIME_LIMIT = "time limit reached: raise time_limit, or resume from the best iterate"
     NOT_EXACT = (
         "no bit-exact quine found on any grid near any fixed point; the weights kept are a converged quine without a "
-        "grid, if there was one: allow other probes, more starts or another seed"
+        "grid, if there was one: allow other probes, more starts, another seed or another grid"
     )
     STALLED = "stalled: the residual stopped falling; try more starts or another method (newton, broyden)"
     CYCLE = "cycle: the iterates repeat with a short period; use damping, anderson or newton"

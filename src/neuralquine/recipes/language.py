@@ -13,7 +13,7 @@ _PROMPT = 8
 
 def gpt2(
     seed: int = 0,
-    skip: float = 0.05,
+    skip: float = 0.02,
     code_size: int = 64,
     code_bits: int = 8,
     layers: int = 12,
@@ -27,7 +27,7 @@ def gpt2(
 
 def gpt2_xl(
     seed: int = 0,
-    skip: float = 0.05,
+    skip: float = 0.02,
     code_size: int = 64,
     code_bits: int = 8,
     layers: int = 48,

@@ -29,7 +29,7 @@ def cnn(
 
 
 def resnet18(
-    seed: int = 0, skip: float = 0.05, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
+    seed: int = 0, skip: float = 0.01, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
 ) -> Problem:
     """ResNet-18 on one 224 x 224 image (P = 11,689,512), logits read; skip=0 frees it (extra `models`)."""
     transformers = transformers_module()
@@ -42,7 +42,7 @@ def resnet18(
 
 
 def vit_b16(
-    seed: int = 0, skip: float = 0.05, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
+    seed: int = 0, skip: float = 0.02, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
 ) -> Problem:
     """ViT-B/16 on one 224 x 224 image (P = 86,567,656), logits read; skip=0 frees it (extra `models`)."""
     transformers = transformers_module()
