@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .large import Kept, local_spectrum
+from .large import local_spectrum, weights_kept
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
@@ -83,9 +83,10 @@ def zoo(
     f = ReducedMap(quine)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
-    ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
-    seconds = trace.seconds()
-    found = _measured(quine, f, stop)
+    with weights_kept(quine):
+        ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
+        seconds = trace.seconds()
+        found = _measured(quine, f, stop)
     return Zoo(
         quines=tuple(sorted(found, key=lambda q: q.spectral_radius)),
         starts=starts,
@@ -140,25 +141,22 @@ def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:
 
 def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
-    before, found = Kept(quine), []
-    try:
-        for point in f.known:
-            f.install(point)
-            figures, local = measure(quine), local_spectrum(quine)
-            f.evaluations += 1
-            f.jvps += quine.code_size
-            if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
-                found.append(
-                    ZooQuine(
-                        theta=quine.theta,
-                        relative_residual=figures.relative_residual,
-                        max_abs_residual=figures.max_abs_residual,
-                        weight_rms=figures.weight_rms,
-                        differing_weights=figures.differing_weights,
-                        self_sensitivity=local.self_sensitivity,
-                        spectral_radius=local.spectral_radius,
-                    )
+    found = []
+    for point in f.known:
+        f.install(point)
+        figures, local = measure(quine), local_spectrum(quine)
+        f.evaluations += 1
+        f.jvps += quine.code_size
+        if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
+            found.append(
+                ZooQuine(
+                    theta=quine.theta,
+                    relative_residual=figures.relative_residual,
+                    max_abs_residual=figures.max_abs_residual,
+                    weight_rms=figures.weight_rms,
+                    differing_weights=figures.differing_weights,
+                    self_sensitivity=local.self_sensitivity,
+                    spectral_radius=local.spectral_radius,
                 )
-    finally:
-        before.restore()
+            )
     return found
