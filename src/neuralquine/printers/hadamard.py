@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from ..errors import check_bytes
 from .expansion import MAX_BYTES
 from .signs import block_size, hadamard, sign_bytes, signs
 
-_CHUNK = 1 << 18  # weights printed at a time: they and the tables stay in the cache
+_CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class HadamardExpansion:
         self.parameters = self.offsets[-1]
         self.work = dtype if dtype in (torch.float64, torch.float32) else torch.float32
         self._hadamard = torch.from_numpy(hadamard(self.block)).to(self.device, self.work)
-        self._packed: dict[Slot, Tensor] = {}
+        self._index: dict[Slot, Tensor] = {}
 
     def to(self, device: torch.device) -> HadamardExpansion:
         return HadamardExpansion(
@@ -92,17 +93,20 @@ class HadamardExpansion:
         """``E(c)`` of one code ``(d,)``, cut into pieces: (number of the slot, offset in it, values)."""
         tables: dict[float, Tensor] = {}
         table = self._tables(c)
-        shift = (torch.arange(self.block // 8, device=self.device) * 256).to(torch.int32)
+        step = max(1, _CHUNK // self.block)
+        bags = torch.arange(0, step * self.block // 8, self.block // 8, dtype=torch.int32, device=self.device)
         for number, slot in enumerate(self.slots if slots is None else slots):
             if slot.count == 0:
                 continue
-            packed, lead = self._signs_of(slot)
+            index, lead = self._index_of(slot)
             gain, mean = self.gains[slot.tensor], self.means[slot.tensor]
             scaled = tables.setdefault(gain, table * gain)
-            done, step = 0, max(1, _CHUNK // self.block)
-            for row in range(0, len(packed), step):
-                index = packed[row : row + step].to(torch.int32) + shift
-                values = torch.nn.functional.embedding_bag(index, scaled, mode="sum").view(-1)
+            done = 0
+            for row in range(0, len(index), step):
+                part = index[row : row + step].to(torch.int32)
+                values = torch.nn.functional.embedding_bag(part.view(-1), scaled, bags[: len(part)], mode="sum").view(
+                    -1
+                )
                 begin = lead if row == 0 else 0
                 values = values[begin : begin + slot.count - done]
                 if mean:
@@ -120,14 +124,19 @@ class HadamardExpansion:
         columns = self._hadamard.T.reshape(-1, 8, self.block)
         return (bytes_of_code @ columns).reshape(-1, self.block)
 
-    def _signs_of(self, slot: Slot) -> tuple[Tensor, int]:
-        """Packed signs of the blocks that a slot touches, and how far into the first block it starts."""
+    def _index_of(self, slot: Slot) -> tuple[Tensor, int]:
+        """Rows of the tables for the blocks that a slot touches, and how far into the first block it starts.
+
+        ``(blocks, D / 8)``, ``256 j`` plus the j-th byte of signs: int16, a quarter of a byte for each weight.
+        """
         start = self.offsets[slot.tensor] + slot.first
         first, last = start // self.block, -(-(start + slot.count) // self.block)
-        if slot not in self._packed:
-            packed = sign_bytes(self.seed, self.block, first, last - first)
-            self._packed[slot] = torch.from_numpy(packed.copy()).to(self.device)
-        return self._packed[slot], start - first * self.block
+        if slot not in self._index:
+            narrow = np.int16 if self.block <= 1024 else np.int32
+            index = sign_bytes(self.seed, self.block, first, last - first).astype(narrow)
+            index += 256 * np.arange(self.block // 8, dtype=narrow)
+            self._index[slot] = torch.from_numpy(index).to(self.device)
+        return self._index[slot], start - first * self.block
 
     # -- as a function, for networks that are differentiated or evaluated many at a time ------------------------------
 
@@ -173,15 +182,15 @@ class HadamardExpansion:
         for slot, tensor in zip(self.slots, tensors, strict=True):
             if tensor is None or slot.count == 0:
                 continue
-            packed, lead = self._signs_of(slot)
+            index, lead = self._index_of(slot)
             flat, step, done = tensor.detach().reshape(-1), max(1, _CHUNK // self.block), 0
-            for row in range(0, len(packed), step):
-                part = packed[row : row + step]
+            for row in range(0, len(index), step):
+                part = index[row : row + step]
                 begin = lead if row == 0 else 0
                 values = flat[done : done + len(part) * self.block - begin].to(self.work)
                 done += len(values)
                 filled = torch.nn.functional.pad(values, (begin, len(part) * self.block - begin - len(values)))
-                bits = (part[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=self.device)) & 1
+                bits = (part[:, :, None] >> torch.arange(8, dtype=part.dtype, device=self.device)) & 1
                 flips = (1 - 2 * bits.to(self.work)).view(len(part), self.block)
                 pulled = ((filled.view(len(part), self.block) @ self._hadamard) * flips).sum(0)
                 total += self.gains[slot.tensor] * pulled.double()
