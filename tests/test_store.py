@@ -185,11 +185,25 @@ def test_an_empty_folder_is_taken(tmp_path, small):
     assert torch.equal(nq.load(tmp_path / "q").theta, small.theta)
 
 
-def test_a_function_for_select_is_refused_with_the_remedy(tmp_path):
-    quine = nq.Quine(nn.Linear(4, 6), draw(4), code_size=6, select=lambda h: h)
-    with pytest.raises(QuineFileError, match="select= is a function, which no file can hold: use an index or a name"):
-        nq.save(quine, tmp_path / "q")
-    assert list(tmp_path.iterdir()) == []
+def test_a_function_for_select_is_handed_in_again(tmp_path, small):
+    def half(output):
+        return output[..., 2:] ** 2
+
+    trunk = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8))
+    quine = nq.Quine(trunk, draw(4), code_size=6, select=half)
+    nq.solve(quine)
+    nq.save(quine, tmp_path / "q")
+    assert "hand in the same again" in (tmp_path / "q" / "README.md").read_text()
+    assert "select=..." in (tmp_path / "q" / "README.md").read_text()
+    with pytest.raises(QuineFileError, match="was made with a function as select=: pass the same"):
+        nq.load(tmp_path / "q")
+    again = nq.load(tmp_path / "q", select=half)
+    assert torch.equal(again.theta, quine.theta)
+    assert torch.equal(again.printed(), quine.printed())
+    nq.save(small, tmp_path / "other")
+    assert "hand in" not in (tmp_path / "other" / "README.md").read_text()
+    with pytest.raises(QuineFileError, match="says itself what is read of its trunk's output: leave select= out"):
+        nq.load(tmp_path / "other", select=half)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, small):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,13 +11,26 @@ if TYPE_CHECKING:
     from .verify import Verification
 
 
+def _check(missing: Sequence[str]) -> list[str]:
+    if not missing:
+        return ["Check it: `neuralquine verify .` recomputes everything above from the weights alone."]
+    again = ", ".join(f"{name}=..." for name in missing)
+    hint = "" if "select" in missing else ", or `neuralquine verify . --trunk MODULE:FACTORY`"
+    return [
+        f"The folder cannot describe its {' and '.join(missing)}: hand in the same again to check it,",
+        f'`nq.verify(nq.load(".", {again}))`{hint}.',
+    ]
+
+
 def word(value: bool | None) -> str:
     """One of the four words as a person reads it."""
     return "not examined" if value is None else ("yes" if value else "no")
 
 
-def model_card(quine: Quine, verification: Verification, solution: Solution | None) -> str:
-    """Markdown with Hugging Face front matter."""
+def model_card(
+    quine: Quine, verification: Verification, solution: Solution | None, *, missing: Sequence[str] = ()
+) -> str:
+    """Markdown with Hugging Face front matter; ``missing``: what must be handed in again on loading."""
     v = verification
     name = quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__
     if v.is_quine:
@@ -74,7 +88,7 @@ def model_card(quine: Quine, verification: Verification, solution: Solution | No
         "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
         f"fixed expansion regenerated from seed {quine.seed}. A self-sensitivity near 0 would mean a printed constant.",
         "",
-        "Check it: `neuralquine verify .` recomputes everything above from the weights alone.",
+        *_check(missing),
         "",
     ]
     return "\n".join(lines)

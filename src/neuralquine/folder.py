@@ -15,6 +15,7 @@ from .errors import QuineFileError
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
 METADATA_KEY = "neuralquine"
+FUNCTION = {"function": True}  # stands for a select= that no file can hold
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 _MAX_JSON = 16 << 20
 
@@ -71,7 +72,7 @@ def _check(config: dict[str, Any], where: Path) -> None:
         "eps": lambda v: number(v) and v >= 0,
         "means": lambda v: isinstance(v, list) and all(number(m) for m in v),
         "gains": lambda v: isinstance(v, list) and all(number(g) for g in v),
-        "select": lambda v: v is None or integer(v) or isinstance(v, str),
+        "select": lambda v: v is None or integer(v) or isinstance(v, str) or v == FUNCTION,
         "probe": lambda v: (
             (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
         ),

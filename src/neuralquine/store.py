@@ -13,7 +13,7 @@ moved there in one step.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from .folder import (
     CARD,
     CONFIG,
     FORMAT,
+    FUNCTION,
     METADATA_KEY,
     SOLUTION,
     WEIGHTS,
@@ -70,8 +71,6 @@ def save(quine: Quine, path: str | Path) -> Verification:
         raise QuineFileError(f"{target} holds files that are not a quine's ({foreign[0]}): choose another folder")
     if target.exists() and not target.is_dir():
         raise QuineFileError(f"{target} is a file: choose a folder")
-    if callable(quine.select):
-        raise QuineFileError("select= is a function, which no file can hold: use an index or a name, or wrap the trunk")
     config = _config(quine)
     verification = verify(quine)
     report = {"verification": verification.figures(), "solve": None}
@@ -86,27 +85,35 @@ def save(quine: Quine, path: str | Path) -> Verification:
             save_file(_tensors(quine), weights, metadata={METADATA_KEY: canonical(config)})
             _write_json(folder / CONFIG, config | {"weights_sha256": sha256(weights)})
             _write_json(folder / SOLUTION, report)
-            (folder / CARD).write_text(model_card(quine, verification, quine.solution), encoding="utf-8")
+            card = model_card(quine, verification, quine.solution, missing=_missing(config))
+            (folder / CARD).write_text(card, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
 
 
-def load(path: str | Path, *, trunk: nn.Module | None = None) -> Quine:
+def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[Any], Tensor] | None = None) -> Quine:
     """Read a quine back, bit for bit.
 
     Args:
         path: a folder written by :func:`save`.
         trunk: the module, where the file could not describe it; its weights are replaced by the stored ones.
+        select: the function that says what is read of the trunk's output, where the quine was made with one.
 
     Raises:
         QuineFileError: missing, truncated, altered or foreign files, in one line.
     """
     folder = Path(path)
     config = read_config(folder)
+    if (config["select"] == FUNCTION) != (select is not None):
+        raise QuineFileError(
+            f"{folder} was made with a function as select=: pass the same to nq.load"
+            if select is None
+            else f"{folder} says itself what is read of its trunk's output: leave select= out"
+        )
     try:
-        return _assemble(folder, config, trunk)
+        return _assemble(folder, config | ({"select": select} if select else {}), trunk)
     except QuineFileError:
         raise
     except NeuralQuineError as error:
@@ -141,13 +148,19 @@ def _config(quine: Quine) -> dict[str, Any]:
         "expansion": "hadamard" if quine.structured else "gaussian",
         "means": quine.means,
         "gains": quine.gains,
-        "select": quine.select,
+        "select": FUNCTION if callable(quine.select) else quine.select,
         "recipe": {k: _plain(v) for k, v in quine.recipe.items()} if quine.recipe else None,
     }
 
 
 def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _missing(config: dict[str, Any]) -> list[str]:
+    """What :func:`load` must be given beside the folder."""
+    own = config["trunk"] is None and not config["recipe"]
+    return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
 
 
 def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
