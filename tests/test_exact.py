@@ -186,3 +186,9 @@ def test_a_search_that_runs_out_of_time_says_so_and_claims_nothing():
         nq.solve(quine, exact=True, stop=nq.Stop(time_limit=0.05))
     assert quine.solution.status.name == "TIME_LIMIT"
     assert quine.code_bits is None
+
+
+def test_where_everything_ends_at_zero_the_zero_quine_is_named():
+    trunk = torch.nn.Sequential(torch.nn.Linear(6, 12), torch.nn.Hardshrink(10.0))  # gives zeros only
+    with pytest.raises(nq.NotSolved, match="zero quine"):
+        nq.solve(nq.Quine(trunk, torch.ones(1, 6), code_size=8), exact=True)

@@ -385,3 +385,31 @@ def test_a_dense_expansion_prints_narrow_types_too(dtype):
     reference = nq.Quine(mlp(), quine.inputs[0].double(), code_size=16)
     gap = quine.printed().double() - reference.self_map(quine.theta.double())
     assert float(gap.abs().max()) < 20 * torch.finfo(dtype).eps
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 8)
+
+    def forward(self, x):
+        y = torch.tanh(self.linear(x))
+        return y.mul_(y.detach() + 1)  # tanh needs what it gave for its derivative
+
+
+def test_a_module_without_derivatives_is_one_clear_line():
+    quine = nq.Quine(InPlace(), torch.ones(1, 4), code_size=8)
+    with pytest.raises(nq.TrunkError, match="the trunk cannot be differentiated: one of the variables needed"):
+        nq.solve(quine, method="newton")
+
+
+def test_a_wrapped_module_is_unwrapped_and_a_scripted_one_is_refused():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8))
+    quine = nq.Quine(nn.DataParallel(plain), torch.ones(1, 4), code_size=8)
+    assert torch.equal(quine.theta, nq.Quine(plain, torch.ones(1, 4), code_size=8).theta)
+    assert [n for n, _ in quine.named_weights()] == [n for n, _ in plain.named_parameters()]
+    compiled = nq.Quine(torch.compile(plain), torch.ones(1, 4), code_size=8)
+    assert [n for n, _ in compiled.named_weights()] == [n for n, _ in plain.named_parameters()]
+    with pytest.raises(nq.TrunkError, match="scripted or traced"):
+        nq.Quine(torch.jit.trace(plain, torch.ones(1, 4)), torch.ones(1, 4), code_size=8)

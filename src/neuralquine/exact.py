@@ -240,8 +240,10 @@ def solve_exact(
         detail = f"tried {detail}"
     search = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
     solution = judge(quine, f, [("lattice", search)], stop, trace, seed, detail=detail)
-    if found is None and ended is not None:
-        solution = replace(solution, status=ended)
+    if found is None:
+        if bool(f.collapsed(point[None])):
+            ended = Status.ZERO_QUINE
+        solution = replace(solution, status=ended or Status.NOT_EXACT)
     if solution.converged and not solution.bit_exact:
         raise AssertionError("a grid quine must print its own bits")  # the check above evaluated these very weights
     quine.solution = solution

@@ -47,6 +47,7 @@ from .trunks import (
     pick,
     places_of,
     probe_inputs,
+    unwrapped,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Quine(nn.Module):
         super().__init__()
         if not isinstance(trunk, nn.Module):
             raise TrunkError(f"the trunk must be an nn.Module, not {type(trunk).__name__}")
+        trunk = unwrapped(trunk)
         if code_size < 1:
             raise TrunkError(f"code_size must be at least 1, not {code_size}")
         if not 0 <= seed < 2**64:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-from .errors import NeuralQuineError, check_bytes
+from .errors import NeuralQuineError, TrunkError, check_bytes
 from .journal import Journal
 from .printers.hadamard import HadamardExpansion
 from .quine import Quine
@@ -65,7 +65,10 @@ class SelfMap:
             "use method newton-krylov, anderson or picard, which need no matrix",
         )
         self.jvps += b * n
-        return self._jacobian(x) if self.journal is None else self.journal(b"j", x, lambda: self._jacobian(x).detach())
+        with named_failures():
+            if self.journal is None:
+                return self._jacobian(x)
+            return self.journal(b"j", x, lambda: self._jacobian(x).detach())
 
     def _jacobian(self, x: Tensor) -> Tensor:
         return reverse_jacobian(self._rows, x, self.n, replicate=True)
@@ -199,6 +202,17 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
         leaf = x.detach().clone().requires_grad_(True)
         out = rows(leaf)
         return torch.stack([_gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """A foreign module that computes, but not with derivatives, is the user's to mend: one line, no traceback."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if isinstance(error, NeuralQuineError):
+            raise
+        raise TrunkError(f"the trunk cannot be differentiated: {str(error).strip().splitlines()[0]}") from error
 
 
 @contextmanager

@@ -41,6 +41,22 @@ def moved_to(inputs: Inputs, device: torch.device) -> Inputs:
     return tuple(t.to(device) for t in inputs)
 
 
+def unwrapped(trunk: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile``, ``DataParallel`` and the like, which run it but hold no weights.
+
+    Raises:
+        TrunkError: a scripted or traced module, whose weights cannot be replaced for one evaluation.
+    """
+    if isinstance(trunk, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(trunk.module)
+    original = getattr(trunk, "_orig_mod", None)
+    if isinstance(original, nn.Module):
+        return unwrapped(original)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in trunk.modules()):
+        raise TrunkError("the trunk is scripted or traced (torch.jit): hand in the nn.Module that it was made from")
+    return trunk
+
+
 def places_of(trunk: nn.Module) -> dict[str, list[str]]:
     """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
 
