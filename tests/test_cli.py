@@ -299,6 +299,11 @@ def test_options_reach_the_recipe_and_the_method(answer):
     [
         (["solve", "blogg"], "no recipe 'blogg': did you mean 'blog'?"),
         (["solve", "zzz"], "no recipe 'zzz': known: blog, blog-part1, "),
+        (["solve", "blog", "--device", "foo"], "no device 'foo' here: "),
+        (
+            ["solve", "transformer", "-r", "width=30"],
+            "recipe transformer does not build with width=30: embed_dim must be",
+        ),
         (["zoo", "blgo"], "no recipe 'blgo': did you mean 'blog'?"),
         (["solve", "blog", "--method", "newtn"], "no method 'newtn': did you mean 'newton'?"),
         (["solve", "blog", "-r", "alfa=1"], "recipe blog has no option 'alfa': did you mean 'alpha'?"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .large import local_spectrum
+from .large import local_spectrum, spectrum_cost
 from .loop import Search, Stop, Trace
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .quine import Quine
@@ -46,7 +46,7 @@ def judge(
     figures = measure(quine)
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
     local = local_spectrum(quine)
-    f.jvps += quine.code_size
+    f.jvps += spectrum_cost(quine)
     if status not in (Status.ZERO_QUINE, Status.NOT_EXACT):
         if figures.relative_residual <= rtol:
             constant = local.self_sensitivity < CONSTANT_SENSITIVITY

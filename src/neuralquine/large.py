@@ -25,6 +25,11 @@ def local_spectrum(quine: Quine) -> Spectrum:
     return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine))
 
 
+def spectrum_cost(quine: Quine) -> int:
+    """Derivative products that :func:`local_spectrum` takes."""
+    return _PROBES if quine.in_place else quine.code_size
+
+
 def sensitivity_bound(quine: Quine) -> float:
     """A lower bound of ``||J_F||_2``.
 

@@ -25,6 +25,7 @@ from .printers.hadamard import Slot
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Solution, Status
+from .trunks import usable
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def solve_sharded(make: Callable[[], Quine], seed: int, device: str) -> tuple[Qu
     Returns:
         On rank 0 the quine, gathered from the ranks, and what was found; elsewhere None.
     """
-    with group(device) as rank:
+    with group(str(usable(device))) as rank:
         quine = make().to(device)
         if quine.code_bits is None or quine.skip is None:
             raise NeuralQuineError("several processes solve anchored quines on a grid: give skip and code_bits")

@@ -57,6 +57,20 @@ def unwrapped(trunk: nn.Module) -> nn.Module:
     return trunk
 
 
+def usable(device: str) -> torch.device:
+    """A device by name, if this machine and this torch have it.
+
+    Raises:
+        TrunkError: it is not there.
+    """
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TrunkError(f"no device {device!r} here: {str(error).strip().splitlines()[0]}") from error
+    return found
+
+
 def places_of(trunk: nn.Module) -> dict[str, list[str]]:
     """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .large import local_spectrum, weights_kept
+from .large import local_spectrum, spectrum_cost, weights_kept
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
@@ -146,7 +146,7 @@ def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
         f.install(point)
         figures, local = measure(quine), local_spectrum(quine)
         f.evaluations += 1
-        f.jvps += quine.code_size
+        f.jvps += spectrum_cost(quine)
         if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
             found.append(
                 ZooQuine(

@@ -59,12 +59,13 @@ def solve(
     from ..methods import make_method
     from ..solution import Status
     from ..solve import solve as run
+    from ..trunks import usable
 
     recipe_options = key_values(recipe_option, "--recipe-option")
     if launched():
         _solve_sharded(recipe, seed, recipe_options, device, out, as_json)
         return
-    quine = recipes.recipe(recipe, seed=seed, **recipe_options).to(device)
+    quine = recipes.recipe(recipe, seed=seed, **recipe_options).to(usable(device))
     options = key_values(method_option, "--method-option")
     if options and not method:
         raise typer.BadParameter("needs --method", param_hint="--method-option")

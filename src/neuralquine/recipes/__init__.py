@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..errors import UnknownName, did_you_mean
+from ..errors import NeuralQuineError, UnknownName, did_you_mean
 from ..quine import Quine
 from . import blog, language, recurrent, transformer, vision
 from .problem import Problem
@@ -56,7 +56,13 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
         if option not in known:
             raise UnknownName(f"recipe {name} has no option {option!r}: {did_you_mean(option, list(known))}")
         options[option] = _like(known[option], value, f"recipe {name}: {option}")
-    return RECIPES[name](seed=seed, **options)
+    try:
+        return RECIPES[name](seed=seed, **options)
+    except (ValueError, AssertionError, RuntimeError, ArithmeticError) as error:  # numbers that do not go together
+        if isinstance(error, NeuralQuineError):
+            raise
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise UnknownName(f"recipe {name} does not build with {given or 'these options'}: {error}") from error
 
 
 def _like(default: Any, value: Any, what: str) -> Any:
