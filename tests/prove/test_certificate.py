@@ -309,3 +309,22 @@ def test_a_network_too_large_for_a_proof_is_refused_before_its_matrix_is_made(ex
     monkeypatch.setattr("neuralquine.prove.network._LARGEST", 1000)
     with pytest.raises(NoRule, match="1020 weights of a code of 20 are too many"):
         Network(exact)
+
+
+def test_a_recurrent_network_of_many_steps_is_proved_in_a_small_box(tmp_path):
+    torch.manual_seed(0)
+    probe = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 12, 8)))
+    quine = nq.Quine(torch.nn.RNN(8, 40, batch_first=True), probe, code_size=12, seed=0, select=0)
+    nq.solve(quine)
+    nq.save(quine, tmp_path / "q")
+    certificate = certify(tmp_path / "q")
+    assert certificate["kind"] == "fixed point"
+    assert check(tmp_path / "q" / "certificate.json") == certificate
+
+
+def test_an_output_that_is_selected_has_no_rule_unless_it_is_the_first_of_a_sequence(tmp_path):
+    torch.manual_seed(0)
+    quine = nq.Quine(torch.nn.RNN(4, 16), torch.ones(3, 1, 4), code_size=8, seed=0, select=1)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NoRule, match="select="):
+        Network(tmp_path / "q")

@@ -20,7 +20,7 @@ from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
 
 FORMAT = 1
 CERTIFICATE = "certificate.json"
-_RADII = (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)
+_RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
 
@@ -73,7 +73,7 @@ def _fixed_point_certificate(network: Network) -> dict[str, Any]:
         if enclosure.proved:
             break
     else:
-        raise NotProved(f"no box up to radius {_RADII[-1]:.0e} around the stored code is mapped into itself")
+        raise NotProved(f"no box up to radius {max(_RADII):.0e} around the stored code is mapped into itself")
     if not enclosure.nonzero:
         raise NotProved("the box contains the zero quine")
     if enclosure.theta_radius > _CLOSE * _rms(network):

@@ -16,7 +16,7 @@ from ..printers.anchor import anchor
 from ..printers.philox import dyadic_gaussian
 from ..printers.signs import sign_matrix
 from .balls import Ball, Rounding, objects
-from .rules import NoRule, normalize, run
+from .rules import SEQUENCES, NoRule, normalize, run
 
 _EXPANSION_STREAM, _READOUT_STREAM = 1, 2
 _LARGEST = 2**27  # entries of the expansion's matrix, which a proof writes out
@@ -48,7 +48,8 @@ class Network:
             )
         if config["dtype"] not in _TYPES:
             raise NoRule(f"no proof rule for weights in {config['dtype']}")
-        if config["select"] is not None:
+        first_of_tuple = config["select"] == 0 and config["trunk"].get("type") in SEQUENCES
+        if config["select"] is not None and not first_of_tuple:
             raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
         if config["probe"] != 1:
             raise NoRule("no proof rule for several inputs")

@@ -343,6 +343,8 @@ def _hull(low: arb, high: arb) -> arb:
     return low.union(high)
 
 
+SEQUENCES = ("RNN", "GRU", "LSTM")  # modules that give a tuple, whose first element is what a rule gives
+
 RULES: dict[str, Callable[[Ball, Spec, Lookup], Ball]] = {
     "Linear": _linear,
     "Tanh": lambda x, _, __: _tanh(x),
