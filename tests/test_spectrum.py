@@ -114,3 +114,18 @@ def test_derivatives_that_are_not_finite_are_not_given_a_figure():
 def test_too_many_weights_are_refused_with_the_size(small):
     with pytest.raises(TooLarge, match=r"the derivative of the code would take 2\.38 GiB, more than 2 GiB"):
         nq.spectrum(small, torch.zeros(1, dtype=torch.float64).expand(20_000_000))
+
+
+def test_in_place_the_eigenvalues_are_the_same_and_the_sensitivity_is_a_bound(monkeypatch):
+    torch.manual_seed(0)
+    trunk = torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Linear(12, 8))
+    quine = nq.Quine(trunk, torch.randn(1, 4), code_size=8, expansion="hadamard", dtype=torch.float64)
+    theta, dense = quine.theta, nq.spectrum(quine)
+    monkeypatch.setattr("neuralquine.quine._IN_PLACE", 0)
+    assert quine.in_place
+    local = nq.spectrum(quine)
+    assert torch.allclose(local.eigenvalues.abs(), dense.eigenvalues.abs(), rtol=1e-9, atol=1e-12)
+    assert local.bound
+    assert not dense.bound
+    assert 0.1 * dense.self_sensitivity < local.self_sensitivity <= dense.self_sensitivity * (1 + 1e-6)
+    assert torch.equal(quine.theta, theta)

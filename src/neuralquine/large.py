@@ -22,7 +22,7 @@ def local_spectrum(quine: Quine) -> Spectrum:
     """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
     if not quine.in_place:
         return spectrum(quine)
-    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine))
+    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine), bound=True)
 
 
 def spectrum_cost(quine: Quine) -> int:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from .errors import check_bytes
+from .printers.hadamard import HadamardExpansion
 from .quine import Quine
-from .selfmap import MAX_BYTES, code_jacobian
+from .selfmap import MAX_BYTES, code_jacobian, stored_gradients
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Spectrum:
     Attributes:
         eigenvalues: ``(d,)`` complex, sorted by modulus, largest first: the non-zero eigenvalues of ``J_F``.
         self_sensitivity: ``||J_F||_2``, how strongly what is printed depends on the weights.
+        bound: the self-sensitivity is only a lower bound of it, as for large networks.
     """
 
     eigenvalues: Tensor
     self_sensitivity: float
+    bound: bool = False
 
     @property
     def spectral_radius(self) -> float:
@@ -50,9 +53,14 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
         quine: solved or not.
         theta: ``(P,)`` where to look; by default the stored weights.
 
+    Of a network that is printed in place, at its stored weights, d backward passes give the eigenvalues without
+    holding ``C``, and the self-sensitivity is a lower bound.
+
     Raises:
         TooLarge: ``C`` would take more than 2 GiB.
     """
+    if quine.in_place and theta is None:
+        return _of_stored(quine)
     theta = quine.theta if theta is None else theta
     check_bytes(
         "the derivative of the code",
@@ -65,10 +73,23 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
         nan = torch.full((quine.code_size,), float("nan"), dtype=torch.complex128)
         return Spectrum(nan, float("nan"))
     reduced = quine.expand.pull_back(derivative)
-    eigenvalues = torch.linalg.eigvals(reduced.double())
+    eigenvalues = _sorted_eigenvalues(reduced)
     values, vectors = torch.linalg.eigh(quine.expand.gram().double())
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
     derivative = derivative.double()
     norm = torch.linalg.eigvalsh(root @ (derivative @ derivative.mT) @ root).max().clamp_min(0).sqrt()
-    order = eigenvalues.abs().argsort(descending=True)
-    return Spectrum(eigenvalues[order], float(norm))
+    return Spectrum(eigenvalues, float(norm))
+
+
+def _sorted_eigenvalues(reduced: Tensor) -> Tensor:
+    eigenvalues = torch.linalg.eigvals(reduced.double())
+    return eigenvalues[eigenvalues.abs().argsort(descending=True)]
+
+
+def _of_stored(quine: Quine) -> Spectrum:
+    from .large import sensitivity_bound
+
+    expand = quine.expand
+    assert isinstance(expand, HadamardExpansion)
+    rows = [expand.pull_back_tensors(gradient) for gradient in stored_gradients(quine)]
+    return Spectrum(_sorted_eigenvalues(torch.stack(rows)), sensitivity_bound(quine), bound=True)

@@ -75,6 +75,7 @@ def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -
         print_json(
             {
                 "self_sensitivity": local.self_sensitivity,
+                "self_sensitivity_is_lower_bound": local.bound,
                 "spectral_radius": local.spectral_radius,
                 "max_real_part": local.damped_regeneration,
                 "distance_to_one": local.newton_distance,
@@ -89,7 +90,7 @@ def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -
         f"spectral radius {local.spectral_radius:.4g}: plain regeneration is {attracts}, damped regeneration {damped}"
     )
     typer.echo(
-        f"self-sensitivity {local.self_sensitivity:.4g}, distance of an eigenvalue to 1: {local.newton_distance:.3g}"
+        f"self-sensitivity {'at least ' if local.bound else ''}{local.self_sensitivity:.4g}, distance of an eigenvalue to 1: {local.newton_distance:.3g}"
     )
 
 
