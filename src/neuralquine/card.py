@@ -56,8 +56,8 @@ def model_card(
         ("largest difference", f"{v.max_abs_residual:.3e}"),
         ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
         ("RMS weight", f"{v.weight_rms:.4g}"),
-        ("self-sensitivity", f"{v.self_sensitivity:.4g}"),
-        ("spectral radius", f"{v.spectral_radius:.4g}"),
+        ("self-sensitivity", f"{'at least ' if quine.in_place else ''}{v.self_sensitivity:.4g}"),
+        ("spectral radius", "not computed" if quine.in_place else f"{v.spectral_radius:.4g}"),
         ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
         ("numbers stored outside the weights", f"{v.numbers_outside}"),
     ]

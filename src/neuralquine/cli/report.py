@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
                 f"{'yes' if v.bit_exact else 'no'}: {v.differing_weights} of {v.parameters} weights differ in some bit",
             ),
             *([("code grid", v.detail)] if v.code_bits is not None else []),
-            ("self-sensitivity", f"{v.self_sensitivity:.3g}   (0 would be a printed constant)"),
+            ("self-sensitivity", sensitivity(v) + "   (0 would be a printed constant)"),
             ("spectral radius", radius(v.spectral_radius) + "   (above 1, plain regeneration is repelled)"),
             (
                 "found by",
@@ -74,7 +75,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ),
             ("proved", word(v.proved) + ("   (its certificate holds)" if v.proved else "")),
             ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
-            ("self-sensitivity", f"{v.self_sensitivity:.3g}"),
+            ("self-sensitivity", sensitivity(v)),
             ("spectral radius", radius(v.spectral_radius)),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
@@ -85,6 +86,12 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
 def _pairs(rows: list[tuple[str, str]]) -> None:
     for label, value in rows:
         typer.echo(f"  {label:<21}{value}")
+
+
+def sensitivity(v: Solution | Verification) -> str:
+    """Of a large network, whose spectral radius is not computed, only a lower bound is."""
+    bound = math.isnan(v.spectral_radius) and not math.isnan(v.self_sensitivity)
+    return f"{'at least ' if bound else ''}{v.self_sensitivity:.3g}"
 
 
 def radius(value: float) -> str:
