@@ -23,7 +23,10 @@ def solved(path, *, resume, method=None, **options):
     return recorded, solution, quine.theta
 
 
-@pytest.mark.parametrize("method", [None, "newton", "anderson", "newton-krylov", "deflation"])
+@pytest.mark.parametrize(
+    "method",
+    [None, "newton", "anderson", "newton-krylov", "deflation", "rmsprop", "adam", "regeneration", "newton-full"],
+)
 def test_a_search_cut_anywhere_is_resumed_to_the_same_bits(method, tmp_path):
     options = {"stop": Stop(max_steps=12), "starts": 2} if method else {}
     _, whole, theta = solved(tmp_path / "whole", resume=False, method=method, **options)

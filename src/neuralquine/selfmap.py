@@ -141,10 +141,13 @@ class FullMap(SelfMap):
     def __init__(self, quine: Quine) -> None:
         super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype, device=quine.trunk_device)
         self.quine = quine
+        self.codes: Journal | None = None  # the journal, which is given d numbers an evaluation instead of P
         self._scale = quine.expand.gain * quine.code_size**0.5
 
     def _evaluate(self, theta: Tensor) -> Tensor:
-        return self.quine.expand(self.quine.real_codes(theta))
+        if self.codes is None or torch.is_grad_enabled():
+            return self.quine.expand(self.quine.real_codes(theta))
+        return self.quine.expand(self.codes(b"c", theta, lambda: self.quine.real_codes(theta)))
 
     def install(self, x: Tensor) -> None:
         self.quine.theta = x

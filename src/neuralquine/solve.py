@@ -58,7 +58,7 @@ def solve(
         exact: find a quine whose printed weights equal the stored ones bit for bit, by rounding the code to a grid
             (the quine's ``code_bits``, or the best of all grids). Implied by ``code_bits``.
         probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
-        journal: where a search of the code is written down, to be resumed after a crash.
+        journal: where a search is written down, to be resumed after a crash.
         throw: raise when no quine was found; otherwise look at ``status``.
         progress: called with a :class:`TracePoint` now and then.
 
@@ -89,7 +89,10 @@ def solve(
     rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
     full = chosen is not None and chosen.space == "full"
     f: FullMap | ReducedMap = FullMap(quine) if full else ReducedMap(quine)
-    f.journal = None if full else journal
+    if isinstance(f, FullMap):
+        f.codes = journal
+    else:
+        f.journal = journal
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     results: list[tuple[str, Search]] = []
