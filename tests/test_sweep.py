@@ -81,3 +81,14 @@ def test_a_bad_specification_is_one_clear_line(text, message, tmp_path):
     with pytest.raises(nq.NeuralQuineError, match=message) as caught:
         read_spec(tmp_path / "s.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_a_ray_cluster_gives_the_same_table(spec, tmp_path):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    try:
+        theirs = rows(sweep(spec, tmp_path / "ray", processes=1, ray=True))
+    finally:
+        ray.shutdown()
+    ours = rows(sweep(spec, tmp_path / "joblib", processes=1))
+    for a, b in zip(theirs, ours, strict=True):
+        assert a | {"seconds": 0} == b | {"seconds": 0}

@@ -168,7 +168,7 @@ def _over_processes(spec: Spec, todo: list[int], processes: int) -> Iterator[tup
 
 def _over_ray(spec: Spec, todo: list[int], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
     ray = _needed("ray", "ray")
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    ray.init(num_cpus=processes or None, ignore_reinit_error=True, log_to_driver=False)
     remote = ray.remote(_numbered)
     waiting = [remote.remote(i, spec.jobs[i]) for i in todo]
     while waiting:
