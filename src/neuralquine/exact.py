@@ -197,6 +197,7 @@ def solve_exact(
     generator = torch.Generator().manual_seed(seed % 2**63)
     trace = Trace(f, progress)
     tried, probe, ended, found = 0, 0, None, None
+    robust = max(_ROBUST, 100 * torch.finfo(quine.code_dtype).eps)
     if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
         found = regenerate(quine, f, quine.code_bits if quine.code_bits is not None else _LARGE_BITS, generator)
     draws = other_probes(quine, probes)
@@ -215,13 +216,13 @@ def solve_exact(
                 candidate = around(quine, f, fresh[index], jacobians[index], generator)
                 if candidate is not None and (found is None or candidate.reserve > found.reserve):
                     found = candidate
-                if (found is not None and found.reserve >= _ROBUST) or _late(stop, trace):
+                if (found is not None and found.reserve >= robust) or _late(stop, trace):
                     break
             ended = (
                 Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT if _late(stop, trace) else None
             )
-            if found is not None or ended is not None:
-                break
+            if ended is not None or (found is not None and (found.reserve >= robust or thorough)):
+                break  # a fragile one is bettered by what is cheap only
         if found is not None or ended is not None:
             break
     tried_grids = grids(quine)
