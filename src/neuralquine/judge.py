@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .large import local_spectrum, spectrum_cost
 from .loop import Search, Stop, Trace
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
+from .spectrum import local_spectrum, spectrum_cost
 
 
 def judge(

@@ -12,42 +12,6 @@ from torch import Tensor
 from .printers.hadamard import HadamardExpansion
 from .printers.normalize import instance_norm
 from .quine import Quine
-from .selfmap import derivatives_on, stored_gradient
-from .spectrum import Spectrum, spectrum
-
-_PROBES = 4  # random directions of the bound
-
-
-def local_spectrum(quine: Quine) -> Spectrum:
-    """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
-    if not quine.in_place:
-        return spectrum(quine)
-    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine), bound=True)
-
-
-def spectrum_cost(quine: Quine) -> int:
-    """Derivative products that :func:`local_spectrum` takes."""
-    return _PROBES if quine.in_place else quine.code_size
-
-
-def sensitivity_bound(quine: Quine) -> float:
-    """A lower bound of ``||J_F||_2``.
-
-    ``J_F = E C`` and ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code: the largest of four
-    random ones, one backward pass each.
-    """
-    generator = torch.Generator().manual_seed(0)
-    smallest = float(torch.linalg.eigvalsh(quine.expand.gram().double())[0].clamp_min(0).sqrt())
-    largest = 0.0
-    for _ in range(_PROBES):
-        u = torch.randn(quine.code_size, generator=generator, dtype=torch.float64)
-        u = (u / torch.linalg.vector_norm(u)).to(quine.trunk_device, quine.code_dtype)
-        with derivatives_on():
-            pulled = stored_gradient(quine, lambda c, u=u: (c * u).sum())
-        norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
-        largest = max(largest, math.hypot(*norms) if norms else 0.0)
-        del pulled
-    return smallest * largest
 
 
 class Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from .errors import check_bytes
 from .printers.hadamard import HadamardExpansion
 from .quine import Quine
-from .selfmap import MAX_BYTES, code_jacobian, stored_gradients
+from .selfmap import MAX_BYTES, code_jacobian, derivatives_on, stored_gradient, stored_gradients
+
+_PROBES = 4  # random directions of the bound
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,39 @@ def _sorted_eigenvalues(reduced: Tensor) -> Tensor:
 
 
 def _of_stored(quine: Quine) -> Spectrum:
-    from .large import sensitivity_bound
-
     expand = quine.expand
     assert isinstance(expand, HadamardExpansion)
     rows = [expand.pull_back_tensors(gradient) for gradient in stored_gradients(quine)]
     return Spectrum(_sorted_eigenvalues(torch.stack(rows)), sensitivity_bound(quine), bound=True)
+
+
+def local_spectrum(quine: Quine) -> Spectrum:
+    """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
+    if not quine.in_place:
+        return spectrum(quine)
+    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine), bound=True)
+
+
+def spectrum_cost(quine: Quine) -> int:
+    """Derivative products that :func:`local_spectrum` takes."""
+    return _PROBES if quine.in_place else quine.code_size
+
+
+def sensitivity_bound(quine: Quine) -> float:
+    """A lower bound of ``||J_F||_2``.
+
+    ``J_F = E C`` and ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code: the largest of four
+    random ones, one backward pass each.
+    """
+    generator = torch.Generator().manual_seed(0)
+    smallest = float(torch.linalg.eigvalsh(quine.expand.gram().double())[0].clamp_min(0).sqrt())
+    largest = 0.0
+    for _ in range(_PROBES):
+        u = torch.randn(quine.code_size, generator=generator, dtype=torch.float64)
+        u = (u / torch.linalg.vector_norm(u)).to(quine.trunk_device, quine.code_dtype)
+        with derivatives_on():
+            pulled = stored_gradient(quine, lambda c, u=u: (c * u).sum())
+        norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
+        largest = max(largest, math.hypot(*norms) if norms else 0.0)
+        del pulled
+    return smallest * largest

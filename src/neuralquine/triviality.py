@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from . import bits
 from .errors import TooLarge
 from .folder import first_line
-from .large import mean_square_spread, responses, sensitivity_bound
+from .large import mean_square_spread, responses
 from .measure import CONSTANT_SENSITIVITY
 from .outside import hidden_parameters, outside_numbers
 from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import code_jacobian
+from .spectrum import sensitivity_bound
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _STEP = 1e-6  # relative size of the finite differences

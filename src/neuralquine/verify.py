@@ -10,12 +10,11 @@ import torch
 
 from .errors import TooLarge
 from .generations import Generations, generations
-from .large import local_spectrum
 from .measure import measure, round_off
 from .outside import outside_numbers
 from .quine import Quine
 from .solution import finite_or_none
-from .spectrum import Spectrum
+from .spectrum import Spectrum, local_spectrum
 from .threads import frugal
 from .triviality import Witness, triviality, unruly
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .large import local_spectrum, spectrum_cost, weights_kept
+from .large import weights_kept
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
+from .spectrum import local_spectrum, spectrum_cost
 from .threads import frugal
 
 _SAME = 1e-6  # relative distance of codes below which two quines are one
