@@ -469,3 +469,18 @@ def test_a_real_process_prints_json_and_its_exit_status(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == "neuralquine: nowhere is not a folder with a quine in it\n"
+
+
+def test_ctrl_c_before_there_is_anything_to_keep_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    from neuralquine.cli import main
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["neuralquine.solve"], "solve", interrupted)  # the package hides it by its function
+    monkeypatch.setattr("sys.argv", ["neuralquine", "solve", "blog", "--out", str(tmp_path / "q")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    assert "the same command with --resume goes on from" in capsys.readouterr().err
+    assert (tmp_path / "q.journal").exists()

@@ -192,3 +192,11 @@ def test_where_everything_ends_at_zero_the_zero_quine_is_named():
     trunk = torch.nn.Sequential(torch.nn.Linear(6, 12), torch.nn.Hardshrink(10.0))  # gives zeros only
     with pytest.raises(nq.NotSolved, match="zero quine"):
         nq.solve(nq.Quine(trunk, torch.ones(1, 6), code_size=8), exact=True)
+
+
+def test_regeneration_on_a_grid_keeps_the_time_limit():
+    quine = nq.recipe("lstm", skip=0.1, code_bits=8)
+    solution = nq.solve(quine, stop=nq.Stop(time_limit=1e-9), throw=False)
+    assert solution.status.name == "TIME_LIMIT"
+    assert not solution.bit_exact
+    assert nq.solve(nq.recipe("lstm", skip=0.1, code_bits=8)).bit_exact

@@ -7,7 +7,7 @@ fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -118,7 +118,14 @@ def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | N
     return GridQuine(code, bits, float(0.5 - (image - nearest).abs().max()))
 
 
-def regenerate(quine: Quine, f: ReducedMap, bits: int, generator: torch.Generator) -> GridQuine | None:
+def regenerate(
+    quine: Quine,
+    f: ReducedMap,
+    bits: int,
+    generator: torch.Generator,
+    *,
+    late: Callable[[], bool] = lambda: False,
+) -> GridQuine | None:
     """Plain regeneration on one grid, from the network as it stands: where the map contracts, a few evaluations.
 
     Once no fewer coordinates move than before, a random half of them takes its new value: all at once would go on
@@ -130,6 +137,8 @@ def regenerate(quine: Quine, f: ReducedMap, bits: int, generator: torch.Generato
     f.evaluations += 1
     fewest = f.n + 1
     for _ in range(_REGENERATIONS):
+        if late():
+            break
         image = f((x / scale)[None])[0] * scale
         nearest = torch.round(image)
         differs = nearest != x
@@ -199,7 +208,8 @@ def solve_exact(
     tried, probe, ended, found = 0, 0, None, None
     robust = max(_ROBUST, 100 * torch.finfo(quine.code_dtype).eps)
     if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
-        found = regenerate(quine, f, quine.code_bits if quine.code_bits is not None else _LARGE_BITS, generator)
+        bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
+        found = regenerate(quine, f, bits, generator, late=lambda: _late(stop, trace))
     draws = other_probes(quine, probes)
     for probe in range(1 + probes if found is None else 0):
         if probe:

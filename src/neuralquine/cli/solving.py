@@ -81,17 +81,22 @@ def solve(
     ):
         if resume and journal is not None:
             typer.echo(f"resuming after {plural(journal.recorded, 'evaluation')} of {journal.path}", err=True)
-        solution = run(
-            quine,
-            chosen,
-            starts=starts or None,
-            stop=stop,
-            exact=exact,
-            probes=probes,
-            journal=journal,
-            throw=False,
-            progress=progress,
-        )
+        try:
+            solution = run(
+                quine,
+                chosen,
+                starts=starts or None,
+                stop=stop,
+                exact=exact,
+                probes=probes,
+                journal=journal,
+                throw=False,
+                progress=progress,
+            )
+        except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
+            later = f": the same command with --resume goes on from {journal.path}" if journal else ""
+            typer.echo(f"neuralquine: interrupted{later}", err=True)
+            raise typer.Exit(130) from None
     interrupted = solution.status is Status.INTERRUPTED
     if interrupted and out is None:
         out = Path("quines") / f"{recipe}-interrupted"
