@@ -413,3 +413,20 @@ def test_a_wrapped_module_is_unwrapped_and_a_scripted_one_is_refused():
     assert [n for n, _ in compiled.named_weights()] == [n for n, _ in plain.named_parameters()]
     with pytest.raises(nq.TrunkError, match="scripted or traced"):
         nq.Quine(torch.jit.trace(plain, torch.ones(1, 4)), torch.ones(1, 4), code_size=8)
+
+
+class Wordless(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.tanh()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise NotImplementedError
+
+
+def test_a_failure_without_words_is_named_by_its_type():
+    trunk = Named(lambda m, x: Wordless.apply(m.linear(x)))
+    trunk.add_module("linear", nn.Linear(4, 8))
+    with pytest.raises(nq.TrunkError, match="the trunk cannot be differentiated: NotImplementedError"):
+        nq.solve(nq.Quine(trunk, torch.ones(1, 4), code_size=8), method="newton")

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from .errors import QuineFileError
+from .errors import QuineFileError, first_line
 from .printers.normalize import InstanceNorm
 
 _CONV = (
@@ -179,17 +179,13 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
         constructor: Any = _BY_NAME[kind]
         return constructor(**frozen)
     except Exception as error:  # whatever torch says of absurd arguments
-        raise QuineFileError(f"the trunk's description of a {kind} does not build: {_first_line(error)}") from error
+        raise QuineFileError(f"the trunk's description of a {kind} does not build: {first_line(error)}") from error
 
 
 def _plain(value: Any) -> bool:
     if isinstance(value, list):
         return len(value) <= 8 and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
     return value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**40)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -56,3 +56,8 @@ def check_bytes(what: str, size: int, limit: int, remedy: str) -> None:
     """Refuse an allocation of ``size`` bytes above ``limit`` bytes, naming both."""
     if size > limit:
         raise TooLarge(f"{what} would take {size / 2**30:.3g} GiB, more than {limit / 2**30:.3g} GiB: {remedy}")
+
+
+def first_line(error: Exception) -> str:
+    """Of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .errors import QuineFileError
+from .errors import QuineFileError, first_line
 
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
@@ -106,7 +106,9 @@ def read_json(path: Path) -> dict[str, Any]:
             raise QuineFileError(f"{path} is not a file")
         if path.stat().st_size > _MAX_JSON:
             raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a file of neuralquine")
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        data = json.loads(
+            path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique
+        )
     except FileNotFoundError as error:
         raise QuineFileError(f"{path} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -116,13 +118,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def first_line(error: Exception) -> str:
-    """Of an error's message, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}")
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):  # also 1e400, which JSON allows
+        raise ValueError(f"it holds {text[:20]}")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

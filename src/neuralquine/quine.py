@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from .errors import TrunkError, check_bytes
+from .errors import TrunkError, check_bytes, first_line
 from .printers.anchor import anchor
 from .printers.expansion import MAX_BYTES, GaussianExpansion
 from .printers.hadamard import HadamardExpansion, Slot
@@ -197,8 +197,8 @@ class Quine(nn.Module):
             except Exception as error:  # whatever a foreign module raises
                 failure = error
         else:
-            reason = str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
-            raise TrunkError(f"the trunk fails on the probe: {reason}") from failure
+            assert failure is not None
+            raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
         if not bool(torch.isfinite(features).all()):
             raise TrunkError("the trunk gives NaN or infinity on the probe")
         return features

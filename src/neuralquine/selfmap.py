@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-from .errors import NeuralQuineError, TrunkError, check_bytes
+from .errors import NeuralQuineError, TrunkError, check_bytes, first_line
 from .journal import Journal
 from .printers.hadamard import HadamardExpansion
 from .quine import Quine
@@ -215,7 +215,7 @@ def named_failures() -> Iterator[None]:
     except (RuntimeError, NotImplementedError) as error:
         if isinstance(error, NeuralQuineError):
             raise
-        raise TrunkError(f"the trunk cannot be differentiated: {str(error).strip().splitlines()[0]}") from error
+        raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from .architecture import build, describe, parameters_on_meta
 from .atomic import replace_folder
 from .bits import differing
 from .card import model_card
-from .errors import NeuralQuineError, QuineFileError
+from .errors import NeuralQuineError, QuineFileError, first_line
 from .folder import (
     CARD,
     CONFIG,
@@ -37,7 +37,6 @@ from .folder import (
     SOLUTION,
     WEIGHTS,
     canonical,
-    first_line,
     read_config,
     read_json,
     sha256,

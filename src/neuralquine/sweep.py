@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import replace_file
-from .errors import NeuralQuineError, did_you_mean
-from .folder import canonical, first_line
+from .errors import NeuralQuineError, did_you_mean, first_line
+from .folder import canonical
 
 JOBS, TABLE = "jobs.jsonl", "sweep.parquet"
 _KEYS = ("recipe", "seed", "method", "exact", "starts", "time_limit", "options")

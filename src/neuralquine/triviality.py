@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import bits
-from .errors import TooLarge
-from .folder import first_line
+from .errors import TooLarge, first_line
 from .large import mean_square_spread, responses
 from .measure import CONSTANT_SENSITIVITY
 from .outside import hidden_parameters, outside_numbers

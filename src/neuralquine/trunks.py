@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .errors import TrunkError
+from .errors import TrunkError, first_line
 
 Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Inputs = Sequence[Tensor] | Mapping[str, Tensor]
@@ -67,7 +67,7 @@ def usable(device: str) -> torch.device:
         found = torch.device(device)
         torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrunkError(f"no device {device!r} here: {str(error).strip().splitlines()[0]}") from error
+        raise TrunkError(f"no device {device!r} here: {first_line(error)}") from error
     return found
 
 

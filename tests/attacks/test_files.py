@@ -16,7 +16,6 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine.folder import canonical
 
 FILES = ("model.safetensors", "config.json", "solution.json")
 
@@ -43,6 +42,11 @@ def refused(folder):
     return str(caught.value)
 
 
+def _json(config):
+    """Canonical, but for numbers that are none: JSON's own spelling of infinity, which our writer refuses to write."""
+    return json.dumps(config, sort_keys=True, separators=(",", ":")).replace("Infinity", "1e400")
+
+
 def forge(folder, change):
     """Change the configuration as a careful liar would: inside and outside, with a hash that fits."""
     path = folder / "model.safetensors"
@@ -51,12 +55,12 @@ def forge(folder, change):
     header = json.loads(data[8 : 8 + length])
     config = json.loads(header["__metadata__"]["neuralquine"])
     change(config)
-    header["__metadata__"]["neuralquine"] = canonical(config)
+    header["__metadata__"]["neuralquine"] = _json(config)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
     stated = config | {"weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    (folder / "config.json").write_text(json.dumps(stated))
+    (folder / "config.json").write_text(_json(stated))
 
 
 def run_verify(folder, *options, **limits):
@@ -208,10 +212,7 @@ FORGERIES = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_configurations(name, folder):
-    try:
-        forge(folder, FORGERIES[name])
-    except ValueError:
-        pytest.skip("the forgery cannot be written as JSON")
+    forge(folder, FORGERIES[name])
     started = time.monotonic()
     refused(folder)
     assert time.monotonic() - started < 20
