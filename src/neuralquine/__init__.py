@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from .methods import Anderson as Anderson
     from .methods import Broyden as Broyden
     from .methods import Gradient as Gradient
+    from .methods import KrylovLM as KrylovLM
     from .methods import Newton as Newton
     from .methods import NewtonKrylov as NewtonKrylov
     from .methods import Picard as Picard
+    from .queried.quine import QueryQuine as QueryQuine
     from .quine import Quine as Quine
     from .recipes import recipe as recipe
     from .solution import Solution as Solution
@@ -52,9 +54,11 @@ _HOMES = {
     "Broyden": "methods",
     "Generations": "generations",
     "Gradient": "methods",
+    "KrylovLM": "methods",
     "Newton": "methods",
     "NewtonKrylov": "methods",
     "Picard": "methods",
+    "QueryQuine": "queried.quine",
     "Quine": "quine",
     "Solution": "solution",
     "Spectrum": "spectrum",
@@ -100,11 +104,13 @@ __all__ = [
     "Broyden",
     "Generations",
     "Gradient",
+    "KrylovLM",
     "NeuralQuineError",
     "Newton",
     "NewtonKrylov",
     "NotSolved",
     "Picard",
+    "QueryQuine",
     "Quine",
     "QuineFileError",
     "Solution",

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from .errors import QuineFileError, first_line
+from .printers.queries import KINDS
 
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
@@ -74,15 +75,21 @@ def _check(config: dict[str, Any], where: Path) -> None:
         "gains": lambda v: isinstance(v, list) and all(number(g) for g in v),
         "select": lambda v: v is None or integer(v) or isinstance(v, str) or v == FUNCTION,
         "probe": lambda v: (
-            (integer(v) and 0 < v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
+            (integer(v) and 0 <= v < 1000) or (isinstance(v, list) and all(isinstance(n, str) for n in v))
         ),
         "trunk": lambda v: v is None or isinstance(v, dict),
         "skip": lambda v: v is None or (number(v) and 0 <= v <= 1e6),
-        "expansion": lambda v: v in ("gaussian", "hadamard"),
+        "expansion": lambda v: v in ("gaussian", "hadamard", "direct"),
+        "queries": lambda v: v is None or v == "table" or (isinstance(v, str) and v in KINDS),
+        "width": lambda v: v is None or (integer(v) and 1 <= v <= 2**20),
         "kept": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
         "trunk_class": lambda v: isinstance(v, str),
         "recipe": lambda v: v is None or isinstance(v, dict),
     }
+    config.setdefault("queries", None)  # written before there were any
+    config.setdefault("width", None)
+    if (config.get("expansion") == "direct") != (config["queries"] is not None):
+        raise QuineFileError(f"{where} has a malformed 'queries'")
     for key, rule in rules.items():
         if key not in config or not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")

@@ -13,7 +13,7 @@ from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
-from .spectrum import local_spectrum, spectrum_cost
+from .spectrum import local_spectrum
 
 
 def judge(
@@ -46,7 +46,7 @@ def judge(
     figures = measure(quine)
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
     local = local_spectrum(quine)
-    f.jvps += spectrum_cost(quine)
+    f.jvps += local.jvps
     if status not in (Status.ZERO_QUINE, Status.NOT_EXACT):
         if figures.relative_residual <= rtol:
             constant = local.self_sensitivity < CONSTANT_SENSITIVITY

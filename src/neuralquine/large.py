@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .printers.hadamard import HadamardExpansion
-from .printers.normalize import instance_norm
 from .quine import Quine
 
 
@@ -66,9 +65,7 @@ def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor
     """
     assert isinstance(quine.expand, HadamardExpansion)
     generator = torch.Generator().manual_seed(1)
-    codes = torch.randn(4, quine.code_size, generator=generator, dtype=torch.float64)
-    codes = instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes
-    codes = codes.to(quine.trunk_device, quine.code_dtype)
+    codes = quine.random_codes(4, generator)
     own = quine.code()
 
     def g(c: Tensor) -> Tensor:

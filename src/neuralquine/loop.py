@@ -16,7 +16,6 @@ from torch import Tensor
 
 from .measure import round_off
 from .methods.base import Method, State
-from .printers.normalize import instance_norm
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap, SelfMap
 from .solution import Status, TracePoint
@@ -214,9 +213,7 @@ def starting_points(
     quine: Quine, f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool
 ) -> Tensor:
     """The network as it stands, then codes drawn at random: ``(B, n)``."""
-    codes = torch.randn(width, quine.code_size, generator=generator, dtype=torch.float64)
-    codes = instance_norm(codes, 0.0) if quine.normalize and quine.code_size > 1 else codes
-    codes = codes.to(quine.trunk_device, quine.code_dtype)
+    codes = quine.random_codes(width, generator)
     if isinstance(f, FullMap):
         points = quine.expand(codes)
         first = quine.theta

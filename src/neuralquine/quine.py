@@ -31,6 +31,7 @@ from torch.func import functional_call, vmap
 
 from .errors import TrunkError, check_bytes, first_line
 from .printers.anchor import anchor
+from .printers.direct import DirectExpansion
 from .printers.expansion import MAX_BYTES, GaussianExpansion
 from .printers.hadamard import HadamardExpansion, Slot
 from .printers.normalize import instance_norm
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 _READOUT_STREAM = 2
 _IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P), above which a network has no room for it
+EXPANSIONS = {"gaussian": GaussianExpansion, "hadamard": HadamardExpansion, "direct": DirectExpansion}
 LARGE = 100_000  # weights above which the expansion is structured and the trunk keeps its own type
 
 
@@ -80,8 +82,8 @@ class Quine(nn.Module):
         select: which part of the trunk's output is read: an index, a key, an attribute or a callable. By default
             the first tensor.
         skip: beta, anchor the quine; from 0, where it prints a constant, to about 1. None: a free quine.
-        expansion: "gaussian" (dense, as the blog post's) or "hadamard" (structured, in place). By default dense up to
-            100,000 weights.
+        expansion: "gaussian" (dense, as the blog post's), "hadamard" (structured, in place) or "direct" (none: the code
+            is the weights). By default dense up to 100,000 weights.
         print_frozen: print parameters with ``requires_grad=False`` too. If not, they stay as they are, and count among
             the numbers outside.
         copy: leave the module handed in as it was. Without, it becomes the quine's own: large ones need no room for two.
@@ -131,8 +133,8 @@ class Quine(nn.Module):
             raise TrunkError(f"alpha must be finite, not {alpha}")
         if skip is not None and not (0 <= skip <= 1e6 and normalize):
             raise TrunkError("skip must be a number of at least 0, and needs normalize=True")
-        if expansion not in (None, "gaussian", "hadamard"):
-            raise TrunkError(f"expansion must be 'gaussian' or 'hadamard', not {expansion!r}")
+        if expansion not in (None, *EXPANSIONS):
+            raise TrunkError(f"expansion must be one of {', '.join(EXPANSIONS)}, not {expansion!r}")
         self.code_size, self.seed, self.normalize, self.eps = code_size, seed, normalize, eps
         self.skip, self.print_frozen = None if skip is None else float(skip), print_frozen
         if code_bits is not None and not 0 <= code_bits <= 60:
@@ -149,8 +151,8 @@ class Quine(nn.Module):
         self.means, self.gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
         if not len(self.means) == len(self.gains) == len(weights):
             raise TrunkError(f"scales must hold one mean and one gain for each of the {len(weights)} tensors")
-        structured = expansion == "hadamard" if expansion else self.parameter_count > LARGE
-        self.expand = (HadamardExpansion if structured else GaussianExpansion)(
+        self.expansion = expansion or ("hadamard" if self.parameter_count > LARGE else "gaussian")
+        self.expand = EXPANSIONS[self.expansion](
             [p.numel() for p in weights],
             self.means,
             self.gains,
@@ -308,17 +310,22 @@ class Quine(nn.Module):
 
     def features(self, theta: Tensor | None = None) -> Tensor:
         """What the trunk computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
-        args = () if isinstance(self.inputs, Mapping) else tuple(self.inputs)
-        kwargs = dict(self.inputs) if isinstance(self.inputs, Mapping) else {}
         if theta is None:
+            return self._run(self.inputs, None)
+        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+        # stored ones do: the bits would not be those of the network that holds these weights.
+        copies = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        return self._run(self.inputs, {place: copy for name, copy in copies.items() for place in self._places[name]})
+
+    def _run(self, inputs: Inputs, tensors: dict[str, Tensor] | None) -> Tensor:
+        """What is read of the trunk's output, flat: with its own weights, or with ``tensors`` in their places."""
+        args = () if isinstance(inputs, Mapping) else tuple(inputs)
+        kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
+        if tensors is None:
             with differentiable_kernels():
                 output = self.trunk(*args, **kwargs)
         else:
             try:
-                # Copies, because kernels add up in another order where a tensor does not start on a cache line, as
-                # the stored ones do: the bits would not be those of the network that holds these weights.
-                copies = {name: piece.clone() for name, piece in self.tensors(theta).items()}
-                tensors = {place: copy for name, copy in copies.items() for place in self._places[name]}
                 with differentiable_kernels():
                     output = functional_call(self.trunk, tensors, args, kwargs, tie_weights=False)
             finally:
@@ -330,6 +337,10 @@ class Quine(nn.Module):
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         return picked.reshape(-1).to(self.code_dtype)
 
+    def code_derivative(self, theta: Tensor) -> Tensor | None:
+        """``d code / d theta`` ``(d, P)`` of a quine that has a way of its own to it."""
+        return None
+
     def real_code(self, theta: Tensor | None = None) -> Tensor:
         """``N(R trunk(z; theta))``, anchored or not: weights ``(P,)`` to code ``(d,)``, before it is rounded to its grid."""
         h = self.features(theta)
@@ -337,6 +348,12 @@ class Quine(nn.Module):
             h = self._readout @ h
         c = instance_norm(h, self.eps) if self.normalize else h
         return c if self._anchor is None else instance_norm(self._anchor + (self.skip or 0.0) * c, self.eps)
+
+    def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
+        """Codes ``(count, d)`` of the size of the trunk's own, drawn in float64 whatever the type."""
+        codes = torch.randn(count, self.code_size, generator=generator, dtype=torch.float64)
+        codes = instance_norm(codes, 0.0) if self.normalize and self.code_size > 1 else codes
+        return codes.to(self.trunk_device, self.code_dtype)
 
     def quantize(self, c: Tensor) -> Tensor:
         """``round(c 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""

@@ -17,6 +17,9 @@ MAX_BYTES = 2 << 30  # no Jacobian above this is ever built
 _REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
 
 
+Product = Callable[[Tensor], Tensor]
+
+
 class SelfMap:
     """A map ``f: R^n -> R^n`` evaluated on rows ``(B, n)``.
 
@@ -96,6 +99,19 @@ class SelfMap:
             leaf = x.detach().clone().requires_grad_(True)
             return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
 
+    def rough(self, x: Tensor) -> Tensor:
+        """``f`` of one point ``(n,)`` where a few digits are enough."""
+        return self(x[None])[0]
+
+    def linearize(self, x: Tensor) -> tuple[Product, Product]:
+        """``v -> J(x) v`` at one point, and an approximate inverse of ``I - J(x)``; both in float32 or as the map is."""
+
+        def product(v: Tensor) -> Tensor:
+            with named_failures():
+                return self.jvp(x, v.to(x)).to(v)
+
+        return product, lambda v: v
+
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether a row is the zero solution: ``(B, n)`` to ``(B,)`` of bool."""
         return (x * x).mean(-1) < 1e-8
@@ -158,6 +174,10 @@ class FullMap(SelfMap):
 
 def code_jacobian(quine: Quine, thetas: Tensor) -> Tensor:
     """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
+    own = [quine.code_derivative(theta) for theta in thetas]
+    known = [derivative for derivative in own if derivative is not None]
+    if known:
+        return torch.stack(known)
     return reverse_jacobian(quine.real_codes, thetas, quine.code_size, replicate=quine.vectorized)
 
 

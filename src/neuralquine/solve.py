@@ -10,6 +10,8 @@ from .journal import Journal
 from .judge import judge
 from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
 from .methods import Anderson, Broyden, Method, Newton, make_method
+from .queried.quine import QueryQuine
+from .queried.search import solve_queried
 from .quine import Quine
 from .selfmap import FullMap, ReducedMap
 from .solution import Solution, Status
@@ -70,6 +72,19 @@ def solve(
         UnknownName: no such method.
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
+    if isinstance(quine, QueryQuine):
+        if exact:
+            raise UnknownName("a queried quine has no grid to be exact on: leave out exact")
+        solution = solve_queried(
+            quine,
+            make_method(method) if isinstance(method, str) else method,
+            seed=quine.seed if seed is None else seed,
+            starts=starts,
+            stop=stop or Stop(),
+            journal=journal,
+            progress=progress,
+        )
+        return _kept(quine, solution, throw)
     if exact or quine.code_bits is not None:
         if method is not None:
             raise UnknownName("an exact quine is found by its own search: leave out the method")
@@ -105,7 +120,10 @@ def solve(
             break
         if stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations:
             break
-    solution = judge(quine, f, results, stop, trace, seed)
+    return _kept(quine, judge(quine, f, results, stop, trace, seed), throw)
+
+
+def _kept(quine: Quine, solution: Solution, throw: bool) -> Solution:
     quine.solution = solution
     if throw and not solution.converged:
         raise NotSolved(solution)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .errors import check_bytes
 from .printers.hadamard import HadamardExpansion
+from .queried.quine import QueryQuine
+from .queried.spectrum import DENSE, sensitivity
+from .queried.spectrum import eigenvalues as queried_eigenvalues
 from .quine import Quine
 from .selfmap import MAX_BYTES, code_jacobian, derivatives_on, stored_gradient, stored_gradients
 
@@ -21,14 +24,17 @@ class Spectrum:
     """The derivative of the self-map at some weights.
 
     Attributes:
-        eigenvalues: ``(d,)`` complex, sorted by modulus, largest first: the non-zero eigenvalues of ``J_F``.
+        eigenvalues: ``(d,)`` complex, sorted by modulus, largest first: the non-zero eigenvalues of ``J_F``; of large
+            queried quines only the first few.
         self_sensitivity: ``||J_F||_2``, how strongly what is printed depends on the weights.
         bound: the self-sensitivity is only a lower bound of it, as for large networks.
+        jvps: derivative products that it took.
     """
 
     eigenvalues: Tensor
     self_sensitivity: float
     bound: bool = False
+    jvps: int = 0
 
     @property
     def spectral_radius(self) -> float:
@@ -56,6 +62,7 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
         quine: solved or not.
         theta: ``(P,)`` where to look; by default the stored weights.
 
+    Of a queried quine of more than 600 weights, the eigenvalues of largest modulus and the norm, by Arnoldi and Lanczos.
     Of a network that is printed in place, at its stored weights, d backward passes give the eigenvalues without
     holding ``C``, and the self-sensitivity is a lower bound.
 
@@ -65,6 +72,10 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     if quine.in_place and theta is None:
         return _of_stored(quine)
     theta = quine.theta if theta is None else theta
+    if isinstance(quine, QueryQuine) and quine.parameter_count > DENSE:
+        values, products = queried_eigenvalues(quine, theta)
+        norm, _, more = sensitivity(quine, theta)
+        return Spectrum(values, norm, jvps=products + more)
     check_bytes(
         "the derivative of the code",
         theta.numel() * quine.code_size * theta.element_size(),
@@ -74,14 +85,14 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
     if not bool(torch.isfinite(derivative).all()):
         nan = torch.full((quine.code_size,), float("nan"), dtype=torch.complex128)
-        return Spectrum(nan, float("nan"))
+        return Spectrum(nan, float("nan"), jvps=quine.code_size)
     reduced = quine.expand.pull_back(derivative)
     eigenvalues = _sorted_eigenvalues(reduced)
     values, vectors = torch.linalg.eigh(quine.expand.gram().double())
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
     derivative = derivative.double()
     norm = torch.linalg.eigvalsh(root @ (derivative @ derivative.mT) @ root).max().clamp_min(0).sqrt()
-    return Spectrum(eigenvalues, float(norm))
+    return Spectrum(eigenvalues, float(norm), jvps=quine.code_size)
 
 
 def _sorted_eigenvalues(reduced: Tensor) -> Tensor:
@@ -93,19 +104,15 @@ def _of_stored(quine: Quine) -> Spectrum:
     expand = quine.expand
     assert isinstance(expand, HadamardExpansion)
     rows = [expand.pull_back_tensors(gradient) for gradient in stored_gradients(quine)]
-    return Spectrum(_sorted_eigenvalues(torch.stack(rows)), sensitivity_bound(quine), bound=True)
+    cost = quine.code_size + _PROBES
+    return Spectrum(_sorted_eigenvalues(torch.stack(rows)), sensitivity_bound(quine), bound=True, jvps=cost)
 
 
 def local_spectrum(quine: Quine) -> Spectrum:
     """The spectrum; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
     if not quine.in_place:
         return spectrum(quine)
-    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine), bound=True)
-
-
-def spectrum_cost(quine: Quine) -> int:
-    """Derivative products that :func:`local_spectrum` takes."""
-    return _PROBES if quine.in_place else quine.code_size
+    return Spectrum(torch.zeros(0, dtype=torch.complex128), sensitivity_bound(quine), bound=True, jvps=_PROBES)
 
 
 def sensitivity_bound(quine: Quine) -> float:

@@ -41,6 +41,7 @@ from .folder import (
     read_json,
     sha256,
 )
+from .queried.quine import QueryQuine
 from .quine import Quine
 from .recipes import RECIPES, problem
 from .verify import Verification, verify
@@ -137,14 +138,16 @@ def _config(quine: Quine) -> dict[str, Any]:
         "tensors": [[name, list(p.shape)] for name, p in quine.named_weights()],
         "kept": [] if quine.print_frozen else [n for n, p in quine.trunk.named_parameters() if not p.requires_grad],
         "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
-        "probe": names,
+        "probe": 0 if _named_queries(quine) else names,
+        "queries": (quine.queries or "table") if isinstance(quine, QueryQuine) else None,
+        "width": quine.width if isinstance(quine, QueryQuine) else None,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
         "seed": quine.seed,
         "normalize": quine.normalize,
         "eps": quine.eps,
         "skip": quine.skip,
-        "expansion": "hadamard" if quine.structured else "gaussian",
+        "expansion": quine.expansion,
         "means": quine.means,
         "gains": quine.gains,
         "select": FUNCTION if callable(quine.select) else quine.select,
@@ -154,6 +157,11 @@ def _config(quine: Quine) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _named_queries(quine: Quine) -> bool:
+    """Whether the inputs are a query table that is made again from its name, its width and the seed."""
+    return isinstance(quine, QueryQuine) and quine.queries is not None
 
 
 def _missing(config: dict[str, Any]) -> list[str]:
@@ -189,6 +197,8 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
     buffers = {
         f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)
     }
+    if _named_queries(quine):
+        return weights | buffers
     inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
     return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
 
@@ -233,8 +243,31 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
     for name, parameter in shell.named_parameters():
         parameter.requires_grad_(name not in config["kept"])
     options["print_frozen"] = not config["kept"]
-    quine = Quine(shell, probe, dtype=getattr(torch, config["dtype"]), copy=False, **options)
+    dtype = getattr(torch, config["dtype"])
+    if config["queries"] is None:
+        quine = Quine(shell, probe, dtype=dtype, copy=False, **options)
+    else:
+        quine = _queried(shell, probe, dtype, config, options, folder)
     quine.recipe = config["recipe"]
+    return quine
+
+
+def _queried(
+    shell: nn.Module,
+    probe: dict[str, Tensor] | tuple[Tensor, ...],
+    dtype: torch.dtype,
+    config: dict[str, Any],
+    options: dict[str, Any],
+    folder: Path,
+) -> QueryQuine:
+    kept = {key: options[key] for key in ("seed", "scales", "select", "print_frozen")}
+    own = config["queries"] == "table"
+    if own != (len(probe) == 1) or not isinstance(probe, tuple):
+        raise QuineFileError(f"{folder} holds {len(probe)} probes for its queries")
+    queries = probe[0] if own else config["queries"]
+    quine = QueryQuine(shell, queries, width=None if own else config["width"], dtype=dtype, copy=False, **kept)
+    if quine.code_size != config["code_size"]:
+        raise QuineFileError(f"{folder} has a malformed 'code_size'")
     return quine
 
 

@@ -16,6 +16,13 @@ _WORTH = 10_000  # weights from which a second thread saves more than it costs
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_AVAILABLE = torch.get_num_threads()
+
+
+def available() -> int:
+    """Threads that this process started with: what may run side by side."""
+    return _AVAILABLE
+
 
 @contextmanager
 def threads_for(quine: Quine) -> Iterator[None]:

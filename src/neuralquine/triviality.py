@@ -8,7 +8,7 @@ something else, and has no copy of the answer outside its weights.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,10 @@ from .errors import TooLarge, first_line
 from .large import mean_square_spread, responses
 from .measure import CONSTANT_SENSITIVITY
 from .outside import hidden_parameters, outside_numbers
-from .printers.normalize import instance_norm
+from .queried.linearized import variation
+from .queried.map import UNIFORM
+from .queried.quine import QueryQuine
+from .queried.spectrum import DENSE, products, sensitivity
 from .quine import Quine
 from .selfmap import code_jacobian
 from .spectrum import sensitivity_bound
@@ -67,9 +70,13 @@ def _examined(quine: Quine) -> list[Finding]:
         checks = [_zero(quine), _huge(quine), *_responses(quine), _large_lookup(quine)]
     else:
         theta = quine.theta
-        derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
-        checks = [_zero(quine), _huge(quine), _two_faced(quine, theta), *_dependence(quine, theta, derivative)]
-        checks += [_copy(quine), _continuum(quine, derivative), _lookup(quine, theta)]
+        checks = [_zero(quine), _huge(quine), _two_faced(quine, theta)]
+        if isinstance(quine, QueryQuine) and quine.parameter_count > DENSE:
+            checks += _large_queried(quine, theta)
+        else:
+            derivative = code_jacobian(quine, theta[None])[0].to(quine.code_dtype)
+            checks += [*_dependence_of(quine, theta, derivative), _continuum(quine, derivative)]
+        checks += [_copy(quine), _lookup(quine, theta)]
     return [finding for finding in checks if finding is not None]
 
 
@@ -143,6 +150,8 @@ def _same_or_int(a: Tensor, b: Tensor) -> bool:
 def _zero(quine: Quine) -> Finding | None:
     if not any(bool((stored != 0).any()) for _, stored in quine.stored_pieces()):
         return Finding("zero", "every weight is 0, which any network without biases prints")
+    if isinstance(quine, QueryQuine) and variation(quine.theta) < UNIFORM:
+        return Finding("uniform", "all weights are nearly one number, which a bias alone can answer")
     if mean_square_spread(quine) < 1e-8:
         return Finding("zero", "every weight equals the mean it is printed with: the code is 0")
     return None
@@ -165,19 +174,37 @@ def _two_faced(quine: Quine, theta: Tensor) -> Finding | None:
     return None
 
 
-def _dependence(quine: Quine, theta: Tensor, derivative: Tensor) -> list[Finding]:
-    """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
+def _dependence_of(quine: Quine, theta: Tensor, derivative: Tensor) -> list[Finding]:
+    """:func:`_dependence` with the code's derivative ``(d, P)`` at hand."""
     if not bool(torch.isfinite(derivative).all()):
         return [Finding("singular", "the derivative is not finite at the stored weights")]
     direction = torch.linalg.svd(derivative, full_matrices=False).Vh[0]
+    return _dependence(quine, theta, direction, lambda v: quine.expand.linear(derivative @ v))
+
+
+def _large_queried(quine: QueryQuine, theta: Tensor) -> list[Finding]:
+    """:func:`_dependence` and :func:`_continuum` from products with the derivative alone."""
+    norm, direction, _ = sensitivity(quine, theta)
+    if not norm < float("inf"):
+        return [Finding("singular", "the derivative is not finite at the stored weights")]
+    jvp, _ = products(quine, theta)
+    findings = _dependence(quine, theta, direction, jvp)
+    along = theta / torch.linalg.vector_norm(theta)
+    if float(torch.linalg.vector_norm(jvp(along) - along)) < 1e-5:
+        findings.append(Finding("copy", "any multiple of these weights is printed again: a line of fixed points"))
+    return findings
+
+
+def _dependence(quine: Quine, theta: Tensor, direction: Tensor, product: Callable[[Tensor], Tensor]) -> list[Finding]:
+    """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(derivative)
+    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(direction)
     # Half of the step must survive in every type: the cube root of round-off, relative to the weights.
     h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
     slopes, claims, jumps, torn = [], [], [], False
     for v in (direction, noise / torch.linalg.vector_norm(noise)):
         slope, jump = _difference(quine, theta, h * v)
-        claims.append(float(torch.linalg.vector_norm(quine.expand.linear(derivative @ v))))
+        claims.append(float(torch.linalg.vector_norm(product(v))))
         slopes.append(slope / h)
         jumps.append(jump)
         # A kink shrinks with the step and a bend faster: what stays is a jump, however small.
@@ -223,9 +250,7 @@ def _continuum(quine: Quine, derivative: Tensor) -> Finding | None:
 def _copy(quine: Quine) -> Finding | None:
     """Does it print whatever it is given? Then every point is a fixed point and none was found."""
     generator = torch.Generator().manual_seed(1)
-    codes = torch.randn(3, quine.code_size, generator=generator, dtype=torch.float64)
-    codes = instance_norm(codes, quine.eps) if quine.normalize and quine.code_size > 1 else codes
-    codes = codes.to(quine.trunk_device, quine.code_dtype)
+    codes = quine.random_codes(3, generator)
     return _copied(codes, torch.stack([quine.real_code(quine.expand(c)) for c in codes]), quine.real_code())
 
 

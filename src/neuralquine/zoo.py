@@ -15,7 +15,7 @@ from .methods import Broyden, Newton
 from .quine import Quine
 from .selfmap import ReducedMap
 from .solution import Status
-from .spectrum import local_spectrum, spectrum_cost
+from .spectrum import local_spectrum
 from .threads import frugal
 
 _SAME = 1e-6  # relative distance of codes below which two quines are one
@@ -147,7 +147,7 @@ def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
         f.install(point)
         figures, local = measure(quine), local_spectrum(quine)
         f.evaluations += 1
-        f.jvps += spectrum_cost(quine)
+        f.jvps += local.jvps
         if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
             found.append(
                 ZooQuine(

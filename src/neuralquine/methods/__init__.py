@@ -14,6 +14,7 @@ from .anderson import Anderson
 from .base import Method, State
 from .broyden import Broyden
 from .gradient import OPTIMIZERS, Gradient
+from .krylov_lm import KrylovLM
 from .newton import Newton
 from .newton_krylov import NewtonKrylov
 from .picard import Picard
@@ -25,6 +26,7 @@ METHODS: dict[str, Method] = {
     "broyden": Broyden(),
     "newton": Newton(),
     "newton-krylov": NewtonKrylov(),
+    "krylov-lm": KrylovLM(),
     "newton-full": Newton(space="full", line_search=False),
     "deflation": Newton(deflate=True),
     **{name: Gradient(optimizer=name) for name in OPTIMIZERS},
@@ -57,6 +59,7 @@ __all__ = [
     "Anderson",
     "Broyden",
     "Gradient",
+    "KrylovLM",
     "Method",
     "Newton",
     "NewtonKrylov",

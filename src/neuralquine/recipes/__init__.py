@@ -9,13 +9,21 @@ from typing import Any
 import torch
 
 from ..errors import NeuralQuineError, UnknownName, did_you_mean
+from ..queried.quine import QueryQuine
 from ..quine import Quine
-from . import blog, language, recurrent, transformer, vision
+from . import blog, chang_lipson, fletcher, language, recurrent, transformer, vision
 from .problem import Problem
 
 RECIPES: dict[str, Callable[..., Problem]] = {
     "blog": blog.part2,
     "blog-part1": blog.part1,
+    "chang-lipson": chang_lipson.chang_lipson,
+    "queried-121": chang_lipson.queried_121,
+    "queried-441": chang_lipson.queried_441,
+    "queried-2601": chang_lipson.queried_2601,
+    "fletcher-coords": fletcher.coords,
+    "fletcher-onehot": fletcher.onehot,
+    "fletcher-rnn": fletcher.rnn,
     "cnn": vision.cnn,
     "rnn": recurrent.rnn,
     "gru": recurrent.gru,
@@ -42,7 +50,11 @@ def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
         UnknownName: no such recipe or option; the message suggests the nearest.
     """
     made = problem(name, seed=seed, **options)
-    quine = Quine(made.trunk, made.probe, seed=seed, copy=False, **made.options)
+    if made.queries is not None:
+        quine: Quine = QueryQuine(made.trunk, made.queries, seed, copy=False, **made.options)
+    else:
+        assert made.probe is not None
+        quine = Quine(made.trunk, made.probe, seed=seed, copy=False, **made.options)
     quine.recipe = {"name": name, "seed": seed, **options}
     return quine
 

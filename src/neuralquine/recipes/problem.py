@@ -19,11 +19,17 @@ _PROBE_STREAM = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """A trunk with freshly drawn weights, its probe, and the settings of :class:`~neuralquine.Quine`."""
+    """A trunk with freshly drawn weights, its probe or queries, and the settings of its quine.
+
+    Attributes:
+        probe: of a :class:`~neuralquine.Quine`; None where the weights are asked for one by one.
+        queries: of a :class:`~neuralquine.QueryQuine`.
+    """
 
     trunk: nn.Module
-    probe: Probe
+    probe: Probe | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    queries: str | Tensor | None = None
 
 
 def settings(*, code_size: int, code_bits: int, skip: float, dtype: torch.dtype, **more: Any) -> dict[str, Any]:

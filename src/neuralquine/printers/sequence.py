@@ -1,0 +1,45 @@
+"""Sequence printing: a recurrent network that runs freely, its own output its next input, and emits P weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FreeRunning(nn.Module):
+    """``y_t = w . s(N(A h_t)) + b``, ``h_t = LSTM(y_(t-1), h_(t-1))``, for as many steps as there are weights.
+
+    N is instance normalization over the units, s ReLU. Starts from zero states.
+
+    Args:
+        size: units of each layer.
+        layers: of the long short-term memory.
+
+    Shape: input ``(1,)``, the first ``y``; output ``(P,)``.
+
+    Source: Fletcher (2022), quine_recurrent_weights.py, with the line mended that reads an undefined name.
+    """
+
+    def __init__(self, size: int = 16, layers: int = 2) -> None:
+        super().__init__()
+        self.size, self.layers = size, layers
+        self.lstm = nn.ModuleList(nn.LSTMCell(1 if i == 0 else size, size, bias=True) for i in range(layers))
+        self.mix = nn.Linear(size, size, bias=False)
+        self.out = nn.Linear(size, 1)
+
+    def forward(self, y: Tensor) -> Tensor:
+        count = sum(p.numel() for p in self.parameters())
+        h = [y.new_zeros(1, self.size) for _ in self.lstm]
+        c = [y.new_zeros(1, self.size) for _ in self.lstm]
+        y, emitted = y.reshape(1, 1), []
+        for _ in range(count):
+            x = y
+            for i, cell in enumerate(self.lstm):
+                h[i], c[i] = cell(x, (h[i], c[i]))
+                x = h[i]
+            z = self.mix(x)
+            z = z - z.mean(-1, keepdim=True)
+            z = z / torch.sqrt((z * z).mean(-1, keepdim=True) + 1e-5)
+            y = self.out(torch.relu(z))
+            emitted.append(y)
+        return torch.cat(emitted).reshape(-1)

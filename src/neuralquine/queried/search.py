@@ -1,0 +1,190 @@
+"""``solve`` for queried quines: starts of several kinds, each followed by one method, as many at once as there are cores.
+
+Of a stack of layers, the starts are the quines of its linearized network; of homogeneous positive networks, what plain
+regeneration with a normalization converges to; of any other trunk, what it holds, and random weights. How well a start
+will do cannot be told beforehand: about one in ten ends at a quine, the others in local minima of the residual.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice, takewhile
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from ..errors import plural
+from ..journal import Journal
+from ..judge import judge
+from ..loop import Progress, Search, Stop, Trace, iterate, starting_points
+from ..methods import Anderson, KrylovLM, Method, Picard
+from ..methods.krylov_lm import relative
+from ..solution import Solution, Status
+from ..threads import available
+from .linearized import linear_starts
+from .map import QueryMap
+from .quine import QueryQuine
+from .stack import Stack
+
+STARTS = 400
+_TOGETHER = 2_000  # weights below which a start is too quick to share the processor
+_NEAR = 0.5  # relative residual below which weights are a start worth its price
+_ENDS = list(Status)
+
+Rung = tuple[Method, Tensor, Stop]
+
+
+def solve_queried(
+    quine: QueryQuine,
+    method: Method | None,
+    *,
+    seed: int,
+    starts: int | None,
+    stop: Stop,
+    journal: Journal | None,
+    progress: Progress | None,
+) -> Solution:
+    """Find weights that answer themselves; see :func:`neuralquine.solve`."""
+    f = QueryMap(quine)
+    trace = _SharedTrace(f, progress)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    rungs = _ladder(quine, f, stop, generator) if method is None else _of_method(quine, f, method, stop, generator)
+    most = starts or (STARTS if method is None else method.starts)
+    results: list[tuple[str, Search]] = []
+    ended: Status | None = None
+    try:
+        timely = takewhile(lambda _: not _over(stop, trace), islice(rungs, most))
+        for tool, search in _searched(f, timely, trace, journal):
+            results.append((type(tool).__name__.lower(), search))
+            if search.status[0] is Status.CONVERGED:
+                break
+        ended = _over(stop, trace)
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        ended = Status.INTERRUPTED
+    if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
+        for _, search in results:
+            search.status = [ended]
+    return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
+
+
+def _over(stop: Stop, trace: Trace) -> Status | None:
+    """Which limit of the whole search was reached, if any."""
+    if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
+        return Status.TIME_LIMIT
+    return (
+        Status.MAX_STEPS if stop.max_evaluations is not None and trace.f.evaluations >= stop.max_evaluations else None
+    )
+
+
+class _SharedTrace(Trace):
+    """One trace of several searches at once."""
+
+    def __init__(self, f: QueryMap, progress: Progress | None) -> None:
+        super().__init__(f, progress)
+        self._lock = Lock()
+
+    def record(self, residual: float) -> None:
+        with self._lock:
+            super().record(residual)
+
+
+def _searched(
+    f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
+) -> Iterator[tuple[Method, Search]]:
+    """Every rung's search, in order, some of them running ahead on other cores; closing the iterator cancels those."""
+    workers = available() if f.stack is not None and f.n > _TOGETHER else 1
+    threads = torch.get_num_threads()
+    known = 0 if journal is None else journal.recorded
+    running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()
+    with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(threads if workers == 1 else 1)) as pool:
+        try:
+            torch.set_num_threads(threads if workers == 1 else 1)
+            index = 0
+            while True:
+                for method, start, limits in islice(rungs, workers - len(running)):
+                    recorded = index < known
+                    future = None if recorded else pool.submit(iterate, f, method, start[None], limits, trace)
+                    running.append((method, start, future))
+                    index += 1
+                if not running:
+                    return
+                method, start, future = running.popleft()
+                if journal is None:
+                    assert future is not None
+                    yield method, future.result()
+                else:
+                    yield method, _written(journal, start, future)
+        finally:
+            f.cancelled.set()
+            torch.set_num_threads(threads)
+
+
+def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> Search:
+    """A search's result, written down as one vector, or read back."""
+
+    def packed() -> Tensor:
+        assert future is not None
+        search = future.result()
+        if search.status[0] is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # not a result to go on from
+        end = torch.tensor([float(search.residuals[0]), _ENDS.index(search.status[0]), search.steps])
+        return torch.cat([search.best[0].double(), search.last[0].double(), end.double().to(search.best.device)])
+
+    row = journal(b"s", start, packed)
+    best, last = (part[None].to(start.dtype) for part in (row[: len(start)], row[len(start) : -3]))
+    residual, end, steps = row[-3:].tolist()
+    return Search(best, torch.tensor([residual], dtype=start.dtype), last, [_ENDS[int(end)]], int(steps))
+
+
+# -- where to start -------------------------------------------------------------------------------------------------
+
+
+def _ladder(quine: QueryQuine, f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+    own, solver = quine.theta, KrylovLM()
+    quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
+    if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
+        yield solver, own, stop
+    if f.stack is not None:
+        if f.stack.homogeneous:
+            yield from ((solver, start, stop) for start in islice(_positive_starts(quine, f.stack, generator), 2))
+        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
+    while True:
+        for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
+            yield tool, starting_points(quine, f, 1, generator, own=False)[0], limits
+
+
+def _of_method(
+    quine: QueryQuine, f: QueryMap, method: Method, stop: Stop, generator: torch.Generator
+) -> Iterator[Rung]:
+    yield method, quine.theta, stop
+    while True:
+        yield method, starting_points(quine, f, 1, generator, own=False)[0], stop
+
+
+def _positive_starts(quine: QueryQuine, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
+    """Regeneration with a normalization from positive weights, of a network that is homogeneous and keeps them positive.
+
+    ``theta <- F(theta) / ||F(theta)||`` has one attracting direction for each table (Perron and Frobenius); where
+    ``F(theta) = lambda theta``, the quine is ``theta lambda^(-1 / L)``.
+    """
+    degree = len(stack.layers)
+    while True:
+        x = quine.random_codes(1, generator)[0].abs()
+        size = 1.0
+        for _ in range(200):
+            x = x / torch.linalg.vector_norm(x)
+            image = stack.answers(x)
+            size = float(torch.linalg.vector_norm(image))
+            if not size > 0:
+                break
+            if relative(x, image / size) < 1e-12:
+                break
+            x = image
+        if size > 0:
+            yield x / torch.linalg.vector_norm(x) * size ** (-1 / (degree - 1))

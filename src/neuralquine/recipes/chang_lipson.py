@@ -1,0 +1,63 @@
+"""The queried quines of Chang and Lipson and of their successor AustinT/nn-quine.
+
+``chang-lipson``: the vanilla quine of the paper, 100 wide with two hidden layers, SELU, no biases: P = 100^2 + 100^2 + 100 =
+20,100. A one-hot index goes through a fixed random projection to 100 units and through the activation. The paper
+does not say how the projection is scaled; entries of variance 1 are taken here. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2.
+
+Source: Chang and Lipson, "Neural Network Quine", ALIFE 2018, section 2; github.com/AustinT/nn-quine (2018).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import UnknownName, did_you_mean
+from .problem import Problem, drawn
+
+_ACTIVATIONS = {"selu": nn.SELU, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def chang_lipson(
+    seed: int = 0,
+    width: int = 100,
+    layers: int = 2,
+    activation: str = "selu",
+    queries: str = "projection",
+    dtype: torch.dtype = torch.float64,
+) -> Problem:
+    """The paper's vanilla quine: asked for one weight at a time, SELU, no biases (P = 20,100)."""
+    act = _activation(activation)
+    with drawn(seed):
+        hidden = [m for _ in range(layers) for m in (nn.Linear(width, width, bias=False, dtype=dtype), act())]
+        trunk = nn.Sequential(act(), *hidden, nn.Linear(width, 1, bias=False, dtype=dtype))
+    return Problem(trunk, queries=queries, options={"dtype": dtype})
+
+
+def queried_121(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+    """One hidden layer of 10 units with biases, asked for one weight at a time (P = 121)."""
+    return _one_hidden(10, seed, activation, dtype)
+
+
+def queried_441(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+    """One hidden layer of 20 units with biases, asked for one weight at a time (P = 441)."""
+    return _one_hidden(20, seed, activation, dtype)
+
+
+def queried_2601(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+    """One hidden layer of 50 units with biases, asked for one weight at a time (P = 2,601)."""
+    return _one_hidden(50, seed, activation, dtype)
+
+
+def _one_hidden(width: int, seed: int, activation: str, dtype: torch.dtype) -> Problem:
+    with drawn(seed):
+        trunk = nn.Sequential(
+            nn.Linear(width, width, dtype=dtype), _activation(activation)(), nn.Linear(width, 1, dtype=dtype)
+        )
+    return Problem(trunk, queries="projection", options={"dtype": dtype})
+
+
+def _activation(name: str) -> type[nn.Module]:
+    if name not in _ACTIVATIONS:
+        raise UnknownName(f"no activation {name!r}: {did_you_mean(name, list(_ACTIVATIONS))}")
+    return _ACTIVATIONS[name]
