@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .loop import Stop as Stop
     from .methods import Anderson as Anderson
     from .methods import Broyden as Broyden
+    from .methods import Epochs as Epochs
     from .methods import Gradient as Gradient
+    from .methods import HillClimbing as HillClimbing
     from .methods import KrylovLM as KrylovLM
     from .methods import Newton as Newton
     from .methods import NewtonKrylov as NewtonKrylov
@@ -53,7 +55,9 @@ _HOMES = {
     "Anderson": "methods",
     "Broyden": "methods",
     "Generations": "generations",
+    "Epochs": "methods",
     "Gradient": "methods",
+    "HillClimbing": "methods",
     "KrylovLM": "methods",
     "Newton": "methods",
     "NewtonKrylov": "methods",
@@ -102,8 +106,10 @@ def __dir__() -> list[str]:
 __all__ = [
     "Anderson",
     "Broyden",
+    "Epochs",
     "Generations",
     "Gradient",
+    "HillClimbing",
     "KrylovLM",
     "NeuralQuineError",
     "Newton",

@@ -82,12 +82,13 @@ def _check(config: dict[str, Any], where: Path) -> None:
         "expansion": lambda v: v in ("gaussian", "hadamard", "direct"),
         "queries": lambda v: v is None or v == "table" or (isinstance(v, str) and v in KINDS),
         "width": lambda v: v is None or (integer(v) and 1 <= v <= 2**20),
+        "scale": lambda v: number(v),
         "kept": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
         "trunk_class": lambda v: isinstance(v, str),
         "recipe": lambda v: v is None or isinstance(v, dict),
     }
-    config.setdefault("queries", None)  # written before there were any
-    config.setdefault("width", None)
+    for key, value in (("queries", None), ("width", None), ("scale", 1.0)):  # written before there were any
+        config.setdefault(key, value)
     if (config.get("expansion") == "direct") != (config["queries"] is not None):
         raise QuineFileError(f"{where} has a malformed 'queries'")
     for key, rule in rules.items():

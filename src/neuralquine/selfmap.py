@@ -99,6 +99,10 @@ class SelfMap:
             leaf = x.detach().clone().requires_grad_(True)
             return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
 
+    def answers(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Some components of ``f`` at one point ``(n,)``, to be differentiated: ``(len(rows),)``. Not counted."""
+        return self._rows(x[None])[0][rows]
+
     def rough(self, x: Tensor) -> Tensor:
         """``f`` of one point ``(n,)`` where a few digits are enough."""
         return self(x[None])[0]

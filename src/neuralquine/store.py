@@ -141,6 +141,7 @@ def _config(quine: Quine) -> dict[str, Any]:
         "probe": 0 if _named_queries(quine) else names,
         "queries": (quine.queries or "table") if isinstance(quine, QueryQuine) else None,
         "width": quine.width if isinstance(quine, QueryQuine) else None,
+        "scale": quine.scale if isinstance(quine, QueryQuine) else 1.0,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
         "seed": quine.seed,
@@ -265,7 +266,8 @@ def _queried(
     if own != (len(probe) == 1) or not isinstance(probe, tuple):
         raise QuineFileError(f"{folder} holds {len(probe)} probes for its queries")
     queries = probe[0] if own else config["queries"]
-    quine = QueryQuine(shell, queries, width=None if own else config["width"], dtype=dtype, copy=False, **kept)
+    shape = {} if own else {"width": config["width"], "scale": config["scale"]}
+    quine = QueryQuine(shell, queries, dtype=dtype, copy=False, **shape, **kept)
     if quine.code_size != config["code_size"]:
         raise QuineFileError(f"{folder} has a malformed 'code_size'")
     return quine

@@ -13,7 +13,9 @@ from ..errors import UnknownName, did_you_mean
 from .anderson import Anderson
 from .base import Method, State
 from .broyden import Broyden
+from .epochs import Epochs
 from .gradient import OPTIMIZERS, Gradient
+from .hill_climbing import HillClimbing
 from .krylov_lm import KrylovLM
 from .newton import Newton
 from .newton_krylov import NewtonKrylov
@@ -29,6 +31,8 @@ METHODS: dict[str, Method] = {
     "krylov-lm": KrylovLM(),
     "newton-full": Newton(space="full", line_search=False),
     "deflation": Newton(deflate=True),
+    "epochs": Epochs(),
+    "hill-climbing": HillClimbing(),
     **{name: Gradient(optimizer=name) for name in OPTIMIZERS},
 }
 
@@ -58,7 +62,9 @@ __all__ = [
     "METHODS",
     "Anderson",
     "Broyden",
+    "Epochs",
     "Gradient",
+    "HillClimbing",
     "KrylovLM",
     "Method",
     "Newton",

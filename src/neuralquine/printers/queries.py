@@ -37,6 +37,7 @@ class QueryTable:
         kind: one of ``KINDS``.
         shapes: of the printed tensors, in their order.
         width: numbers in a query, for ``projection`` and ``sinusoidal``; the others follow from the shapes.
+        scale: every query is multiplied by it.
         seed: of the projection.
 
     Raises:
@@ -44,10 +45,14 @@ class QueryTable:
         TooLarge: the table would take more than 2 GiB.
     """
 
-    def __init__(self, kind: str, shapes: Sequence[Sequence[int]], *, width: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, kind: str, shapes: Sequence[Sequence[int]], *, width: int | None = None, scale: float = 1.0, seed: int = 0
+    ) -> None:
         if kind not in KINDS:
             raise TrunkError(f"no queries {kind!r}: {did_you_mean(kind, list(KINDS))}")
-        self.kind, self.seed = kind, seed
+        if not 0 < abs(scale) < math.inf:
+            raise TrunkError(f"the scale of the queries must be a number other than 0, not {scale}")
+        self.kind, self.seed, self.scale = kind, seed, float(scale)
         # A vector is a column, and of a convolution all but the first axis are columns.
         self._shapes = [(s[0], math.prod(s[1:])) if len(s) else (1, 1) for s in shapes]
         self.count = sum(rows * columns for rows, columns in self._shapes)
@@ -81,6 +86,9 @@ class QueryTable:
 
     def rows(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Queries ``start`` to ``stop``: ``(n, width)``, float64."""
+        return self.scale * self._rows(start, stop)
+
+    def _rows(self, start: int, stop: int | None) -> NDArray[np.float64]:
         index = np.arange(start, self.count if stop is None else stop)
         if self.kind == "projection":
             entries = dyadic_gaussian(self.seed, _STREAM, start * self.width, len(index) * self.width)

@@ -80,6 +80,7 @@ def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) 
             root = eigenvalue ** (-1 / (linearized.degree - 1))
             found.append((eigenvalue, v * root))
             if not stack.affine and linearized.degree % 2:
+                seen.append(-v)
                 found.append((eigenvalue, -v * root))
         fruitless = 0 if found else fruitless + 1
         for _, v in sorted(found, key=lambda pair: -pair[0]):

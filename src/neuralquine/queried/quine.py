@@ -39,6 +39,7 @@ class QueryQuine(Quine):
             or whatever one input makes the trunk emit all P weights.
         seed: of the ``projection`` table, and of the starts of a search.
         width: q, for ``projection`` and ``sinusoidal``; by default what the first linear layer takes.
+        scale: of the queries; not of a table of your own.
         dtype: type in which the network computes and stores; by default float64 where the trunk runs in it.
         select: which part of the trunk's output is read.
         print_frozen: ask for parameters with ``requires_grad=False`` too.
@@ -66,6 +67,7 @@ class QueryQuine(Quine):
         seed: int = 0,
         *,
         width: int | None = None,
+        scale: float = 1.0,
         dtype: torch.dtype | None = None,
         select: Select = None,
         print_frozen: bool = True,
@@ -82,13 +84,13 @@ class QueryQuine(Quine):
         if isinstance(queries, str):
             if width is None and queries in ("projection", "sinusoidal"):
                 width = next((m.in_features for m in trunk.modules() if isinstance(m, nn.Linear)), None)
-            table = QueryTable(queries, shapes, width=width, seed=seed)
-            self.queries, self.width = queries, table.width
+            table = QueryTable(queries, shapes, width=width, scale=scale, seed=seed)
+            self.queries, self.width, self.scale = queries, table.width, table.scale
             probe = torch.from_numpy(table.rows())
         else:
-            if width is not None:
-                raise TrunkError("a query table of your own has its own width: leave out width=")
-            probe, self.width = queries, None
+            if width is not None or scale != 1.0:
+                raise TrunkError("a query table of your own has its own width and scale: leave out width= and scale=")
+            probe, self.width, self.scale = queries, None, 1.0
         super().__init__(
             trunk,
             probe,

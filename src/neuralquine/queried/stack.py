@@ -111,14 +111,17 @@ class Stack:
     @torch.no_grad()
     def answers(self, theta: Tensor) -> Tensor:
         """``f`` of every query, in the type of theta: ``(P,)``."""
-        tensors = [self.weights(theta, layer) for layer in self.layers]
-        parts = []
-        for h in self.tables[theta.dtype].split(_CHUNK):
-            for (weight, bias), layer in zip(tensors, self.layers, strict=True):
-                h = torch.nn.functional.linear(h, weight, bias)
-                h = h if layer.activation is None else layer.activation(h)
-            parts.append(h[:, 0])
-        return torch.cat(parts)
+        return torch.cat([self._answers(theta, h) for h in self.tables[theta.dtype].split(_CHUNK)])
+
+    def some_answers(self, theta: Tensor, rows: Tensor) -> Tensor:
+        """``f`` of some queries, to be differentiated by theta: ``(n,)``."""
+        return self._answers(theta, self.tables[theta.dtype][rows])
+
+    def _answers(self, theta: Tensor, h: Tensor) -> Tensor:
+        for layer in self.layers:
+            h = torch.nn.functional.linear(h, *self.weights(theta, layer))
+            h = h if layer.activation is None else layer.activation(h)
+        return h[:, 0]
 
     def expand(self, v: Tensor) -> Tensor:
         """``E v``: what a network prints that answers ``(x, 1) . v``."""

@@ -24,6 +24,7 @@ def chang_lipson(
     layers: int = 2,
     activation: str = "selu",
     queries: str = "projection",
+    scale: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> Problem:
     """The paper's vanilla quine: asked for one weight at a time, SELU, no biases (P = 20,100)."""
@@ -31,7 +32,7 @@ def chang_lipson(
     with drawn(seed):
         hidden = [m for _ in range(layers) for m in (nn.Linear(width, width, bias=False, dtype=dtype), act())]
         trunk = nn.Sequential(act(), *hidden, nn.Linear(width, 1, bias=False, dtype=dtype))
-    return Problem(trunk, queries=queries, options={"dtype": dtype})
+    return Problem(trunk, queries=queries, options={"dtype": dtype, "scale": scale})
 
 
 def queried_121(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
