@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -12,8 +13,11 @@ from .large import weights_kept
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
+from .queried.map import QueryMap
+from .queried.quine import QueryQuine
+from .queried.search import searches
 from .quine import Quine
-from .selfmap import ReducedMap
+from .selfmap import ReducedMap, SelfMap
 from .solution import Status
 from .spectrum import local_spectrum
 from .threads import frugal
@@ -67,7 +71,8 @@ def zoo(
     """Find as many distinct quines of one network as ``starts`` starting points lead to.
 
     Capped Broyden from every start, Newton from where it got to, then deflated Newton from the same starts,
-    which avoids everything found before. Each candidate is judged on a fresh evaluation.
+    which avoids everything found before. A queried quine's starts are those of its own search, each followed once. Each
+    candidate is judged on a fresh evaluation.
 
     Args:
         quine: the network; its stored weights stay as they are.
@@ -81,11 +86,14 @@ def zoo(
     if starts < 1:
         raise ValueError(f"starts must be at least 1, not {starts}")
     stop = stop or Stop()
-    f = ReducedMap(quine)
+    f = QueryMap(quine) if isinstance(quine, QueryQuine) else ReducedMap(quine)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
     with weights_kept(quine):
-        ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
+        if isinstance(f, QueryMap):
+            ends = _queried(f, starts, generator, stop, trace, progress)
+        else:
+            ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
         seconds = trace.seconds()
         found = _measured(quine, f, stop)
     return Zoo(
@@ -132,7 +140,28 @@ def fixed_points(
     return status
 
 
-def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:
+def _queried(
+    f: QueryMap,
+    starts: int,
+    generator: torch.Generator,
+    stop: Stop,
+    trace: Trace,
+    progress: Callable[[int], None] | None,
+) -> list[Status]:
+    status: list[Status] = []
+    try:
+        for _, search in islice(searches(f, stop, generator, trace), starts):
+            _keep(f, search.best, search.status)
+            status = search.status
+            if progress is not None:
+                progress(len(f.known))
+    except KeyboardInterrupt:
+        status = [Status.INTERRUPTED]
+    f.cancelled.clear()  # what was running ahead has ended
+    return status
+
+
+def _keep(f: SelfMap, points: Tensor, status: list[Status]) -> None:
     """Add the solved points that are not known yet."""
     for point, reason in zip(points, status, strict=True):
         gaps = torch.linalg.vector_norm(f.known - point, dim=1)
@@ -140,7 +169,7 @@ def _keep(f: ReducedMap, points: Tensor, status: list[Status]) -> None:
             f.known = torch.cat([f.known, point[None]])
 
 
-def _measured(quine: Quine, f: ReducedMap, stop: Stop) -> list[ZooQuine]:
+def _measured(quine: Quine, f: ReducedMap | QueryMap, stop: Stop) -> list[ZooQuine]:
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
     found = []
     for point in f.known:

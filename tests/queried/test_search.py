@@ -203,3 +203,28 @@ def test_hill_climbing_never_climbs_down():
 def test_unknown_optimizers_are_named():
     with pytest.raises(NeuralQuineError, match="did you mean 'adamax'"):
         nq.Epochs(optimizer="adamaxx")
+
+
+def test_a_zoo_holds_distinct_quines_of_one_queried_network():
+    quine = stack(10, seed=1)
+    theta = quine.theta
+    zoo = nq.zoo(quine, starts=25)
+    assert torch.equal(quine.theta, theta)
+    assert len(zoo.quines) >= 2
+    for entry in zoo.quines:
+        assert entry.relative_residual < 1e-14
+        torch.testing.assert_close(quine.self_map(entry.theta), entry.theta, rtol=1e-9, atol=1e-12)
+    thetas = torch.stack([entry.theta for entry in zoo.quines])
+    gaps = torch.cdist(thetas, thetas) + torch.eye(len(thetas)) * 9
+    assert float(gaps.min()) > 1e-6
+
+
+def test_a_proof_of_a_queried_quine_is_refused_by_name(tmp_path):
+    pytest.importorskip("flint")
+    from neuralquine.prove.certificate import certify
+    from neuralquine.prove.network import NoRule
+
+    quine = stack(6, seed=1)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NoRule, match="one by one"):
+        certify(tmp_path / "q")

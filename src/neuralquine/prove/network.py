@@ -46,6 +46,8 @@ class Network:
             raise NoRule(
                 f"no proof rule for {config['trunk_class'].rpartition('.')[2][:80]}: only listed torch modules have one"
             )
+        if config["queries"] is not None:
+            raise NoRule("no proof rule for quines that are asked for their weights one by one")
         if config["dtype"] not in _TYPES:
             raise NoRule(f"no proof rule for weights in {config['dtype']}")
         first_of_tuple = config["select"] == 0 and config["trunk"].get("type") in SEQUENCES

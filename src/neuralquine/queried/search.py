@@ -52,7 +52,7 @@ def solve_queried(
     f = QueryMap(quine)
     trace = _SharedTrace(f, progress)
     generator = torch.Generator().manual_seed(seed % 2**63)
-    rungs = _ladder(quine, f, stop, generator) if method is None else _of_method(quine, f, method, stop, generator)
+    rungs = _ladder(f, stop, generator) if method is None else _of_method(f, method, stop, generator)
     most = starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
@@ -80,6 +80,12 @@ def _over(stop: Stop, trace: Trace) -> Status | None:
     return (
         Status.MAX_STEPS if stop.max_evaluations is not None and trace.f.evaluations >= stop.max_evaluations else None
     )
+
+
+def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Iterator[tuple[Method, Search]]:
+    """What every start of the ladder leads to, one after the other, until a limit."""
+    timely = takewhile(lambda _: not _over(stop, trace), _ladder(f, stop, generator))
+    return _searched(f, timely, trace, None)
 
 
 class _SharedTrace(Trace):
@@ -145,29 +151,27 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
 # -- where to start -------------------------------------------------------------------------------------------------
 
 
-def _ladder(quine: QueryQuine, f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
-    own, solver = quine.theta, KrylovLM()
+def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+    own, solver = f.quine.theta, KrylovLM()
     quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
     if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
         yield solver, own, stop
     if f.stack is not None:
         if f.stack.homogeneous:
-            yield from ((solver, start, stop) for start in islice(_positive_starts(quine, f.stack, generator), 2))
+            yield from ((solver, start, stop) for start in islice(_positive_starts(f, f.stack, generator), 2))
         yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
     while True:
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
-            yield tool, starting_points(quine, f, 1, generator, own=False)[0], limits
+            yield tool, starting_points(f.quine, f, 1, generator, own=False)[0], limits
 
 
-def _of_method(
-    quine: QueryQuine, f: QueryMap, method: Method, stop: Stop, generator: torch.Generator
-) -> Iterator[Rung]:
-    yield method, quine.theta, stop
+def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+    yield method, f.quine.theta, stop
     while True:
-        yield method, starting_points(quine, f, 1, generator, own=False)[0], stop
+        yield method, starting_points(f.quine, f, 1, generator, own=False)[0], stop
 
 
-def _positive_starts(quine: QueryQuine, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
+def _positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
     """Regeneration with a normalization from positive weights, of a network that is homogeneous and keeps them positive.
 
     ``theta <- F(theta) / ||F(theta)||`` has one attracting direction for each table (Perron and Frobenius); where
@@ -175,7 +179,7 @@ def _positive_starts(quine: QueryQuine, stack: Stack, generator: torch.Generator
     """
     degree = len(stack.layers)
     while True:
-        x = quine.random_codes(1, generator)[0].abs()
+        x = f.quine.random_codes(1, generator)[0].abs()
         size = 1.0
         for _ in range(200):
             x = x / torch.linalg.vector_norm(x)
