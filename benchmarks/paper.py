@@ -101,7 +101,9 @@ def run_seed(seed: int, epochs: int, climbs: int, limit: float) -> dict[str, Any
         climb = HillClimbing(seed=seed, sigma=1e-3)
         _, rows[f"hill-climbing from {start}"] = train(f, climb, ends[start], climbs // 10)
     print(f"seed {seed}: regeneration and hill-climbing done", flush=True)
-    summary = {name: {"last": h[-1], "best": min(h, key=lambda e: e["loss"]), "steps": len(h) - 1} for name, h in rows.items()}
+    summary = {
+        name: {"last": h[-1], "best": min(h, key=lambda e: e["loss"]), "steps": len(h) - 1} for name, h in rows.items()
+    }
     exact = nq.recipe("chang-lipson", seed=seed, scale=SCALE)
     started = time.perf_counter()
     solution = nq.solve(exact, throw=False, stop=nq.Stop(time_limit=limit))
@@ -140,7 +142,9 @@ def report(runs: list[dict[str, Any]], epochs: int) -> str:
         ]
         lines.append(f"| {name} | " + " | ".join(columns) + " |")
     lines += ["", "What the relative figures reveal: at every solution of the paper's methods the relative residual is"]
-    lines += ["about 1 and R^2 about 0, so that the network answers about zero, or one constant, for every weight. The loss"]
+    lines += [
+        "about 1 and R^2 about 0, so that the network answers about zero, or one constant, for every weight. The loss"
+    ]
     lines += ["falls because the weights shrink. The last row is the same problem, solved.", ""]
     for run in runs:
         s = run["solution"]

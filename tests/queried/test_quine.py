@@ -46,6 +46,28 @@ def test_a_network_that_looks_at_all_queries_together_is_never_cut_into_chunks(m
     assert torch.equal(nq.QueryQuine(trunk, "coordinates", print_frozen=False).printed(), whole)
 
 
+class ReadsItself(nn.Module):
+    """Takes a weight's value beside its query, and so wants all queries at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 2, bias=False), nn.Linear(2, 1, bias=False)
+
+    def forward(self, places):
+        own = torch.cat([p.reshape(-1) for p in self.parameters()])[:, None]
+        return self.out(self.first(torch.cat([own, places], 1)))
+
+
+def test_a_network_that_takes_its_weights_as_input_is_asked_for_all_of_them_together():
+    torch.manual_seed(0)
+    quine = nq.QueryQuine(ReadsItself(), "coordinates")
+    theta = quine.theta
+    jacobian = quine.code_derivative(theta)
+    step = torch.randn(len(theta), dtype=theta.dtype) * 1e-6
+    slope = (quine.self_map(theta + step) - quine.self_map(theta - step)) / 2
+    torch.testing.assert_close(jacobian @ step, slope, rtol=1e-5, atol=1e-10)
+
+
 @pytest.mark.parametrize("make", [stack, lambda: nq.QueryQuine(OneByOne(), "projection"), lambda: coupled()])
 def test_the_jacobian_is_the_derivative_of_what_is_printed(make):
     quine = make()
