@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from blog import PostNetwork
 from torch import Tensor, nn
 
 import neuralquine as nq
 from neuralquine.measure import relative_residual
+from neuralquine.printers.expansion import GaussianExpansion
 from neuralquine.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,13 +77,18 @@ class Contest:
     budget: int
 
 
-def semi_gradient(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]:
-    """The post: RMSprop at 1e-3, its gradient never passing through the network."""
+def post_loop(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]:
+    """The post: RMSprop at 1e-3; the weights are copied in outside of autograd."""
+    assert isinstance(quine.expand, GaussianExpansion)
+    model = PostNetwork(quine.expand.matrix.mT / 20).double()
+    (probe,) = quine.inputs
     leaf = theta.clone().requires_grad_(True)
     optimizer = torch.optim.RMSprop([leaf], lr=1e-3)
     for _ in range(steps):
+        optimizer.zero_grad()
         with torch.no_grad():
-            leaf.grad = -2 * (quine.self_map(leaf) - leaf)
+            nn.utils.vector_to_parameters(leaf, model.parameters())
+        (model(probe).view(-1) - leaf).square().sum().backward()
         optimizer.step()
         yield leaf.detach()
 
@@ -96,6 +103,7 @@ def regeneration(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]
 
 def self_training(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]:
     """Gabor et al.: the weights as inputs and as targets are both detached, so that it learns to be the identity."""
+    assert isinstance(quine.inputs, tuple)
     net, (places,) = WeightAsInput().to(theta.dtype), quine.inputs
     nn.utils.vector_to_parameters(theta, net.parameters())
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-1)
@@ -151,7 +159,7 @@ def adam(lr: float) -> Callable[[list[Tensor]], Any]:
 
 
 CONTESTS: dict[str, Contest] = {
-    "the post (P = 1,020)": Contest("the post", lambda s: nq.recipe("blog", seed=s), semi_gradient, 200_000),
+    "the post (P = 1,020)": Contest("the post", lambda s: nq.recipe("blog", seed=s), post_loop, 200_000),
     "Fletcher, coordinates (P = 256)": Contest(
         "Fletcher 2022", lambda s: nq.recipe("fletcher-coords", seed=s), regeneration, 20_000
     ),
@@ -261,6 +269,12 @@ def alone(job: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]
         return pool.submit(job, *arguments).result()
 
 
+def _same(one: str, other: str) -> bool:
+    """Whether two peers worked on one network: it is solved once."""
+    recipes = [CONTESTS[name].make(0).recipe for name in (one, other)]
+    return recipes[0] is not None and recipes[0] == recipes[1]
+
+
 def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
     where = environment()
     lines = [
@@ -320,7 +334,8 @@ def main() -> None:
     for name in options.only or CONTESTS:
         print(f"{name} ...", flush=True)
         arguments = (name, options.seed, options.limit)
-        runs[name] = {"theirs": alone(theirs, *arguments), "ours": alone(ours, *arguments)}
+        solved = next((run["ours"] for other, run in runs.items() if _same(other, name)), None)
+        runs[name] = {"theirs": alone(theirs, *arguments), "ours": solved or alone(ours, *arguments)}
     text = report(runs, options.seed, options.limit)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)

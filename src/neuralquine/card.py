@@ -27,6 +27,24 @@ def word(value: bool | None) -> str:
     return "not examined" if value is None else ("yes" if value else "no")
 
 
+def _printer(quine: Quine) -> list[tuple[str, str]]:
+    if quine.expansion == "direct":
+        return [("printed", "every weight answered for itself")]
+    grid = "none" if quine.code_bits is None else f"2^-{quine.code_bits}"
+    return [("code size d", f"{quine.code_size}"), ("code grid", grid)]
+
+
+def _what_is_printed(quine: Quine) -> list[str]:
+    if quine.expansion == "direct":
+        named = getattr(quine, "queries", None)
+        table = f"{named} queries, made again from seed {quine.seed}" if named else "the table in the weights file"
+        return [f"What is printed: every weight of the trunk, one answer for each query; the queries: {table}."]
+    return [
+        "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
+        f"fixed expansion regenerated from seed {quine.seed}.",
+    ]
+
+
 def model_card(
     quine: Quine, verification: Verification, solution: Solution | None, *, missing: Sequence[str] = ()
 ) -> str:
@@ -49,8 +67,7 @@ def model_card(
         )
     rows = [
         ("weights P", f"{v.parameters}"),
-        ("code size d", f"{quine.code_size}"),
-        ("code grid", "none" if quine.code_bits is None else f"2^-{quine.code_bits}"),
+        *_printer(quine),
         ("type", v.dtype),
         ("relative residual", f"{v.relative_residual:.3e}"),
         ("largest difference", f"{v.max_abs_residual:.3e}"),
@@ -85,8 +102,8 @@ def model_card(
         "|---|---|",
         *(f"| {label} | {value} |" for label, value in rows),
         "",
-        "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
-        f"fixed expansion regenerated from seed {quine.seed}. A self-sensitivity near 0 would mean a printed constant.",
+        *_what_is_printed(quine),
+        "A self-sensitivity near 0 would mean a printed constant.",
         "",
         *_check(missing),
         "",

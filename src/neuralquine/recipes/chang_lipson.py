@@ -2,7 +2,8 @@
 
 ``chang-lipson``: the vanilla quine of the paper, 100 wide with two hidden layers, SELU, no biases: P = 100^2 + 100^2 + 100 =
 20,100. A one-hot index goes through a fixed random projection to 100 units and through the activation. The paper
-does not say how the projection is scaled; entries of variance 1 are taken here. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2.
+does not say how the projection is scaled: entries have variance ``scale^2``, by default 1, which is easier to solve than
+the 1/16 at which the initial loss is the published one; ``front=False`` leaves the first activation out. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2.
 
 Source: Chang and Lipson, "Neural Network Quine", ALIFE 2018, section 2; github.com/AustinT/nn-quine (2018).
 """
@@ -25,13 +26,14 @@ def chang_lipson(
     activation: str = "selu",
     queries: str = "projection",
     scale: float = 1.0,
+    front: bool = True,
     dtype: torch.dtype = torch.float64,
 ) -> Problem:
     """The paper's vanilla quine: asked for one weight at a time, SELU, no biases (P = 20,100)."""
     act = _activation(activation)
     with drawn(seed):
         hidden = [m for _ in range(layers) for m in (nn.Linear(width, width, bias=False, dtype=dtype), act())]
-        trunk = nn.Sequential(act(), *hidden, nn.Linear(width, 1, bias=False, dtype=dtype))
+        trunk = nn.Sequential(*([act()] if front else []), *hidden, nn.Linear(width, 1, bias=False, dtype=dtype))
     return Problem(trunk, queries=queries, options={"dtype": dtype, "scale": scale})
 
 

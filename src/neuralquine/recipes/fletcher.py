@@ -1,8 +1,8 @@
 """Evan Fletcher's quines: one matrix between two fixed projections, asked for by row and column, and one that emits itself.
 
 ``fletcher-coords``: 2 coordinates, 16 units, the printed 16 x 16 matrix, batch normalization over all queries, ReLU, one
-answer: P = 256. ``fletcher-onehot``: the same with a one-hot row and column and 64 units, P = 4,096; his own has no
-normalization (``normalize=False``), and then F is homogeneous of degree 1 in the matrix and has no quine but zero.
+answer: P = 256. ``fletcher-onehot``: the same with a one-hot row and column and 64 units, P = 4,096; it has no
+normalization, so that F is homogeneous of degree 1 in the matrix and has no quine but zero. ``normalize=True`` adds one.
 ``fletcher-rnn``: a long short-term memory of 2 layers of 16 units and two linear layers, whose own output is its next input:
 P = 3,665. His script crashes; mended, it trains on the true weights as inputs.
 
@@ -23,8 +23,8 @@ def coords(seed: int = 0, size: int = 16, normalize: bool = True, dtype: torch.d
     return _matrix(nn.Linear(2, size, bias=False, dtype=dtype), "coordinates", seed, size, normalize, dtype)
 
 
-def onehot(seed: int = 0, size: int = 64, normalize: bool = True, dtype: torch.dtype = torch.float64) -> Problem:
-    """Fletcher's matrix asked for by one-hot row and column (P = 4,096); normalize=False is his own."""
+def onehot(seed: int = 0, size: int = 64, normalize: bool = False, dtype: torch.dtype = torch.float64) -> Problem:
+    """Fletcher's matrix asked for by one-hot row and column (P = 4,096); without normalize=True only zero is a quine."""
     return _matrix(nn.Linear(2 * size, size, dtype=dtype), "one-hot", seed, size, normalize, dtype)
 
 
