@@ -21,6 +21,14 @@ WEIGHTS = {
     "gru": 40_704,
     "lstm": 54_272,
     "transformer": 117_504,
+    "chang-lipson": 20_100,
+    "queried-121": 121,
+    "queried-441": 441,
+    "queried-2601": 2_601,
+    "fletcher-coords": 256,
+    "fletcher-onehot": 4_096,
+    "fletcher-rnn": 3_665,
+    "elman": 84,
 }
 
 
@@ -112,3 +120,47 @@ def test_forged_options_are_refused():
         problem("gpt2", layers=1 << 30)
     with pytest.raises(nq.UnknownName, match="did you mean 'skip'"):
         problem("cnn", skap=0.1)
+
+
+def test_a_recurrent_network_emits_its_own_weights():
+    quine = nq.recipe("elman", seed=1)
+    solution = nq.solve(quine)
+    assert solution.relative_residual < 1e-14
+    assert float(quine.theta.std()) > 0.5 * solution.weight_rms
+    assert nq.verify(quine).is_quine
+
+
+def test_a_free_running_network_feeds_its_output_back():
+    """Step by step by hand, with torch's own layers."""
+    quine = nq.recipe("fletcher-rnn", size=3, layers=2)
+    trunk, emitted = quine.trunk, []
+    y = torch.zeros(1, 1, dtype=torch.float64)
+    states = [None, None]
+    for _ in range(quine.parameter_count):
+        states[0] = trunk.lstm[0](y, states[0])
+        states[1] = trunk.lstm[1](states[0][0], states[1])
+        z = torch.nn.functional.instance_norm(trunk.mix(states[1][0])[None])[0]
+        y = trunk.out(torch.relu(z))
+        emitted.append(y.reshape(()))
+    torch.testing.assert_close(quine.printed(), torch.stack(emitted), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["selu", "tanh", "relu", "gelu"])
+def test_the_papers_recipe_takes_an_activation_by_name(activation):
+    quine = nq.recipe("chang-lipson", width=8, activation=activation, scale=0.25)
+    assert quine.parameter_count == 2 * 64 + 8
+    assert quine.scale == 0.25
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(nq.UnknownName, match="did you mean 'selu'"):
+        nq.recipe("chang-lipson", activation="sellu")
+
+
+def test_the_papers_initial_loss_is_the_published_one():
+    """90.16 in the paper; torch's initialization and queries of standard deviation 1/16."""
+    losses = []
+    for seed in range(5):
+        quine = nq.recipe("chang-lipson", seed=seed, scale=1 / 16)
+        losses.append(float((quine.printed() - quine.theta).square().sum()))
+    assert min(losses) < 90.16 < max(losses)

@@ -43,3 +43,38 @@ class FreeRunning(nn.Module):
             y = self.out(torch.relu(z))
             emitted.append(y)
         return torch.cat(emitted).reshape(-1)
+
+
+class Clocked(nn.Module):
+    """``h_t = tanh(W (y_(t-1), k_t) + U h_(t-1))``, ``y_t = w . h_t``: an Elman network that hears a clock as it emits.
+
+    The clock ``k_t`` are sines and cosines of the step, at frequencies from one turn in the whole sequence upwards. Without
+    one, a network whose weights are what it emits settles, and nearly all of them are one number.
+
+    Args:
+        size: units.
+        clock: sines and cosines together, even.
+
+    Shape: input ``(1,)``, the first ``y``; output ``(P,)``.
+    """
+
+    def __init__(self, size: int = 6, clock: int = 6) -> None:
+        super().__init__()
+        self.size, self.clock = size, clock
+        self.hear = nn.Linear(1 + clock, size, bias=False)
+        self.recur = nn.Linear(size, size, bias=False)
+        self.out = nn.Linear(size, 1, bias=False)
+        for layer in (self.hear, self.recur, self.out):
+            nn.init.normal_(layer.weight, std=1.2 / size**0.5)
+
+    def forward(self, y: Tensor) -> Tensor:
+        count = sum(p.numel() for p in self.parameters())
+        turns = torch.logspace(0, 1.5, self.clock // 2, dtype=y.dtype, device=y.device)
+        angle = 2 * torch.pi * torch.arange(count, dtype=y.dtype, device=y.device)[:, None] * turns / count
+        ticks = torch.cat([angle.sin(), angle.cos()], 1)
+        h, y, emitted = y.new_zeros(1, self.size), y.reshape(1, 1), []
+        for tick in ticks:
+            h = torch.tanh(self.hear(torch.cat([y, tick[None]], 1)) + self.recur(h))
+            y = self.out(h)
+            emitted.append(y)
+        return torch.cat(emitted).reshape(-1)

@@ -24,6 +24,7 @@ RECIPES: dict[str, Callable[..., Problem]] = {
     "fletcher-coords": fletcher.coords,
     "fletcher-onehot": fletcher.onehot,
     "fletcher-rnn": fletcher.rnn,
+    "elman": fletcher.elman,
     "cnn": vision.cnn,
     "rnn": recurrent.rnn,
     "gru": recurrent.gru,

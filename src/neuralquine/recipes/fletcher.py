@@ -4,7 +4,8 @@
 answer: P = 256. ``fletcher-onehot``: the same with a one-hot row and column and 64 units, P = 4,096; it has no
 normalization, so that F is homogeneous of degree 1 in the matrix and has no quine but zero. ``normalize=True`` adds one.
 ``fletcher-rnn``: a long short-term memory of 2 layers of 16 units and two linear layers, whose own output is its next input:
-P = 3,665. His script crashes; mended, it trains on the true weights as inputs.
+P = 3,665. His script crashes, and he calls what it found almost trivial, most weights one constant; at this size it is not
+solved here either. ``elman`` is a recurrent network that is: it hears a clock, and so goes on moving.
 
 Source: github.com/evanfletcher42/neural-quines (2022).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..printers.sequence import FreeRunning
+from ..printers.sequence import Clocked, FreeRunning
 from .problem import Problem, drawn
 
 
@@ -50,3 +51,10 @@ def rnn(seed: int = 0, size: int = 16, layers: int = 2, dtype: torch.dtype = tor
     with drawn(seed):
         trunk = FreeRunning(size, layers).to(dtype)
     return Problem(trunk, options={"dtype": dtype}, queries=torch.zeros(1, dtype=dtype))
+
+
+def elman(seed: int = 0, size: int = 6, clock: int = 6, dtype: torch.dtype = torch.float64) -> Problem:
+    """An Elman network that hears a clock and emits its weights one after the other (P = 84)."""
+    with drawn(seed):
+        trunk = Clocked(size, clock).to(dtype)
+    return Problem(trunk, options={"dtype": dtype}, queries=torch.ones(1, dtype=dtype))
