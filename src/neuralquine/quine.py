@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _READOUT_STREAM = 2
 _IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P), above which a network has no room for it
-EXPANSIONS = {"gaussian": GaussianExpansion, "hadamard": HadamardExpansion, "direct": DirectExpansion}
+_EXPANSIONS = {"gaussian": GaussianExpansion, "hadamard": HadamardExpansion, "direct": DirectExpansion}
 LARGE = 100_000  # weights above which the expansion is structured and the trunk keeps its own type
 
 
@@ -82,8 +82,8 @@ class Quine(nn.Module):
         select: which part of the trunk's output is read: an index, a key, an attribute or a callable. By default
             the first tensor.
         skip: beta, anchor the quine; from 0, where it prints a constant, to about 1. None: a free quine.
-        expansion: "gaussian" (dense, as the blog post's), "hadamard" (structured, in place) or "direct" (none: the code
-            is the weights). By default dense up to 100,000 weights.
+        expansion: "gaussian" (dense, as the blog post's) or "hadamard" (structured, in place). By default dense up to
+            100,000 weights.
         print_frozen: print parameters with ``requires_grad=False`` too. If not, they stay as they are, and count among
             the numbers outside.
         copy: leave the module handed in as it was. Without, it becomes the quine's own: large ones need no room for two.
@@ -99,6 +99,8 @@ class Quine(nn.Module):
         >>> quine.theta.shape == quine.printed().shape == (352,)
         True
     """
+
+    _expansions: tuple[str, ...] = ("gaussian", "hadamard")
 
     def __init__(
         self,
@@ -133,8 +135,8 @@ class Quine(nn.Module):
             raise TrunkError(f"alpha must be finite, not {alpha}")
         if skip is not None and not (0 <= skip <= 1e6 and normalize):
             raise TrunkError("skip must be a number of at least 0, and needs normalize=True")
-        if expansion not in (None, *EXPANSIONS):
-            raise TrunkError(f"expansion must be one of {', '.join(EXPANSIONS)}, not {expansion!r}")
+        if expansion not in (None, *self._expansions):
+            raise TrunkError(f"expansion must be one of {', '.join(self._expansions)}, not {expansion!r}")
         self.code_size, self.seed, self.normalize, self.eps = code_size, seed, normalize, eps
         self.skip, self.print_frozen = None if skip is None else float(skip), print_frozen
         if code_bits is not None and not 0 <= code_bits <= 60:
@@ -152,7 +154,7 @@ class Quine(nn.Module):
         if not len(self.means) == len(self.gains) == len(weights):
             raise TrunkError(f"scales must hold one mean and one gain for each of the {len(weights)} tensors")
         self.expansion = expansion or ("hadamard" if self.parameter_count > LARGE else "gaussian")
-        self.expand = EXPANSIONS[self.expansion](
+        self.expand = _EXPANSIONS[self.expansion](
             [p.numel() for p in weights],
             self.means,
             self.gains,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -150,11 +151,12 @@ def _queried(
 ) -> list[Status]:
     status: list[Status] = []
     try:
-        for _, search in islice(searches(f, stop, generator, trace), starts):
-            _keep(f, search.best, search.status)
-            status = search.status
-            if progress is not None:
-                progress(len(f.known))
+        with closing(searches(f, stop, generator, trace)) as found:
+            for _, search in islice(found, starts):
+                _keep(f, search.best, search.status)
+                status = search.status
+                if progress is not None:
+                    progress(len(f.known))
     except KeyboardInterrupt:
         status = [Status.INTERRUPTED]
     f.cancelled.clear()  # what was running ahead has ended

@@ -228,3 +228,11 @@ def test_a_proof_of_a_queried_quine_is_refused_by_name(tmp_path):
     nq.save(quine, tmp_path / "q")
     with pytest.raises(NoRule, match="one by one"):
         certify(tmp_path / "q")
+
+
+def test_a_network_in_float32_is_solved_to_its_round_off():
+    quine = stack(20, seed=0, dtype=torch.float32)
+    solution = nq.solve(quine)
+    assert solution.dtype == "float32"
+    assert solution.relative_residual < 5e-6
+    assert nq.verify(quine).is_quine

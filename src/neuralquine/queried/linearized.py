@@ -84,7 +84,7 @@ def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) 
                 found.append((eigenvalue, -v * root))
         fruitless = 0 if found else fruitless + 1
         for _, v in sorted(found, key=lambda pair: -pair[0]):
-            theta = stack.expand(v.double())
+            theta = stack.expand(v.to(stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
 

@@ -58,6 +58,7 @@ class QueryQuine(Quine):
         True
     """
 
+    _expansions = ("direct",)
     _coupled: bool | None = None  # whether one answer depends on the other queries, as with batch normalization
 
     def __init__(
@@ -132,6 +133,10 @@ class QueryQuine(Quine):
             return True
         close = len(few) == len(more) and torch.allclose(few, more, rtol=1e-4, atol=1e-6 * float(more.abs().max()))
         return not close
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Quine:
+        self.__dict__.pop("stack", None)  # it has a table of its own
+        return super()._apply(fn, recurse)
 
     @property
     def vectorized(self) -> bool:

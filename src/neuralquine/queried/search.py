@@ -8,8 +8,9 @@ will do cannot be told beforehand: about one in ten ends at a quine, the others 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice, takewhile
 from threading import Lock
@@ -58,10 +59,11 @@ def solve_queried(
     ended: Status | None = None
     try:
         timely = takewhile(lambda _: not _over(stop, trace), islice(rungs, most))
-        for tool, search in _searched(f, timely, trace, journal):
-            results.append((type(tool).__name__.lower(), search))
-            if search.status[0] is Status.CONVERGED:
-                break
+        with closing(_searched(f, timely, trace, journal)) as searched:
+            for tool, search in searched:
+                results.append((type(tool).__name__.lower(), search))
+                if search.status[0] is Status.CONVERGED:
+                    break
         ended = _over(stop, trace)
     except KeyboardInterrupt:
         if not results:
@@ -82,7 +84,7 @@ def _over(stop: Stop, trace: Trace) -> Status | None:
     )
 
 
-def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Iterator[tuple[Method, Search]]:
+def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Generator[tuple[Method, Search]]:
     """What every start of the ladder leads to, one after the other, until a limit."""
     timely = takewhile(lambda _: not _over(stop, trace), _ladder(f, stop, generator))
     return _searched(f, timely, trace, None)
@@ -102,7 +104,7 @@ class _SharedTrace(Trace):
 
 def _searched(
     f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
-) -> Iterator[tuple[Method, Search]]:
+) -> Generator[tuple[Method, Search]]:
     """Every rung's search, in order, some of them running ahead on other cores; closing the iterator cancels those."""
     workers = available() if f.stack is not None and f.n > _TOGETHER else 1
     threads = torch.get_num_threads()

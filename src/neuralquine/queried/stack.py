@@ -88,7 +88,7 @@ class Stack:
             for module in front:
                 table = module(table)
         self.tables = {table.dtype: table.contiguous(), torch.float32: table.float()}
-        self.device = table.device
+        self.device, self.dtype = table.device, table.dtype
         self.layers = layers
         self.affine = any(layer.bias is not None for layer in layers) or any(
             float(layer.activation(torch.zeros(1, device=self.device))) != 0.0 for layer in layers if layer.activation
