@@ -116,12 +116,15 @@ def self_training(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor
 
 
 def full_gradient(
-    optimizer: Callable[[list[Tensor]], Any], *, relative: bool = False
+    optimizer: Callable[[list[Tensor]], Any], *, relative: bool = False, start: float = 1.0
 ) -> Callable[[nq.Quine, Tensor, int], Iterator[Tensor]]:
-    """All queries at once: the mean squared error, or that over the variance of the weights (1 - R^2)."""
+    """All queries at once: the mean squared error, or that over the variance of the weights (1 - R^2).
+
+    ``start`` multiplies the initial weights: torch's times the root of 6 are as large as He's.
+    """
 
     def train(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]:
-        leaf = theta.clone().requires_grad_(True)
+        leaf = (theta * start).requires_grad_(True)
         tool = optimizer([leaf])
         for _ in range(steps):
             tool.zero_grad()
@@ -171,25 +174,25 @@ CONTESTS: dict[str, Contest] = {
     ),
     "AustinT, ReLU (P = 121)": Contest(
         "AustinT 2018",
-        lambda s: nq.recipe("queried-121", seed=s, activation="relu"),
+        lambda s: nq.recipe("queried-121", seed=s, scale=10**-0.5, activation="relu"),
         minibatches(adam(1e-3), 8, frozen=False),
         300,
     ),
     "AustinT, with tanh (P = 121)": Contest(
         "AustinT 2018",
-        lambda s: nq.recipe("queried-121", seed=s, activation="tanh"),
+        lambda s: nq.recipe("queried-121", seed=s, scale=10**-0.5, activation="tanh"),
         minibatches(adam(1e-3), 8, frozen=False),
         300,
     ),
     "AustinT, with tanh (P = 441)": Contest(
         "AustinT 2018",
-        lambda s: nq.recipe("queried-441", seed=s, activation="tanh"),
+        lambda s: nq.recipe("queried-441", seed=s, scale=20**-0.5, activation="tanh"),
         minibatches(adam(1e-3), 8, frozen=False),
         200,
     ),
     "AustinT, with tanh (P = 2,601)": Contest(
         "AustinT 2018",
-        lambda s: nq.recipe("queried-2601", seed=s, activation="tanh"),
+        lambda s: nq.recipe("queried-2601", seed=s, scale=50**-0.5, activation="tanh"),
         minibatches(adam(1e-4), 32, frozen=False),
         600,
     ),
@@ -203,7 +206,7 @@ CONTESTS: dict[str, Contest] = {
     "the same, full gradient of 1 - R^2": Contest(
         "anonymous 2026",
         lambda s: nq.recipe("chang-lipson", seed=s),
-        full_gradient(lambda p: torch.optim.Adamax(p, lr=2e-3), relative=True),
+        full_gradient(lambda p: torch.optim.Adamax(p, lr=2e-3), relative=True, start=6**0.5),
         1_000,
     ),
 }
@@ -300,6 +303,7 @@ def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
 
 def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     columns = 2
     rows = -(-len(runs) // columns)
@@ -311,6 +315,7 @@ def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
             best = torch.tensor(residuals).cummin(0).values.clamp_min(1e-17)
             axis.loglog([max(s, 1e-3) for s in seconds], best, color=color, label=label)
         axis.set_title(name, fontsize=9)
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.2)
         axis.set_ylim(1e-17, 30)
         axis.legend(fontsize=7, loc="lower left")
@@ -330,12 +335,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "peers.png")
     options = parser.parse_args()
-    runs: dict[str, dict[str, Any]] = {}
+    kept = options.out / "peers.json"
+    runs: dict[str, dict[str, Any]] = json.loads(kept.read_text())["runs"] if options.only and kept.exists() else {}
     for name in options.only or CONTESTS:
         print(f"{name} ...", flush=True)
         arguments = (name, options.seed, options.limit)
-        solved = next((run["ours"] for other, run in runs.items() if _same(other, name)), None)
+        solved = next((run["ours"] for other, run in runs.items() if other != name and _same(other, name)), None)
         runs[name] = {"theirs": alone(theirs, *arguments), "ours": solved or alone(ours, *arguments)}
+    runs = {name: runs[name] for name in CONTESTS if name in runs}
     text = report(runs, options.seed, options.limit)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def judge(
     rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
     local = local_spectrum(quine)
     f.jvps += local.jvps
-    if status not in (Status.ZERO_QUINE, Status.NOT_EXACT):
+    if status not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT):
         if figures.relative_residual <= rtol:
             constant = local.self_sensitivity < CONSTANT_SENSITIVITY
             status = Status.CONSTANT_QUINE if constant else Status.CONVERGED

@@ -7,8 +7,9 @@ from torch import nn
 import neuralquine as nq
 from neuralquine.errors import NeuralQuineError
 from neuralquine.journal import Journal
-from neuralquine.loop import Stop
+from neuralquine.loop import Search, Stop
 from neuralquine.queried.linearized import variation
+from neuralquine.queried.search import _allowed
 from neuralquine.solution import Status
 from queried.networks import Batched, OneByOne, stack
 
@@ -82,21 +83,35 @@ def test_zero_is_no_quine_of_a_network_without_biases():
     assert solution.status is Status.ZERO_QUINE
 
 
-def test_one_constant_answered_by_a_bias_is_no_quine():
+@pytest.fixture
+def dead():
+    """A ReLU network whose weights are all -1/2: every unit is dead, and the output bias answers."""
     quine = stack(10, act=nn.ReLU)
-    with torch.no_grad():
-        for parameter in quine.weights:
-            parameter.fill_(-0.5)
-        quine.trunk[0].bias.fill_(-50.0)  # every unit is dead
-    theta = torch.full_like(quine.theta, -0.5)
-    quine.theta = theta
-    images = quine.printed()
-    if not torch.equal(images, theta):  # queries of a negative sum wake units up: let them sleep
-        quine.inputs = (quine.inputs[0].abs(),)
-    assert torch.equal(quine.printed(), theta)
-    verification = nq.verify(quine)
+    quine.inputs = (quine.inputs[0].abs(),)  # queries of a positive sum put all units to sleep
+    quine.theta = torch.full_like(quine.theta, -0.5)
+    assert torch.equal(quine.printed(), quine.theta)
+    return quine
+
+
+def test_one_constant_answered_by_a_bias_is_no_quine(dead):
+    verification = nq.verify(dead)
+    assert verification.converged
     assert not verification.is_quine
     assert any(trick.startswith("uniform") for trick in verification.trivial)
+    assert any(trick.startswith("copy") for trick in verification.trivial)
+    assert nq.solve(dead, throw=False, starts=1).status is Status.ZERO_QUINE
+
+
+def test_a_search_puts_a_line_of_fixed_points_aside(dead):
+    theta = dead.theta[None]
+    search = Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1)
+    assert _allowed(dead, search)
+    assert search.status == [Status.CONSTANT_QUINE]
+    assert not bool(torch.isfinite(search.residuals).any())
+    honest = stack(10, seed=1)
+    nq.solve(honest)
+    theta = honest.theta[None]
+    assert not _allowed(honest, Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1))
 
 
 def test_a_solved_quine_is_recognized_at_once():

@@ -29,6 +29,7 @@ from ..threads import available
 from .linearized import linear_starts
 from .map import QueryMap
 from .quine import QueryQuine
+from .spectrum import DENSE, continuum
 from .stack import Stack
 
 STARTS = 400
@@ -62,7 +63,7 @@ def solve_queried(
         with closing(_searched(f, timely, trace, journal)) as searched:
             for tool, search in searched:
                 results.append((type(tool).__name__.lower(), search))
-                if search.status[0] is Status.CONVERGED:
+                if search.status[0] is Status.CONVERGED and not _allowed(quine, search):
                     break
         ended = _over(stop, trace)
     except KeyboardInterrupt:
@@ -73,6 +74,15 @@ def solve_queried(
         for _, search in results:
             search.status = [ended]
     return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
+
+
+def _allowed(quine: QueryQuine, search: Search) -> bool:
+    """Whether a solution is one of a line of them: dead units and a bias answer any constant. It is put aside then."""
+    theta = search.best[0]
+    if len(theta) > DENSE or continuum(quine.code_derivative(theta), theta.dtype) is None:
+        return False
+    search.status, search.residuals = [Status.CONSTANT_QUINE], torch.full_like(search.residuals, torch.inf)
+    return True
 
 
 def _over(stop: Stop, trace: Trace) -> Status | None:

@@ -79,3 +79,9 @@ def _operator(quine: QueryQuine, theta: Tensor) -> tuple[Any, np.ndarray, list[i
     n = len(theta)
     operator = LinearOperator((n, n), matvec=counted(jvp), rmatvec=counted(vjp), dtype=np.float64)  # pyright: ignore[reportCallIssue]
     return operator, np.random.default_rng(0).standard_normal(n), count
+
+
+def continuum(reduced: Tensor, dtype: torch.dtype) -> float | None:
+    """Distance of an eigenvalue of ``J`` to 1, if it is so small that a line of fixed points goes through this one."""
+    gap = float((1 - torch.linalg.eigvals(reduced.double())).abs().min())
+    return gap if gap < torch.finfo(dtype).eps ** 0.6 else None

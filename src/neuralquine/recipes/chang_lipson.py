@@ -3,7 +3,8 @@
 ``chang-lipson``: the vanilla quine of the paper, 100 wide with two hidden layers, SELU, no biases: P = 100^2 + 100^2 + 100 =
 20,100. A one-hot index goes through a fixed random projection to 100 units and through the activation. The paper
 does not say how the projection is scaled: entries have variance ``scale^2``, by default 1, which is easier to solve than
-the 1/16 at which the initial loss is the published one; ``front=False`` leaves the first activation out. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2.
+the 1/16 at which the initial loss is the published one; ``front=False`` leaves the first activation out. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2; its own have ReLU and
+``scale = n^-0.5``.
 
 Source: Chang and Lipson, "Neural Network Quine", ALIFE 2018, section 2; github.com/AustinT/nn-quine (2018).
 """
@@ -37,27 +38,33 @@ def chang_lipson(
     return Problem(trunk, queries=queries, options={"dtype": dtype, "scale": scale})
 
 
-def queried_121(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+def queried_121(
+    seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> Problem:
     """One hidden layer of 10 units with biases, asked for one weight at a time (P = 121)."""
-    return _one_hidden(10, seed, activation, dtype)
+    return _one_hidden(10, seed, activation, scale, dtype)
 
 
-def queried_441(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+def queried_441(
+    seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> Problem:
     """One hidden layer of 20 units with biases, asked for one weight at a time (P = 441)."""
-    return _one_hidden(20, seed, activation, dtype)
+    return _one_hidden(20, seed, activation, scale, dtype)
 
 
-def queried_2601(seed: int = 0, activation: str = "selu", dtype: torch.dtype = torch.float64) -> Problem:
+def queried_2601(
+    seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> Problem:
     """One hidden layer of 50 units with biases, asked for one weight at a time (P = 2,601)."""
-    return _one_hidden(50, seed, activation, dtype)
+    return _one_hidden(50, seed, activation, scale, dtype)
 
 
-def _one_hidden(width: int, seed: int, activation: str, dtype: torch.dtype) -> Problem:
+def _one_hidden(width: int, seed: int, activation: str, scale: float, dtype: torch.dtype) -> Problem:
     with drawn(seed):
         trunk = nn.Sequential(
             nn.Linear(width, width, dtype=dtype), _activation(activation)(), nn.Linear(width, 1, dtype=dtype)
         )
-    return Problem(trunk, queries="projection", options={"dtype": dtype})
+    return Problem(trunk, queries="projection", options={"dtype": dtype, "scale": scale})
 
 
 def _activation(name: str) -> type[nn.Module]:
