@@ -9,7 +9,7 @@ real network's weights are then already of the right size and kind, at a relativ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from .stack import Stack
 
 _STEPS = 200
+_CLOSE = 1e-4  # relative: the residual of the real network there is a thousand times larger
 _ASCENT = 40
 _VARIED = 0.8
 _FRUITLESS = 4  # batches without a new start after which there are no more
@@ -105,34 +106,20 @@ def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
     First ``v . G(v)`` is climbed, because large lambda means small, well-conditioned weights; then Levenberg-Marquardt on
     ``G / |G| - v``, whose sign makes lambda positive.
     """
-    v = v / torch.linalg.vector_norm(v)
+    v = _unit(v)
     for _ in range(_ASCENT):
         g, m = linearized(v)
-        slope = g + m.mT @ v
-        v = v + slope / torch.linalg.vector_norm(slope)
-        v = v / torch.linalg.vector_norm(v)
-    mu, identity = 0.1, torch.eye(len(v), device=v.device)
-    g, m = linearized(v)
-    for _ in range(_STEPS):
+        v = _unit(v + _unit(g + m.mT @ v))
+    identity = torch.eye(len(v), device=v.device)
+
+    def residual(v: Tensor) -> tuple[Tensor, Tensor]:
+        g, m = linearized(v)
         size = torch.linalg.vector_norm(g)
         u = g / size
-        r = u - v
-        gap = float(torch.linalg.vector_norm(r))
-        if gap < 1e-4:
-            return v, float(size)
-        jacobian = (m - torch.outer(u, u @ m)) / size - identity
-        normal, right = jacobian.mT @ jacobian, -(jacobian.mT @ r)
-        for _ in range(12):
-            trial = v + torch.linalg.solve(normal + mu * identity, right)
-            trial = trial / torch.linalg.vector_norm(trial)
-            g2, m2 = linearized(trial)
-            if float(torch.linalg.vector_norm(g2 / torch.linalg.vector_norm(g2) - trial)) < gap:
-                break
-            mu = max(4 * mu, 1e-7)
-        else:
-            return None
-        v, g, m, mu = trial, g2, m2, max(0.3 * mu, 1e-7)
-    return None
+        return u - v, (m - torch.outer(u, u @ m)) / size - identity
+
+    found = _minimized(residual, v, _unit)
+    return None if found is None else (found, float(torch.linalg.vector_norm(linearized(found)[0])))
 
 
 @torch.no_grad()
@@ -142,27 +129,44 @@ def fixed_point(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | Non
     Levenberg-Marquardt on ``(G(v) - v) / |v|``, which zero does not attract, from where a random direction has
     ``|G(v)| = |v|``.
     """
-    v = v / torch.linalg.vector_norm(v)
+    v = _unit(v)
     sizes = torch.logspace(-3, 2, 40)
     gaps = [abs(float((torch.linalg.vector_norm(linearized(s * v)[0]) / s).log())) for s in sizes]
     v = v * float(sizes[min(range(len(gaps)), key=gaps.__getitem__)])
-    mu, identity = 0.1, torch.eye(len(v), device=v.device)
-    for _ in range(_STEPS):
+    identity = torch.eye(len(v), device=v.device)
+
+    def residual(v: Tensor) -> tuple[Tensor, Tensor]:
         g, m = linearized(v)
         size = torch.linalg.vector_norm(v)
         r = (g - v) / size
+        return r, (m - identity) / size - torch.outer(r, v) / size**2
+
+    found = _minimized(residual, v, lambda v: v)
+    return None if found is None else (found, 1.0)
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / torch.linalg.vector_norm(v)
+
+
+def _minimized(
+    residual: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor, project: Callable[[Tensor], Tensor]
+) -> Tensor | None:
+    """Levenberg-Marquardt on a residual with its Jacobian, to within ``_CLOSE``; None where it does not get there."""
+    mu, identity = 0.1, torch.eye(len(v), device=v.device)
+    r, jacobian = residual(v)
+    for _ in range(_STEPS):
         gap = float(torch.linalg.vector_norm(r))
-        if gap < 1e-4:
-            return v, 1.0
-        jacobian = (m - identity) / size - torch.outer(r, v) / size**2
+        if gap < _CLOSE:
+            return v
         normal, right = jacobian.mT @ jacobian, -(jacobian.mT @ r)
         for _ in range(12):
-            trial = v + torch.linalg.solve(normal + mu * identity, right)
-            after = (linearized(trial)[0] - trial) / torch.linalg.vector_norm(trial)
-            if float(torch.linalg.vector_norm(after)) < gap:
+            trial = project(v + torch.linalg.solve(normal + mu * identity, right))
+            after = residual(trial)
+            if float(torch.linalg.vector_norm(after[0])) < gap:
                 break
             mu = max(4 * mu, 1e-7)
         else:
             return None
-        v, mu = trial, max(0.3 * mu, 1e-7)
+        v, (r, jacobian), mu = trial, after, max(0.3 * mu, 1e-7)
     return None
