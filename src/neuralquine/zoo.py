@@ -16,7 +16,7 @@ from .measure import CONSTANT_SENSITIVITY, measure, round_off
 from .methods import Broyden, Newton
 from .queried.map import QueryMap
 from .queried.quine import QueryQuine
-from .queried.search import searches
+from .queried.search import put_aside, searches
 from .quine import Quine
 from .selfmap import ReducedMap, SelfMap
 from .solution import Status
@@ -153,6 +153,8 @@ def _queried(
     try:
         with closing(searches(f, stop, generator, trace)) as found:
             for _, search in islice(found, starts):
+                if search.status[0] is Status.CONVERGED:
+                    put_aside(f, search)
                 _keep(f, search.best, search.status)
                 status = search.status
                 if progress is not None:

@@ -9,7 +9,8 @@ from neuralquine.errors import NeuralQuineError
 from neuralquine.journal import Journal
 from neuralquine.loop import Search, Stop
 from neuralquine.queried.linearized import variation
-from neuralquine.queried.search import _allowed
+from neuralquine.queried.map import QueryMap
+from neuralquine.queried.search import put_aside
 from neuralquine.solution import Status
 from queried.networks import Batched, OneByOne, stack
 
@@ -105,13 +106,15 @@ def test_one_constant_answered_by_a_bias_is_no_quine(dead):
 def test_a_search_puts_a_line_of_fixed_points_aside(dead):
     theta = dead.theta[None]
     search = Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1)
-    assert _allowed(dead, search)
+    assert put_aside(QueryMap(dead), search)
     assert search.status == [Status.CONSTANT_QUINE]
     assert not bool(torch.isfinite(search.residuals).any())
     honest = stack(10, seed=1)
     nq.solve(honest)
     theta = honest.theta[None]
-    assert not _allowed(honest, Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1))
+    assert not put_aside(
+        QueryMap(honest), Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1)
+    )
 
 
 def test_a_solved_quine_is_recognized_at_once():

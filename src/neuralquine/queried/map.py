@@ -24,6 +24,7 @@ class QueryMap(FullMap):
 
     def __init__(self, quine: QueryQuine) -> None:
         super().__init__(quine)
+        self.queried = quine
         self.stack = quine.stack
         self.cancelled = threading.Event()
         self._lock = threading.Lock()

@@ -63,7 +63,7 @@ def solve_queried(
         with closing(_searched(f, timely, trace, journal)) as searched:
             for tool, search in searched:
                 results.append((type(tool).__name__.lower(), search))
-                if search.status[0] is Status.CONVERGED and not _allowed(quine, search):
+                if search.status[0] is Status.CONVERGED and not put_aside(f, search):
                     break
         ended = _over(stop, trace)
     except KeyboardInterrupt:
@@ -76,10 +76,10 @@ def solve_queried(
     return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
 
 
-def _allowed(quine: QueryQuine, search: Search) -> bool:
-    """Whether a solution is one of a line of them: dead units and a bias answer any constant. It is put aside then."""
+def put_aside(f: QueryMap, search: Search) -> bool:
+    """Put a solution aside that is one of a line of them: dead units and a bias answer any constant. Whether it was."""
     theta = search.best[0]
-    if len(theta) > DENSE or continuum(quine.code_derivative(theta), theta.dtype) is None:
+    if len(theta) > DENSE or continuum(f.queried.code_derivative(theta), theta.dtype) is None:
         return False
     search.status, search.residuals = [Status.CONSTANT_QUINE], torch.full_like(search.residuals, torch.inf)
     return True
