@@ -116,15 +116,12 @@ def self_training(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor
 
 
 def full_gradient(
-    optimizer: Callable[[list[Tensor]], Any], *, relative: bool = False, start: float = 1.0
+    optimizer: Callable[[list[Tensor]], Any], *, relative: bool = False
 ) -> Callable[[nq.Quine, Tensor, int], Iterator[Tensor]]:
-    """All queries at once: the mean squared error, or that over the variance of the weights (1 - R^2).
-
-    ``start`` multiplies the initial weights: torch's times the root of 6 are as large as He's.
-    """
+    """All queries at once: the mean squared error, or that over the variance of the weights (1 - R^2)."""
 
     def train(quine: nq.Quine, theta: Tensor, steps: int) -> Iterator[Tensor]:
-        leaf = (theta * start).requires_grad_(True)
+        leaf = theta.clone().requires_grad_(True)
         tool = optimizer([leaf])
         for _ in range(steps):
             tool.zero_grad()
@@ -206,7 +203,7 @@ CONTESTS: dict[str, Contest] = {
     "the same, full gradient of 1 - R^2": Contest(
         "anonymous 2026",
         lambda s: nq.recipe("chang-lipson", seed=s),
-        full_gradient(lambda p: torch.optim.Adamax(p, lr=2e-3), relative=True, start=6**0.5),
+        full_gradient(lambda p: torch.optim.Adamax(p, lr=2e-3), relative=True),
         1_000,
     ),
 }
@@ -285,6 +282,7 @@ def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
         "",
         f"`python benchmarks/peers.py`, float64, {where['platform']}, {where['threads']} threads, torch {where['torch']}.",
         "Seconds to the relative residual at the head of the column; peak memory of the whole process, torch included.",
+        "The last peer publishes 5e-2 after hours of dense Newton steps in 6.5 to 13 GB; here is its first stage alone.",
         "",
         "| problem | who | 1e-1 | 1e-2 | 1e-4 | 1e-14 | best | seconds | peak MB | RMS weight | generations of 100 |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -336,18 +334,22 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "peers.png")
     options = parser.parse_args()
     kept = options.out / "peers.json"
-    runs: dict[str, dict[str, Any]] = json.loads(kept.read_text())["runs"] if options.only and kept.exists() else {}
+    before = json.loads(kept.read_text()) if options.only and kept.exists() else {"runs": {}, "limit": 0.0}
+    runs: dict[str, dict[str, Any]] = before["runs"]
+    limit = max(options.limit, before["limit"])
     for name in options.only or CONTESTS:
         print(f"{name} ...", flush=True)
         arguments = (name, options.seed, options.limit)
         solved = next((run["ours"] for other, run in runs.items() if other != name and _same(other, name)), None)
         runs[name] = {"theirs": alone(theirs, *arguments), "ours": solved or alone(ours, *arguments)}
     runs = {name: runs[name] for name in CONTESTS if name in runs}
-    text = report(runs, options.seed, options.limit)
+    text = report(runs, options.seed, limit)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "peers.md").write_text(text, encoding="utf-8")
-    (options.out / "peers.json").write_text(json.dumps({"environment": environment(), "runs": runs}) + "\n")
+    (options.out / "peers.json").write_text(
+        json.dumps({"environment": environment(), "limit": limit, "runs": runs}) + "\n"
+    )
     draw(runs, options.figure)
 
 
