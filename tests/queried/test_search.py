@@ -10,7 +10,7 @@ from neuralquine.journal import Journal
 from neuralquine.loop import Search, Stop
 from neuralquine.queried.linearized import variation
 from neuralquine.queried.map import QueryMap
-from neuralquine.queried.search import put_aside
+from neuralquine.queried.search import _SharedTrace, put_aside
 from neuralquine.solution import Status
 from queried.networks import Batched, OneByOne, stack
 
@@ -109,6 +109,12 @@ def test_a_search_puts_a_line_of_fixed_points_aside(dead):
     assert put_aside(QueryMap(dead), search)
     assert search.status == [Status.CONSTANT_QUINE]
     assert not bool(torch.isfinite(search.residuals).any())
+    trace = _SharedTrace(QueryMap(dead), None)
+    for residual in (0.5, 0.1, 1e-16):
+        trace.record(residual)
+    trace.forget(0.1)
+    assert [point.relative_residual for point in trace.points] == [0.5, 0.1]
+    assert trace.best == 0.1
     honest = stack(10, seed=1)
     nq.solve(honest)
     theta = honest.theta[None]

@@ -63,8 +63,10 @@ def solve_queried(
         with closing(_searched(f, timely, trace, journal)) as searched:
             for tool, search in searched:
                 results.append((type(tool).__name__.lower(), search))
-                if search.status[0] is Status.CONVERGED and not put_aside(f, search):
-                    break
+                if search.status[0] is Status.CONVERGED:
+                    if not put_aside(f, search):
+                        break
+                    trace.forget(min(float(other.residuals.min()) for _, other in results))
         ended = _over(stop, trace)
     except KeyboardInterrupt:
         if not results:
@@ -110,6 +112,12 @@ class _SharedTrace(Trace):
     def record(self, residual: float) -> None:
         with self._lock:
             super().record(residual)
+
+    def forget(self, honest: float) -> None:
+        """Strike out what a search reached that was put aside."""
+        with self._lock:
+            self.points = [point for point in self.points if point.relative_residual >= honest]
+            self.best = honest
 
 
 def _searched(
