@@ -260,3 +260,18 @@ def test_a_network_in_float32_is_solved_to_its_round_off():
     assert solution.dtype == "float32"
     assert solution.relative_residual < 5e-6
     assert nq.verify(quine).is_quine
+
+
+@pytest.mark.parametrize("end", [Status.TIME_LIMIT, Status.MAX_STEPS])
+def test_a_limit_does_not_make_a_quine_of_what_was_put_aside(dead, monkeypatch, end):
+    from neuralquine.queried import map as query_map
+    from neuralquine.queried import search
+
+    monkeypatch.setattr(query_map, "UNIFORM", 0.0)  # let it through, for the eigenvalue of 1 to be found
+    monkeypatch.setattr(search, "_ladder", lambda f, stop, generator: iter([(nq.KrylovLM(), f.quine.theta, Stop())]))
+    answers = iter([None])
+    monkeypatch.setattr(search, "_over", lambda stop, trace: next(answers, end))
+    solution = nq.solve(dead, throw=False)
+    assert solution.relative_residual < 1e-14
+    assert solution.status is Status.CONSTANT_QUINE
+    assert not solution.converged

@@ -74,7 +74,8 @@ def solve_queried(
         ended = Status.INTERRUPTED
     if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
         for _, search in results:
-            search.status = [ended]
+            if search.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # what was named stays named
+                search.status = [ended]
     return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
 
 
