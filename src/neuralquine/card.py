@@ -30,6 +30,8 @@ def word(value: bool | None) -> str:
 def _printer(quine: Quine) -> list[tuple[str, str]]:
     if quine.expansion == "direct":
         return [("printed", "every weight answered for itself")]
+    if quine.expansion == "tape":
+        return [("tape", f"{quine.code_size} signs, {getattr(quine, 'repeats', 1)} rows each")]
     grid = "none" if quine.code_bits is None else f"2^-{quine.code_bits}"
     return [("code size d", f"{quine.code_size}"), ("code grid", grid)]
 
@@ -39,6 +41,18 @@ def _what_is_printed(quine: Quine) -> list[str]:
         named = getattr(quine, "queries", None)
         table = f"{named} queries, made again from seed {quine.seed}" if named else "the table in the weights file"
         return [f"What is printed: every weight of the trunk, one answer for each query; the queries: {table}."]
+    if quine.expansion == "tape":
+        size = sum(t.numel() for t in quine.inputs) if isinstance(quine.inputs, tuple) else 0
+        return [
+            "What is printed: every trainable weight, the tape included, from the code that the network reads from its tape",
+            "with its own features. Stored outside the weights:",
+            "",
+            f"- the probe, {size} random signs, which seed {quine.seed} gives again;",
+            f"- the seed of the fixed expansion, {quine.seed}, and one mean and one gain for each of {len(quine.means)} tensors;",
+            "- buffers and settings of the body, counted above.",
+            "",
+            "Its self-sensitivity is 0 because small changes of the weights change no printed bit; the response is to large ones.",
+        ]
     return [
         "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
         f"fixed expansion regenerated from seed {quine.seed}.",
@@ -74,6 +88,7 @@ def model_card(
         ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
         ("RMS weight", f"{v.weight_rms:.4g}"),
         ("self-sensitivity", f"{'at least ' if quine.in_place else ''}{v.self_sensitivity:.4g}"),
+        ("response to other weights", "not computed" if quine.in_place else f"{v.response:.4g}"),
         ("spectral radius", "not computed" if quine.in_place else f"{v.spectral_radius:.4g}"),
         ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
         ("numbers stored outside the weights", f"{v.numbers_outside}"),
@@ -103,7 +118,7 @@ def model_card(
         *(f"| {label} | {value} |" for label, value in rows),
         "",
         *_what_is_printed(quine),
-        "A self-sensitivity near 0 would mean a printed constant.",
+        *([] if quine.expansion == "tape" else ["A self-sensitivity near 0 would mean a printed constant."]),
         "",
         *_check(missing),
         "",

@@ -41,11 +41,12 @@ class Damage:
     @classmethod
     def parse(cls, text: str) -> Damage:
         """``KIND:FRACTION``, as on the command line."""
-        kind, colon, fraction = text.partition(":")
+        kind, _, fraction = text.partition(":")
         try:
-            return cls(kind, float(fraction) if colon else math.nan)
+            share = float(fraction)
         except ValueError:
             raise UnknownName(f"{text!r} is not KIND:FRACTION, such as noise:0.5") from None
+        return cls(kind, share)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.fraction:g}"

@@ -10,7 +10,7 @@ import torch
 
 from .errors import TooLarge
 from .generations import Generations, generations
-from .measure import measure, round_off
+from .measure import measure, norm, round_off
 from .outside import outside_numbers
 from .quine import Quine
 from .solution import finite_or_none
@@ -39,6 +39,8 @@ class Verification:
         nonfinite_weights: NaN or infinite weights, stored or printed.
         subnormal_weights: stored weights below the smallest normal number.
         self_sensitivity: ``||J_F||_2``.
+        response: how far what is printed moves when the weights are replaced by those of another code, relative to how
+            far they move; the counterpart of the self-sensitivity over a distance, 0 for a constant. NaN for large networks.
         spectral_radius: of ``J_F``.
         generations_survived: generations within 1 % of the start, of ``generations_tried``.
         numbers_outside: numbers the network reads that are not weights (probe, buffers, attributes).
@@ -60,6 +62,7 @@ class Verification:
     nonfinite_weights: int
     subnormal_weights: int
     self_sensitivity: float
+    response: float
     spectral_radius: float
     generations_survived: int
     generations_tried: int
@@ -87,6 +90,19 @@ class Verification:
 
 def _yes(word: bool | None) -> str:
     return "not examined" if word is None else ("yes" if word else "no")
+
+
+@torch.no_grad()
+def response(quine: Quine) -> float:
+    """``||F(E(c)) - F(theta)|| / ||E(c) - theta||``, the mean over three random codes c."""
+    if quine.in_place:
+        return math.nan
+    theta, ratios = quine.theta, []
+    own = quine.self_map(theta)
+    for code in quine.random_codes(3, torch.Generator().manual_seed(1)):
+        other = quine.expand(code)
+        ratios.append(norm(quine.self_map(other).double() - own.double()) / norm(other.double() - theta.double()))
+    return sum(ratios) / len(ratios)
 
 
 @frugal
@@ -131,6 +147,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         nonfinite_weights=nonfinite,
         subnormal_weights=figures.subnormal_weights,
         self_sensitivity=local.self_sensitivity,
+        response=response(quine) if nonfinite == 0 and not findings else math.nan,
         spectral_radius=local.spectral_radius,
         generations_survived=line.survived,
         generations_tried=len(line.distances),

@@ -76,6 +76,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ("proved", word(v.proved) + ("   (its certificate holds)" if v.proved else "")),
             ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
             ("self-sensitivity", sensitivity(v)),
+            ("response", f"{radius(v.response)}   (to other weights; 0 would be a printed constant)"),
             ("spectral radius", radius(v.spectral_radius)),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),

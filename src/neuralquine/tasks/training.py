@@ -278,7 +278,7 @@ def _epoch(
         outputs = forward(noisy)
         value = loss(outputs, y.to(outputs.device))
         if not bool(torch.isfinite(value)):
-            raise NeuralQuineError(f"the loss is {float(value)} in epoch {epoch}: lower lr, or check the data")
+            raise NeuralQuineError(f"the loss is {value.item()} in epoch {epoch}: lower lr, or check the data")
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -1,0 +1,171 @@
+"""Training: it learns, it stays a quine, it resumes to the same bits, and it fails loudly."""
+
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+import neuralquine as nq
+from neuralquine.bits import differing
+from neuralquine.tasks import Schedule, evaluate, straight_through, train, train_body
+from neuralquine.tasks.families import BiasTapeQuine
+from tasks.small import body, clouds, quine
+
+SHORT = Schedule(epochs=12)
+
+
+def same(a, b):
+    return not bool(differing(a, b).any())
+
+
+@pytest.mark.parametrize("family", [nq.TaskQuine, BiasTapeQuine])
+def test_it_learns_the_task_and_prints_itself(family):
+    q = family(body(), (8, 8), 256)
+    before = evaluate(q.outputs, clouds(7))
+    result = train(q, clouds(1), validation=clouds(2), schedule=SHORT)
+    after = evaluate(q.outputs, clouds(7))
+    free = body()
+    train_body(free, clouds(1), validation=clouds(2), schedule=SHORT)
+    assert before < 0.7 < 0.85 < after
+    assert after > evaluate(lambda x: free(x)[1], clouds(7)) - 0.05
+    assert result.epochs == 12
+    assert result.score == pytest.approx(result.history[-1]["validation"])
+    assert same(q.printed(), q.theta)
+
+
+def test_regression_with_another_loss_and_score():
+    q = quine(code_size=512)
+    data = [(x, torch.stack([x[:, 0], x[:, 1], x[:, 0] - x[:, 1]], 1)) for x, _ in clouds(1)]
+
+    def score(outputs, targets):
+        return -nn.functional.mse_loss(outputs, targets)
+
+    before = evaluate(q.outputs, data, score)
+    train(q, data, loss=nn.functional.mse_loss, score=score, schedule=Schedule(epochs=40))
+    assert evaluate(q.outputs, data, score) > before / 4
+    assert same(q.printed(), q.theta)
+
+
+def test_a_loop_of_ones_own():
+    q = quine()
+    latent = q.new_latent(torch.Generator().manual_seed(0)).requires_grad_(True)
+    optimizer = torch.optim.SGD([latent], lr=1.0)
+    losses = []
+    for _ in range(15):
+        for x, y in clouds(1, batch=600):
+            loss = nn.functional.cross_entropy(q.outputs(x, straight_through(latent)), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    with torch.no_grad():
+        q.install(straight_through(latent))
+    assert same(q.printed(), q.theta)
+
+
+def test_straight_through_is_the_sign_forwards_and_the_identity_backwards():
+    x = torch.tensor([-2.0, -0.0, 0.0, 0.3], requires_grad=True)
+    y = straight_through(x)
+    assert y.tolist() == [-1, 1, 1, 1]
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 1, 1, 1]
+
+
+def test_patience_stops_early_and_keeps_the_best():
+    q = quine()
+    result = train(q, clouds(1), validation=clouds(2), schedule=Schedule(epochs=400, patience=3))
+    losses = [h["validation_loss"] for h in result.history]
+    assert result.epochs < 400
+    assert result.best_epoch == losses.index(min(losses)) == result.epochs - 4
+
+
+def test_the_same_seed_learns_the_same_code():
+    codes = []
+    for seed in (3, 3, 4):
+        q = quine()
+        train(q, clouds(1), schedule=Schedule(epochs=2, noise=0.1), seed=seed)
+        codes.append(q.code())
+    assert same(codes[0], codes[1])
+    assert not same(codes[0], codes[2])
+
+
+SCRIPT = """
+import sys, time, torch, neuralquine as nq
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from tasks.small import clouds, quine
+from neuralquine.tasks import Schedule, train
+torch.set_num_threads(1)
+q = quine()
+def progress(figures):
+    print(int(figures["epoch"]), flush=True)
+    if {slow}: time.sleep(0.2)
+train(q, clouds(1), validation=clouds(2), schedule=Schedule(epochs=12, noise=0.1), checkpoint=Path({path!r}), resume=True, progress=progress)
+print("done", q.theta.double().sum().item(), hash(tuple(q.code().tolist())))
+"""
+
+
+def test_kill_9_and_resume_ends_with_the_same_bits(tmp_path):
+    from pathlib import Path
+
+    tests = str(Path(__file__).resolve().parents[1])
+
+    def start(path, slow):
+        code = SCRIPT.format(tests=tests, path=str(path), slow=slow)
+        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "a", False).communicate(timeout=120)[0].split("done")[1]
+    process = start(tmp_path / "b", True)
+    for _ in range(4):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "b").exists()
+    resumed = start(tmp_path / "b", False).communicate(timeout=120)[0]
+    assert int(resumed.split()[0]) >= 3  # it went on, and did not begin anew
+    assert resumed.split("done")[1] == whole
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    path = tmp_path / "c"
+
+    def stop(figures):
+        raise KeyboardInterrupt
+
+    interrupted = train(quine(), clouds(1), schedule=SHORT, checkpoint=path, progress=stop)
+    assert interrupted.interrupted
+    assert interrupted.epochs == 1
+    with pytest.raises(nq.QuineFileError, match="another training"):
+        train(quine(), clouds(1), schedule=Schedule(epochs=13), checkpoint=path, resume=True)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(nq.QuineFileError, match="not a checkpoint"):
+        train(quine(), clouds(1), schedule=SHORT, checkpoint=path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_is_named():
+    with pytest.raises(nq.NeuralQuineError, match="loss is nan in epoch 0"):
+        train(quine(), clouds(1), loss=lambda o, y: o.sum() * math.nan, schedule=SHORT)
+    with pytest.raises(nq.NeuralQuineError, match="no data"):
+        train(quine(), [], schedule=SHORT)
+    with pytest.raises(nq.NeuralQuineError, match="epochs"):
+        Schedule(epochs=0)
+
+
+def test_an_interrupted_training_is_kept_and_still_a_quine():
+    q = quine()
+
+    def stop(figures):
+        if figures["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    result = train(q, clouds(1), schedule=Schedule(epochs=10_000), progress=stop)
+    assert result.epochs == 3
+    assert time.monotonic() - started < 30
+    assert same(q.printed(), q.theta)
