@@ -169,7 +169,7 @@ def live(
                 figure.savefig(path, dpi=130)
             files.append(f"{name}.png")
         finished = world.age >= world.generations
-        life = Life(out, world.age, finished, time.monotonic() - started, world.result(out), tuple([*files, RESULT]))
+        life = Life(out, world.age, finished, time.monotonic() - started, world.result(out), (*files, RESULT))
         with replace_file(out / RESULT) as path:
             path.write_text(
                 json.dumps(life.figures() | world.problem, indent=1, allow_nan=False) + "\n", encoding="utf-8"

@@ -8,9 +8,10 @@ from typing import Any
 from ..errors import NeuralQuineError, UnknownName, did_you_mean
 from ..recipes import checked_options
 from .life import World
+from .digits import Digits
 from .soup import Soup
 
-WORLDS: dict[str, Callable[..., World]] = {"soup": Soup}
+WORLDS: dict[str, Callable[..., World]] = {"soup": Soup, "digits": Digits}
 
 
 def world(name: str, *, seed: int = 0, generations: int | None = None, **options: Any) -> World:
