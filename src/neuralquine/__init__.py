@@ -23,6 +23,8 @@ from .errors import UnknownName as UnknownName
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import tasks as tasks
+    from .bodies import Body as Body
     from .generations import Generations as Generations
     from .generations import generations as generations
     from .loop import Stop as Stop
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from .spectrum import spectrum as spectrum
     from .store import load as load
     from .store import save as save
+    from .tasks.quine import TaskQuine as TaskQuine
     from .verify import Verification as Verification
     from .verify import verify as verify
     from .zoo import Zoo as Zoo
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 # Names that need torch are imported when they are first used: `neuralquine --help` answers without it.
 _HOMES = {
     "Anderson": "methods",
+    "Body": "bodies",
     "Broyden": "methods",
     "Generations": "generations",
     "Epochs": "methods",
@@ -68,6 +72,7 @@ _HOMES = {
     "Spectrum": "spectrum",
     "Status": "solution",
     "Stop": "loop",
+    "TaskQuine": "tasks.quine",
     "Verification": "verify",
     "Zoo": "zoo",
     "generations": "generations",
@@ -82,6 +87,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "tasks":
+        return importlib.import_module(".tasks", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
@@ -105,6 +112,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Anderson",
+    "Body",
     "Broyden",
     "Epochs",
     "Generations",
@@ -123,6 +131,7 @@ __all__ = [
     "Spectrum",
     "Status",
     "Stop",
+    "TaskQuine",
     "TooLarge",
     "TrunkError",
     "UnknownName",
@@ -135,6 +144,7 @@ __all__ = [
     "save",
     "solve",
     "spectrum",
+    "tasks",
     "verify",
     "zoo",
 ]

@@ -86,6 +86,7 @@ def zoo(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1, not {starts}")
+    refuse_constructed(quine)
     stop = stop or Stop()
     f = QueryMap(quine) if isinstance(quine, QueryQuine) else ReducedMap(quine)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
