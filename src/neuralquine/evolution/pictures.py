@@ -58,27 +58,6 @@ def soup_figure(theta: Tensor, kinds: Tensor, identity: Tensor, names: Sequence[
     return figure
 
 
-def fertility_figure(lines: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Distance of child and parent, and of child and founder, in every generation of each line.
-
-    Args:
-        lines: by name: ``step``, ``distance`` (of every generation) and ``radius``.
-    """
-    figure = _new_figure(11, 4.2)
-    left, right = figure.subplots(1, 2, sharex=True)
-    for color, (name, line) in zip((_KINDS[2], _KINDS[0]), lines.items(), strict=True):
-        label = f"{name}: spectral radius {line['radius']:.2g}"
-        for axis, values in ((left, line["step"]), (right, line["distance"])):
-            drawn = np.clip(np.array(values, dtype=float), 1e-17, 1e3)
-            axis.semilogy(np.arange(1, len(drawn) + 1), drawn, color=color, marker=".", label=label)
-    left.set(xlabel="generation", ylabel="distance of child and parent / size of the parent")
-    right.set(xlabel="generation", ylabel="distance of child and founder / size of the founder")
-    for axis in (left, right):
-        axis.grid(alpha=0.25)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
-    return figure
-
-
 def digits_figure(individuals: Mapping[str, Tensor], test: Tensor, diversity: Tensor) -> Any:
     """Accuracy and diversity over the generations, and the tree of those whose descendants survived.
 
@@ -134,6 +113,7 @@ def _lineage(axis: Any, identity: Tensor, parent: Tensor) -> None:
 
     axis.add_collection(LineCollection(lines, colors=_INK, linewidths=0.4, alpha=0.6))
     common = max((g for g, level in enumerate(levels) if len(level) == 1), default=None)
-    axis.set(xlim=(0, max(generations - 1, 1)), ylim=(-0.52, 0.52), xlabel="generation", yticks=[])
+    begin = 0 if common is None else max(common - 3, 0)  # before it there is a single line
+    axis.set(xlim=(begin, max(generations - 1, begin + 1)), ylim=(-0.52, 0.52), xlabel="generation", yticks=[])
     words = "" if common is None else f"; all descend from one of generation {common}"
     axis.set_title(f"ancestors of the last generation{words}", fontsize=10)

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import NeuralQuineError, UnknownName, did_you_mean
 from ..recipes import checked_options
-from .life import World
 from .digits import Digits
+from .life import World
 from .soup import Soup
 
 WORLDS: dict[str, Callable[..., World]] = {"soup": Soup, "digits": Digits}
@@ -18,7 +18,7 @@ def world(name: str, *, seed: int = 0, generations: int | None = None, **options
     """A named world in its first generation.
 
     Args:
-        name: ``soup``, ``fertility`` or ``digits``.
+        name: ``soup`` or ``digits``.
         seed: of everything that is drawn.
         generations: how many there are to be; by default the world's own number.
         options: of that world.
