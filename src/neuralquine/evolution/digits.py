@@ -145,14 +145,14 @@ class Digits(World):
     @torch.no_grad()
     def grown(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and who is a quine to the last bit."""
-        theta = self.quine.expand(self.quine.real_codes(theta))
+        code = self.quine.real_codes(theta)
+        exact = torch.zeros(len(theta), dtype=torch.bool)
         for _ in range(_PRINTS):
+            theta = self.quine.expand(code)
             code = self.quine.real_codes(theta)
-            printed = self.quine.expand(code)
-            exact = ~differing(printed, theta).any(1)
+            exact = ~differing(self.quine.expand(code), theta).any(1)
             if bool(exact.all()):
                 break
-            theta = printed
         return code, exact
 
     @torch.no_grad()
