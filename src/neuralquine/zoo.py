@@ -18,7 +18,7 @@ from .queried.map import QueryMap
 from .queried.quine import QueryQuine
 from .queried.search import put_aside, searches
 from .quine import Quine
-from .selfmap import ReducedMap, SelfMap
+from .selfmap import ReducedMap, SelfMap, refuse_constructed
 from .solution import Status
 from .spectrum import local_spectrum
 from .threads import frugal

@@ -9,6 +9,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,11 @@ def digits(split: int = 0, batch: int = 128) -> Data:
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise NeuralQuineError("the digits need scikit-learn: pip install 'neuralquine[tasks]'") from error
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images, labels = scaled(torch.from_numpy(bunch.images)), torch.from_numpy(bunch.target)
-    rest, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=split, stratify=labels)
-    train, validation = train_test_split(rest, test_size=0.25, random_state=1000 + split, stratify=labels[rest])
+    split_off: Any = train_test_split
+    rest, test = split_off(np.arange(len(labels)), test_size=0.2, random_state=split, stratify=labels)
+    train, validation = split_off(rest, test_size=0.25, random_state=1000 + split, stratify=labels[rest])
     return _loaders(images, labels, train, validation, test, batch)
 
 
