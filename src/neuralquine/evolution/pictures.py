@@ -83,8 +83,8 @@ def digits_figure(individuals: Mapping[str, Tensor], test: Tensor, diversity: Te
     top.legend(fontsize=8, loc="lower right")
     top.set_title(f"accuracy of the fittest on test images: {test[-1]:.1%}", fontsize=10)
     spread.semilogy(generations, np.clip(diversity.numpy(), 1e-6, 1), color=_INK, linewidth=1)
-    spread.set(xlabel="generation", ylabel="signs in which two individuals differ (share)")
-    spread.set_title("diversity", fontsize=10)
+    spread.set(xlabel="generation", ylabel="share of signs that differ")
+    spread.set_title("diversity: mean difference of two individuals", fontsize=10)
     for axis in (top, spread):
         axis.grid(alpha=0.25)
     _lineage(tree, individuals["identity"], individuals["parent"])
