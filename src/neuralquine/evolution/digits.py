@@ -36,7 +36,7 @@ class Digits(World):
 
     Args:
         seed: of the expansion, the split of the images, and the population.
-        generations: enough for more than 85 % of the test images, in some minutes on one core.
+        generations: enough for some 85 % of the test images, in minutes on one core.
         size: individuals.
         parents: how many of them, the fittest, live on and have children.
         strikes: rows of the tape struck in a child, on average; half of them become mutations.
