@@ -108,4 +108,4 @@ def test_trained_on_themselves_they_approach_fixed_points():
     loose = soup.counts()["fixed point"]
     soup.step()
     assert loose == 0
-    assert soup.counts()["fixed point"] > 15
+    assert soup.counts()["fixed point"] >= 10
