@@ -21,6 +21,7 @@ from . import looking as looking  # isort: skip
 from . import proving as proving  # isort: skip
 from . import working as working  # isort: skip
 from . import sweeping as sweeping  # isort: skip
+from . import living as living  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,126 @@
+"""Keeping worlds: resumed is uninterrupted, and foreign or damaged states are refused."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from neuralquine.errors import NeuralQuineError, QuineFileError, UnknownName
+from neuralquine.evolution import life, live, world
+from neuralquine.evolution.life import RESULT, STATE
+
+parquet = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("matplotlib")
+OPTIONS = {"size": 6, "train": 2, "melt": 0.3, "attack": 0.3, "learn": 0.3}
+
+
+def soup(generations=6, **options):
+    return world("soup", seed=3, generations=generations, **(OPTIONS | options))
+
+
+def table(folder):
+    return parquet.read_table(folder / "particles.parquet").to_pydict()
+
+
+def test_a_resumed_world_ends_as_an_uninterrupted_one(tmp_path):
+    live(soup(), tmp_path / "whole")
+    first = live(soup(2), tmp_path / "parts")
+    assert first.generations == 2
+    rest = live(soup(), tmp_path / "parts", resume=True)
+    assert rest.generations == 6
+    assert rest.finished
+    assert str(table(tmp_path / "whole")) == str(table(tmp_path / "parts"))  # as text: NaN equals NaN
+    a, b = (load_file(tmp_path / name / STATE) for name in ("whole", "parts"))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k].nan_to_num(), b[k].nan_to_num()) for k in a)
+    assert len(table(tmp_path / "whole")["w0"]) == 6 * 7
+
+
+def test_killed_in_the_middle_it_goes_on_from_the_last_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(life, "EVERY", 0.0)
+    live(soup(), tmp_path / "whole")
+
+    def die(now):
+        if now.age == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        live(soup(), tmp_path / "cut", progress=die)
+    assert not (tmp_path / "cut" / RESULT).exists()
+    live(soup(), tmp_path / "cut", resume=True)
+    assert str(table(tmp_path / "whole")) == str(table(tmp_path / "cut"))
+
+
+def test_a_time_limit_begins_no_generation(tmp_path):
+    stopped = live(soup(), tmp_path, time_limit=1e-9)
+    assert stopped.generations == 0
+    assert not stopped.finished
+
+
+def test_other_options_another_seed_and_damage_are_refused(tmp_path):
+    live(soup(2), tmp_path)
+    with pytest.raises(QuineFileError, match="another world"):
+        live(soup(attack=0.2), tmp_path, resume=True)
+    with pytest.raises(QuineFileError, match="another world"):
+        live(world("soup", seed=4, **OPTIONS), tmp_path, resume=True)
+    with pytest.raises(QuineFileError, match="not a state"):
+        live(soup(), tmp_path / "nothing", resume=True)
+    path = tmp_path / STATE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(QuineFileError):
+        live(soup(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("theta", torch.zeros(5, 14)),
+        ("theta", torch.zeros(6, 14, dtype=torch.float64)),
+        ("age", torch.tensor(7)),
+        ("history.kind", torch.zeros(3, dtype=torch.int8)),
+        ("more", torch.zeros(1)),
+    ],
+)
+def test_a_forged_state_is_refused(tmp_path, name, value):
+    from safetensors import safe_open
+
+    live(soup(2), tmp_path)
+    path = tmp_path / STATE
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(path) | {name: value}, path, metadata=metadata)
+    with pytest.raises(QuineFileError, match="start without --resume"):
+        live(soup(), tmp_path, resume=True)
+
+
+def test_unknown_names_and_impossible_numbers_are_one_line():
+    with pytest.raises(UnknownName, match="did you mean 'soup'"):
+        world("soop")
+    with pytest.raises(UnknownName, match="did you mean 'attack'"):
+        world("soup", atack=0.1)
+    with pytest.raises(NeuralQuineError, match="needs a particle"):
+        world("soup", size=0)
+
+
+def test_the_command_line_resumes_what_was_killed(tmp_path):
+    words = [sys.executable, "-m", "neuralquine", "evolve", "soup", "--out", str(tmp_path / "out"), "--json"]
+    options = ["-r", "size=5", "-r", "train=1", "--seed", "1"]
+    long = subprocess.Popen([*words, *options, "--generations", "1000000"], stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not (tmp_path / "out" / STATE).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    long.send_signal(signal.SIGKILL)
+    long.communicate()
+    done = subprocess.run([*words, *options, "--generations", "3", "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["finished"] is True
+    assert sum(data["result"]["classes"].values()) == 5
+    assert (tmp_path / "out" / "soup.png").stat().st_size > 10_000
