@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import plural
+from ..errors import UnknownName, plural
 from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
 from .options import progress as show_progress
 from .report import figure, listing, print_json, report_solution, table
@@ -59,8 +59,11 @@ def solve(
     from ..methods import make_method
     from ..solution import Status
     from ..solve import solve as run
+    from ..tasks.recipes import TASKS
     from ..trunks import usable
 
+    if recipe in TASKS:
+        raise UnknownName(f"{recipe} is a task, which is learned: neuralquine train {recipe} --out DIR")
     recipe_options = key_values(recipe_option, "--recipe-option")
     if launched():
         _solve_sharded(recipe, seed, recipe_options, device, out, as_json)
@@ -236,13 +239,15 @@ def zoo(
 
 @app.command("recipes")
 def list_recipes(as_json: AsJson = False) -> None:
-    """What can be solved by name."""
+    """What can be solved, trained or evolved by name."""
     import inspect
 
+    from ..evolution.worlds import WORLDS
     from ..recipes import RECIPES
+    from ..tasks.recipes import TASKS
 
     rows = []
-    for name, make in RECIPES.items():
+    for name, make in (RECIPES | TASKS | WORLDS).items():
         options = [f"{p.name}={p.default}" for p in inspect.signature(make).parameters.values() if p.name != "seed"]
         rows.append([name, (inspect.getdoc(make) or "").splitlines()[0], ", ".join(options).replace("torch.", "")])
     listing(["recipe", "what it is", "options"], rows, as_json, "recipes")

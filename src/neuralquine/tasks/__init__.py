@@ -1,8 +1,11 @@
 """Quines that work for a living: networks that do a task, print themselves exactly, and repair themselves."""
 
+from .auxiliary import Auxiliary as Auxiliary
+from .auxiliary import auxiliary as auxiliary
 from .data import Data as Data
 from .data import digits as digits
 from .data import mnist as mnist
+from .families import BiasTapeQuine as BiasTapeQuine
 from .quine import straight_through as straight_through
 from .recipes import TASKS as TASKS
 from .recipes import Task as Task
@@ -16,11 +19,14 @@ from .training import train_body as train_body
 
 __all__ = [
     "TASKS",
+    "Auxiliary",
+    "BiasTapeQuine",
     "Data",
     "Schedule",
     "Task",
     "Training",
     "accuracy",
+    "auxiliary",
     "digits",
     "evaluate",
     "mnist",
