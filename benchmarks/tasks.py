@@ -18,13 +18,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import neuralquine as nq
-from neuralquine.tasks.limits import predicted
+from neuralquine.tasks.limits import capacity, moments, predicted
 from neuralquine.tasks.recipes import sketched
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,6 +106,35 @@ def healing(name: str, trials: int) -> list[dict[str, Any]]:
     return rows
 
 
+def guarding(name: str) -> dict[str, Any]:
+    """What a check of a guarded network costs, beside an answer to a batch of 128; processor time, least of 20."""
+    task = nq.tasks.recipe(name, seed=0)
+    live = nq.guard(task.quine)
+    x = next(iter(task.data.test))[0][:128]
+
+    def least(call: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(20):
+            started = time.process_time()
+            call()
+            times.append(time.process_time() - started)
+        return min(times)
+
+    with torch.no_grad():
+        check, answer = least(live.check), least(lambda: live(x))
+    return {"recipe": name, "check_seconds": check, "batch_seconds": answer, "parameters": task.quine.parameter_count}
+
+
+def carrying() -> list[dict[str, Any]]:
+    """Signs that a tape can carry, by the number of independent votes for each and the damage."""
+    quine = nq.tasks.recipe("digits-mlp", seed=0, hidden=32, code_size=256).quine
+    rows = []
+    for text in ("noise:0.5", "zero:0.75", "words:0.4", "noise:0.8"):
+        mean, variance = moments(quine, nq.Damage.parse(text))
+        rows.append({"damage": text, **{str(r): capacity(r, mean, variance) for r in (16, 32, 64, 128, 256)}})
+    return rows
+
+
 def report(data: dict[str, Any]) -> str:
     lines = ["# Task quines, measured", "", f"`python benchmarks/tasks.py`, {data['machine']}.", ""]
     lines += [
@@ -138,6 +169,21 @@ def report(data: dict[str, Any]) -> str:
             f"| {r['recipe']} | {r['damage']} {r['fraction']:g} | {r['healed']} of {r['trials']} | {low:.2f} to {high:.2f} | "
             f"{law} | {r['mutants']} | {most or '-'} | {scores} |"
         ]
+    lines += ["", "A guarded network's check, in processor time on one thread:", ""]
+    for r in data["guard"]:
+        each = 1e9 * r["check_seconds"] / r["parameters"]
+        lines += [
+            f"- {r['recipe']}: {1e3 * r['check_seconds']:.0f} ms, {each:.1f} ns a weight; as long as "
+            f"{r['check_seconds'] / r['batch_seconds']:.1f} answers to a batch of 128."
+        ]
+    lines += [
+        "",
+        "Signs that a tape can carry so that the damage spares all of them in 99 of 100 cases, by independent votes for each:",
+        "",
+    ]
+    lines += ["| damage | 16 votes | 32 | 64 | 128 | 256 |", "|---|---|---|---|---|---|"]
+    for r in data["capacity"]:
+        lines += [f"| {r['damage']} | " + " | ".join(f"{r[str(k)]:.2g}" for k in (16, 32, 64, 128, 256)) + " |"]
     return "\n".join(lines) + "\n"
 
 
@@ -149,9 +195,9 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
     path = RESULTS / "tasks.json"
-    data: dict[str, Any] = {"splits": [], "healing": []}
+    data: dict[str, Any] = {"splits": [], "healing": [], "guard": [], "capacity": []}
     if path.exists() and not arguments.fresh:
-        data = json.loads(path.read_text())
+        data |= json.loads(path.read_text())
     data["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
     def keep() -> None:
@@ -168,6 +214,9 @@ def main() -> None:
         if arguments.trials and not any(r["recipe"] == name for r in data["healing"]):
             data["healing"] += healing(name, arguments.trials)
             keep()
+    data["guard"] = [guarding(name) for name in arguments.recipes]
+    data["capacity"] = carrying()
+    keep()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,11 @@ def _printer(quine: Quine) -> list[tuple[str, str]]:
     if quine.expansion == "direct":
         return [("printed", "every weight answered for itself")]
     if quine.expansion == "tape":
-        return [("tape", f"{quine.code_size} signs, {getattr(quine, 'repeats', 1)} rows each")]
+        margin = f"{getattr(quine, 'margin', 0.0):.3g}"
+        return [
+            ("tape", f"{quine.code_size} {'signs' if getattr(quine, 'kind', '') == 'signs' else 'real numbers'}"),
+            ("smallest majority, above 1 a full sign", margin),
+        ]
     grid = "none" if quine.code_bits is None else f"2^-{quine.code_bits}"
     return [("code size d", f"{quine.code_size}"), ("code grid", grid)]
 

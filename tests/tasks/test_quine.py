@@ -141,6 +141,15 @@ def test_a_code_in_a_buffer_is_a_look_up():
     assert any("look-up" in t for t in nq.verify(q).trivial)
 
 
+def test_a_tape_has_no_proof_rule_and_is_refused_by_name(tmp_path):
+    from neuralquine.prove.portable import portability
+    from neuralquine.prove.rules import NoRule
+
+    nq.save(quine(features=16, code_size=32), tmp_path / "q")
+    with pytest.raises(NoRule, match="tape"):
+        portability(tmp_path / "q")
+
+
 def test_one_flipped_bit_is_no_quine():
     q = quine()
     theta = q.theta

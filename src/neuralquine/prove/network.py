@@ -48,6 +48,8 @@ class Network:
             )
         if config["queries"] is not None:
             raise NoRule("no proof rule for quines that are asked for their weights one by one")
+        if config["tape"] is not None:
+            raise NoRule("no proof rule for a network that reads its code from a tape")
         if config["dtype"] not in _TYPES:
             raise NoRule(f"no proof rule for weights in {config['dtype']}")
         first_of_tuple = config["select"] == 0 and config["trunk"].get("type") in SEQUENCES
