@@ -178,9 +178,11 @@ def heal(
         print_json(data)
     else:
         table(
-            ["damage", "healed", "95 % interval", "mutants", "lost", "generations", "accuracy before, damaged, after"],
+            ["damage", "healed", "95 %", "mutants", "prints", "before", "damaged", "after"],
             [_row(h) for h in found],
         )
+        if any(h.accuracy for h in found):
+            typer.echo("before, damaged, after: test accuracy")
         if curve:
             typer.echo(f"drawn to {data['figure']}")
     if not all(h.all_healed for h in found):
@@ -189,17 +191,9 @@ def heal(
 
 def _row(h: Healing) -> list[str]:
     low, high = h.confidence
-    needed = f"at most {max(h.generations)}" if h.generations else "-"
-    scores = ", ".join(f"{a:.4f}" for a in h.accuracy) or "-"
-    return [
-        str(h.damage),
-        f"{h.healed} of {h.trials}",
-        f"{low:.3f} to {high:.3f}",
-        str(h.mutants),
-        str(h.lost),
-        needed,
-        scores,
-    ]
+    needed = f"<= {max(h.generations)}" if h.generations else "-"
+    scores = [f"{a:.3f}" for a in h.accuracy] or ["-"] * 3
+    return [str(h.damage), f"{h.healed}/{h.trials}", f"{low:.2f}-{high:.2f}", str(h.mutants), needed, *scores]
 
 
 def _accuracy_of(quine: Quine) -> Callable[[Any], float] | None:
