@@ -68,7 +68,7 @@ def _figures(quine: nq.Quine, name: str, split: int, accuracy: float, copied: fl
         "differing_weights": figures.differing_weights,
         "parameters": quine.parameter_count,
         "response": response(quine),
-        "outside": sum(t.numel() for t in quine.inputs) if isinstance(quine, nq.TaskQuine) else 0,
+        "outside": quine.probe.numel() if isinstance(quine, nq.TaskQuine) else 0,
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from ..folder import METADATA_KEY, canonical
 
 
 class Checkpoint:
-    """Where a training is kept. A context manager, for symmetry with the journal of a search.
+    """Where a training is kept.
 
     Args:
         path: the file; None keeps nothing.
@@ -40,14 +39,6 @@ class Checkpoint:
         self._metadata: dict[str, Any] = {}
         if path is not None and resume and path.exists():
             self._metadata = self._read(path)
-
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     @property
     def found(self) -> bool:

@@ -23,6 +23,7 @@ from .quine import TaskQuine
 
 Batches = Iterable[Any]  # of (inputs, targets), such as a DataLoader
 Loss = Callable[[Tensor, Tensor], Tensor]
+Score = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[dict[str, float]], None]
 
 
@@ -83,7 +84,7 @@ def train(
     *,
     validation: Batches | None = None,
     loss: Loss = nn.functional.cross_entropy,
-    score: Callable[[Tensor, Tensor], Tensor] = accuracy,
+    score: Score = accuracy,
     schedule: Schedule = Schedule(),
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -116,22 +117,10 @@ def train(
     def forward(x: Tensor) -> Tensor:
         return quine.outputs(x.to(quine.trunk_device, quine.dtype), quine.parametrize(latent))
 
-    body = sum(p.numel() for p in quine.network.body.parameters())
-    with _store(checkpoint, resume, quine, schedule, seed) as store, threads_for(body):
-        result, (best,) = _fit(
-            [latent],
-            forward,
-            data,
-            validation,
-            loss,
-            score,
-            schedule,
-            seed,
-            schedule.lr or 2e-2,
-            store,
-            progress,
-            after=quine.bound,
-        )
+    learner = _Learner([latent], forward, schedule.lr or 2e-2, quine.bound)
+    store = _store(checkpoint, resume, quine, schedule, seed)
+    with threads_for(sum(p.numel() for p in quine.network.body.parameters())):
+        result, (best,) = _fit(learner, data, validation, loss, score, schedule, seed, store, progress)
     with torch.no_grad():
         quine.install(quine.parametrize(best))
     return result
@@ -143,7 +132,7 @@ def train_body(
     *,
     validation: Batches | None = None,
     loss: Loss = nn.functional.cross_entropy,
-    score: Callable[[Tensor, Tensor], Tensor] = accuracy,
+    score: Score = accuracy,
     schedule: Schedule = Schedule(),
     seed: int = 0,
     progress: Progress | None = None,
@@ -154,10 +143,9 @@ def train_body(
     def forward(x: Tensor) -> Tensor:
         return body(x)[1]
 
+    learner = _Learner(parameters, forward, schedule.lr or 3e-3)
     with threads_for(sum(p.numel() for p in parameters)):
-        result, best = _fit(
-            parameters, forward, data, validation, loss, score, schedule, seed, schedule.lr or 3e-3, None, progress
-        )
+        result, best = _fit(learner, data, validation, loss, score, schedule, seed, None, progress)
     with torch.no_grad():
         for parameter, value in zip(parameters, best, strict=True):
             parameter.copy_(value)
@@ -165,15 +153,13 @@ def train_body(
 
 
 @torch.no_grad()
-def evaluate(
-    forward: Callable[[Tensor], Tensor], data: Batches, score: Callable[[Tensor, Tensor], Tensor] = accuracy
-) -> float:
+def evaluate(forward: Callable[[Tensor], Tensor], data: Batches, score: Score = accuracy) -> float:
     """Mean score of a network over batches, each weighted by its size."""
     return _validate(forward, data, None, score)[0]
 
 
 def _validate(
-    forward: Callable[[Tensor], Tensor], data: Batches, loss: Loss | None, score: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[[Tensor], Tensor], data: Batches, loss: Loss | None, score: Score
 ) -> tuple[float, float]:
     total, scored, lost = 0, 0.0, 0.0
     for x, y in data:
@@ -198,22 +184,30 @@ def _store(checkpoint: Path | None, resume: bool, quine: TaskQuine, schedule: Sc
     return Checkpoint(checkpoint, problem, resume=resume)
 
 
+@dataclass(frozen=True)
+class _Learner:
+    """What is trained: tensors, the network as a function of its inputs, and what follows each step."""
+
+    parameters: list[Any]
+    forward: Callable[[Tensor], Tensor]
+    lr: float
+    after: Callable[[list[Any]], None] = lambda _: None
+
+
 def _fit(
-    parameters: list[Any],
-    forward: Callable[[Tensor], Tensor],
+    learner: _Learner,
     data: Batches,
     validation: Batches | None,
     loss: Loss,
-    score: Callable[[Tensor, Tensor], Tensor],
+    score: Score,
     schedule: Schedule,
     seed: int,
-    lr: float,
     store: Checkpoint | None,
     progress: Progress | None,
-    after: Callable[[list[Any]], None] = lambda _: None,
 ) -> tuple[Training, list[Tensor]]:
     """The loop; returns what came of it and the best values of the parameters."""
-    optimizer = torch.optim.Adam(parameters, lr=lr)
+    parameters = learner.parameters
+    optimizer = torch.optim.Adam(parameters, lr=learner.lr)
     best = [p.detach().clone() for p in parameters]
     history: list[dict[str, float]] = []
     before = 0.0
@@ -228,10 +222,12 @@ def _fit(
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed((seed * 1_000_003 + epoch) % 2**63)
                 _seed_loader(data, seed, epoch)
-                figures = _epoch(epoch, parameters, forward, data, loss, schedule, lr, optimizer, after)
+                figures = _epoch(epoch, learner, data, loss, schedule, optimizer)
             if validation is not None:
                 with torch.no_grad():
-                    figures["validation"], figures["validation_loss"] = _validate(forward, validation, loss, score)
+                    figures["validation"], figures["validation_loss"] = _validate(
+                        learner.forward, validation, loss, score
+                    )
             history.append(figures)
             if _best(history, schedule) == epoch:
                 best = [p.detach().clone() for p in parameters]
@@ -258,31 +254,23 @@ def _fit(
 
 
 def _epoch(
-    epoch: int,
-    parameters: list[Any],
-    forward: Callable[[Tensor], Tensor],
-    data: Batches,
-    loss: Loss,
-    schedule: Schedule,
-    lr: float,
-    optimizer: torch.optim.Optimizer,
-    after: Callable[[list[Any]], None],
+    epoch: int, learner: _Learner, data: Batches, loss: Loss, schedule: Schedule, optimizer: torch.optim.Optimizer
 ) -> dict[str, float]:
     total = count = 0
     batches = list(data)
     for step, (x, y) in enumerate(batches):
         progress = (epoch + step / len(batches)) / schedule.epochs
         for group in optimizer.param_groups:
-            group["lr"] = lr * (1 + math.cos(math.pi * progress)) / 2
+            group["lr"] = learner.lr * (1 + math.cos(math.pi * progress)) / 2
         noisy = x + schedule.noise * torch.randn_like(x) if schedule.noise else x
-        outputs = forward(noisy)
+        outputs = learner.forward(noisy)
         value = loss(outputs, y.to(outputs.device))
         if not bool(torch.isfinite(value)):
             raise NeuralQuineError(f"the loss is {value.item()} in epoch {epoch}: lower lr, or check the data")
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        after(parameters)
+        learner.after(learner.parameters)
         total += float(value.detach()) * len(x)
         count += len(x)
     if count == 0:
