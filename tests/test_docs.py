@@ -216,7 +216,7 @@ def test_every_dependency_is_explained_and_none_else():
 def test_every_file_of_a_folder_is_in_the_table(tmp_path, small):
     nq.save(small, tmp_path / "q")
     listed = {row[0].strip("`/") for row in table((ROOT / "docs" / "file-format.md").read_text(), "file")}
-    assert listed == {p.name for p in (tmp_path / "q").iterdir()} | {"certificate.json", "figures"}
+    assert listed == {p.name for p in (tmp_path / "q").iterdir()} | {"certificate.json", "figures", "metrics.jsonl"}
 
 
 def test_round_off_is_the_figure_that_is_quoted():
