@@ -229,7 +229,7 @@ class Quine(nn.Module):
 
     @property
     def code_dtype(self) -> torch.dtype:
-        """Type of the code and of the sums that print: float32 where the weights are narrower."""
+        """Type of the code and of the sums that print, float32 where the weights are narrower."""
         return self.dtype if self.dtype in (torch.float64, torch.float32) else torch.float32
 
     @property
@@ -239,7 +239,7 @@ class Quine(nn.Module):
 
     @property
     def in_place(self) -> bool:
-        """Whether codes are evaluated by printing them into the trunk's own weights: where d copies are too many."""
+        """Whether codes are evaluated by printing them into the trunk's own weights, as where d copies are too many."""
         width = torch.finfo(self.code_dtype).bits // 8
         return self.structured and self.parameter_count * self.code_size * width > _IN_PLACE
 
