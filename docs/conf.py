@@ -52,19 +52,15 @@ def _tree(text: str) -> str:
     trees = []
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         caption = section.splitlines()[0]
-        pages = [target for line in section.splitlines() if line.startswith("- ") for _, target in _LINK.findall(line)]
-        entries = [f"/{(Path('docs') / page).as_posix()}" for page in pages if page.endswith(".md")]
-        entries = [_normal(entry) for entry in entries]
+        links = [link for line in section.splitlines() if line.startswith("- ") for link in _LINK.findall(line)]
+        entries = [f"{words} <{_from_root(page)}>" for words, page in links if page.endswith(".md")]
         trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]))
     return text + "\n" + "\n".join(trees)
 
 
-def _normal(entry: str) -> str:
-    """``/docs/../README.md`` as Sphinx names it."""
-    parts: list[str] = []
-    for part in entry.strip("/").split("/"):
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return "/" + "/".join(parts)
+def _from_root(page: str) -> str:
+    """A link of the index as Sphinx names the page."""
+    return "/" + (_ROOT / "docs" / page).resolve().relative_to(_ROOT).as_posix()
 
 
 def _reference(text: str) -> str:
