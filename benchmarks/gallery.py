@@ -264,7 +264,10 @@ def _entry(card: dict[str, Any]) -> list[str]:
         ("spectral radius", _number(v["spectral_radius"], ".3g")),
         ("weights whose bits differ", f"{v['differing_weights']:,} of {v['parameters']:,}"),
         ("generations survived", f"{v['generations_survived']} of {v['generations_tried']}"),
-        ("found by", f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs, {s['seconds']:.3g} s"),
+        (
+            "found by",
+            f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs, {s['seconds']:.3g} s",
+        ),
     ]
     if "portable_reason" in v:
         rows.append(("portable", v["portable_reason"]))

@@ -33,9 +33,15 @@ html_theme_options = {"top_of_page_buttons": []}
 myst_heading_anchors = 3
 nitpicky = True  # a name in a docstring that leads nowhere is a warning, and warnings are errors
 nitpick_ignore_regex = [
-    (r"py:.*", r"neuralquine\.(printers\.hadamard\.Slot|queried\.stack\.Stack|selfmap\.SelfMap|methods\.base\.\w+)"),  # not for users
+    (
+        r"py:.*",
+        r"neuralquine\.(printers\.hadamard\.Slot|queried\.stack\.Stack|selfmap\.SelfMap|methods\.base\.\w+)",
+    ),  # not for users
     (r"py:.*", r"(torch|numpy|np|pathlib|collections|types|enum|nn)\..*"),
-    (r"py:.*", r"(optional|Path|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)"),
+    (
+        r"py:.*",
+        r"(optional|Path|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
+    ),
 ]
 
 autodoc_member_order = "bysource"

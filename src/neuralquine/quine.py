@@ -225,6 +225,7 @@ class Quine(nn.Module):
 
     @property
     def trunk_device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.trunk.parameters()).device
 
     @property
@@ -249,6 +250,7 @@ class Quine(nn.Module):
 
     @property
     def weights(self) -> list[nn.Parameter]:
+        """The printed parameters, in the order of theta."""
         return [p for _, p in self.named_weights()]
 
     @property

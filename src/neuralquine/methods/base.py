@@ -38,7 +38,9 @@ class Method(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def space(self) -> str: ...
+    def space(self) -> str:
+        """What it works on."""
+        ...
 
     def limits(self, n: int) -> tuple[int, int]:
         """Default step limit in n dimensions, and the steps without progress after which a start has stalled."""
