@@ -48,13 +48,14 @@ def _quine(problem: str, seed: int) -> nq.Quine:
     return nq.Quine(trunk, torch.randn(1, 8), code_size=20, skip=0.1, seed=seed)
 
 
-def report(runs: list[dict[str, Any]], seeds: list[int], limit: float) -> str:
+def report(raw: dict[str, Any]) -> str:
     """The table: solved of all seeds, and the median cost of those; else how most of them end."""
+    runs, seeds, limit = raw["runs"], raw["seeds"], raw["limit"]
     lines = [
         f"# Every method on the same problems, {len(seeds)} seeds, at most {limit:g} s each",
         "",
         "Free: the post's network, P = 1,020, `blog`. Anchored: a network of that size with `skip=0.1`. Queried: `queried-121`.",
-        f"`python benchmarks/methods.py`, float64, torch {environment()['torch']}, one thread.",
+        f"`python benchmarks/methods.py`, float64, torch {raw['environment']['torch']}, one thread.",
         "Solved of all seeds, with the median map evaluations and derivative products of those; then how most of the",
         "others end. Every method has its own number of starts.",
         "",
@@ -91,9 +92,8 @@ def main() -> None:
             runs += [run(problem, method, seed, options.limit) for seed in options.seeds]
             print(f"{problem}, {method}: {_cell(runs[-len(options.seeds) :])}", flush=True)
     folder = ROOT / "benchmarks" / "results"
-    text = report(runs, options.seeds, options.limit)
     raw = {"environment": environment(), "seeds": options.seeds, "limit": options.limit, "runs": runs}
-    (folder / "methods.md").write_text(text)
+    (folder / "methods.md").write_text(report(raw))
     (folder / "methods.json").write_text(json.dumps(raw, allow_nan=False) + "\n")
 
 
