@@ -64,7 +64,7 @@ CARDS = (
     Card("transformer", "solve transformer", "A Transformer, printed by the Hadamard expansion."),
     Card(
         "transformer-anchored",
-        "solve transformer --exact -r skip=0.1",
+        "solve transformer -r skip=0.1 -r code_bits=8",
         "The same Transformer, anchored: one quine, which attracts, and every bit of it.",
     ),
     Card("queried-121", "solve queried-121", "Asked for one weight at a time: P equations in P unknowns."),

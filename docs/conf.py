@@ -30,6 +30,7 @@ html_extra_path = ["site"]
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {"top_of_page_buttons": []}
 
+smartquotes = False  # what is shown is what is typed
 myst_heading_anchors = 3
 nitpicky = True  # a name in a docstring that leads nowhere is a warning, and warnings are errors
 nitpick_ignore_regex = [

@@ -30,7 +30,6 @@ class Method(Protocol):
     """A frozen dataclass of hyper-parameters.
 
     Attributes:
-        space: "reduced" works on the code ``(d,)``, "full" on all weights ``(P,)``.
         starts: how many starts are run side by side by default.
     """
 
@@ -39,7 +38,7 @@ class Method(Protocol):
 
     @property
     def space(self) -> str:
-        """What it works on."""
+        """``reduced``: it works on the code ``(d,)``; ``full``: on all weights ``(P,)``."""
         ...
 
     def limits(self, n: int) -> tuple[int, int]:
