@@ -105,6 +105,8 @@ EXPECTED = {
 
 # The same of the pages whose commands are all run, in their order.
 RUN = {
+    "methods.md": {"solve blog --method picard -m damping=0.1": 1},
+    "recipes.md": {},
     "tutorial.md": {"generations quines/blog -n 40": 1},
     "story.md": {
         "solve blog-part1": 1,
