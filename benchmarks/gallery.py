@@ -190,7 +190,7 @@ def _draw_eigenvalues(axis: Any, quine: Any) -> None:
     axis.plot(np.cos(angle), np.sin(angle), color=_QUIET, linewidth=1)
     outside = np.abs(values) >= 1
     for chosen, color in ((~outside, _COOL), (outside, _ACCENT)):
-        axis.scatter(values.real[chosen], values.imag[chosen], s=14, color=color, zorder=3)
+        axis.scatter(np.real(values)[chosen], np.imag(values)[chosen], s=14, color=color, zorder=3)
     reach = 1.1 * max(1.0, float(np.abs(values).max(initial=0)))
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axis.grid(alpha=0.25)
