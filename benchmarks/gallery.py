@@ -1,7 +1,7 @@
 """The gallery: every recipe solved, verified and certified by the commands it shows, one card each.
 
-    python benchmarks/gallery.py                     # the small ones: docs/gallery.md, docs/gallery/*.png and cards.json
-    python benchmarks/gallery.py --all               # the large ones too
+    python benchmarks/gallery.py                     # the quick ones: docs/gallery.md, docs/gallery/*.png and cards.json
+    python benchmarks/gallery.py --all               # those of minutes and gigabytes too
     python benchmarks/gallery.py --only blog gru     # these afresh; the others stay as they are
 
 A card is one line in ``CARDS``: any command that writes a quine's folder and answers ``--json``.
@@ -44,13 +44,13 @@ class Card:
         name: of the card, its picture and its folder.
         command: what follows ``neuralquine``, without ``--out``.
         about: what to look at, in one sentence.
-        large: made with ``--all`` only.
+        long: takes minutes or gigabytes, and is made with ``--all`` only.
     """
 
     name: str
     command: str
     about: str
-    large: bool = False
+    long: bool = False
 
 
 CARDS = (
@@ -75,15 +75,21 @@ CARDS = (
         "fletcher-onehot",
         "solve fletcher-onehot --time-limit 120",
         "Fletcher's larger matrix. In two minutes no quine is found, and none is claimed.",
+        long=True,
     ),
     Card("fletcher-rnn", "solve fletcher-rnn", "A recurrent network that emits itself, a weight at a time."),
     Card("elman", "solve elman", "The same idea, smaller."),
-    Card("chang-lipson", "solve chang-lipson --seed 1", "The paper's own network, whose published best is 5 % off."),
-    Card("resnet18", "solve resnet18", "ResNet-18, anchored on a grid and printed in place.", large=True),
-    Card("vit-b16", "solve vit-b16", "A vision transformer of 87 million weights.", large=True),
-    Card("gpt2", "solve gpt2", "GPT-2 small: 124 million weights, every bit.", large=True),
-    Card("gpt2-xl", "solve gpt2-xl", "GPT-2 XL: 1.6 billion weights.", large=True),
-    Card("llama-8b", "solve llama-8b", "Llama's shape: 8 billion weights in bfloat16.", large=True),
+    Card(
+        "chang-lipson",
+        "solve chang-lipson --seed 1",
+        "The paper's own network, whose published best is 5 % off.",
+        long=True,
+    ),
+    Card("resnet18", "solve resnet18", "ResNet-18, anchored on a grid and printed in place.", long=True),
+    Card("vit-b16", "solve vit-b16", "A vision transformer of 87 million weights.", long=True),
+    Card("gpt2", "solve gpt2", "GPT-2 small: 124 million weights, every bit.", long=True),
+    Card("gpt2-xl", "solve gpt2-xl", "GPT-2 XL: 1.6 billion weights.", long=True),
+    Card("llama-8b", "solve llama-8b", "Llama's shape: 8 billion weights in bfloat16.", long=True),
 )
 
 
@@ -304,12 +310,12 @@ def main() -> None:
     """Make the cards that are asked for, and the page of all there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of pictures and figures; the page goes beside it")
-    parser.add_argument("--all", action="store_true", help="also the large networks (gigabytes of memory and disk)")
+    parser.add_argument("--all", action="store_true", help="also those that take minutes, or gigabytes of memory and disk")
     parser.add_argument("--only", nargs="+", metavar="CARD", choices=[c.name for c in CARDS], help="these cards afresh")
     options = parser.parse_args()
     file = options.out / CARDS_FILE
     made = {c["name"]: c for c in json.loads(file.read_text())} if file.exists() else {}
-    wanted = [c for c in CARDS if (c.name in options.only if options.only else options.all or not c.large)]
+    wanted = [c for c in CARDS if (c.name in options.only if options.only else options.all or not c.long)]
     for card in wanted:
         print(f"{card.name}: neuralquine {card.command}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:

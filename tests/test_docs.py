@@ -265,7 +265,7 @@ def test_what_is_expected_of_a_recipe_is_what_its_card_found():
             compared += 1
             assert re.findall(r"`(\w+)`", expected)[0] == card["solve"]["status"], name
             assert ("bit-exact" in expected) == card["solve"]["bit_exact"], name
-    assert compared >= 15
+    assert compared >= 13
 
 
 def test_the_guide_to_methods_lists_every_one_with_what_it_solves():
@@ -334,7 +334,7 @@ def test_the_page_of_the_gallery_is_that_of_its_figures():
     gallery = _benchmark("gallery")
     cards = json.loads((ROOT / "docs" / "gallery" / "cards.json").read_text())
     assert (ROOT / "docs" / "gallery.md").read_text() == gallery.page(cards)
-    assert {c.name for c in gallery.CARDS if not c.large} <= {c["name"] for c in cards}
+    assert {c.name for c in gallery.CARDS if not c.long} <= {c["name"] for c in cards}
     assert {c["solve"]["recipe"] for c in cards} | {c.command.split()[1] for c in gallery.CARDS} == set(RECIPES)
     pictures = list((ROOT / "docs" / "gallery").glob("*.png"))
     assert {p.stem for p in pictures} == {c["name"] for c in cards}
