@@ -59,11 +59,6 @@ CARDS = (
     Card("blog-part1", "solve blog-part1", "Without a normalization every search ends at zero, and is named so."),
     Card("cnn", "solve cnn", "A convolutional network."),
     Card("rnn", "solve rnn", "A recurrent network with tanh."),
-    Card(
-        "rnn-anchored",
-        "solve rnn -r skip=0.1 -r code_bits=8",
-        "The same, anchored and on a grid: it attracts, and every bit is printed as it is stored.",
-    ),
     Card("gru", "solve gru", "A gated recurrent network."),
     Card("lstm", "solve lstm", "A long short-term memory."),
     Card("transformer", "solve transformer", "A Transformer, printed by the Hadamard expansion."),
@@ -77,8 +72,8 @@ CARDS = (
         "Fletcher's larger matrix. In two minutes no quine is found, and none is claimed.",
         long=True,
     ),
-    Card("fletcher-rnn", "solve fletcher-rnn", "A recurrent network that emits itself, a weight at a time."),
-    Card("elman", "solve elman", "The same idea, smaller."),
+    Card("fletcher-rnn", "solve fletcher-rnn", "A recurrent network that emits itself, a weight at a time.", long=True),
+    Card("elman", "solve elman", "The same idea, smaller.", long=True),
     Card(
         "chang-lipson",
         "solve chang-lipson --seed 1",
@@ -310,7 +305,9 @@ def main() -> None:
     """Make the cards that are asked for, and the page of all there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of pictures and figures; the page goes beside it")
-    parser.add_argument("--all", action="store_true", help="also those that take minutes, or gigabytes of memory and disk")
+    parser.add_argument(
+        "--all", action="store_true", help="also those that take minutes, or gigabytes of memory and disk"
+    )
     parser.add_argument("--only", nargs="+", metavar="CARD", choices=[c.name for c in CARDS], help="these cards afresh")
     options = parser.parse_args()
     file = options.out / CARDS_FILE

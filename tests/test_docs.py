@@ -265,7 +265,7 @@ def test_what_is_expected_of_a_recipe_is_what_its_card_found():
             compared += 1
             assert re.findall(r"`(\w+)`", expected)[0] == card["solve"]["status"], name
             assert ("bit-exact" in expected) == card["solve"]["bit_exact"], name
-    assert compared >= 13
+    assert compared >= 10
 
 
 def test_the_guide_to_methods_lists_every_one_with_what_it_solves():
