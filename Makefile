@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quine test test-all lint bench clean
+.PHONY: quine test test-all lint bench docs gallery clean
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
@@ -21,6 +21,13 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/blog.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs -d build/doctrees . build/site
+	@echo build/site/index.html
+
+gallery: $(VENV)/.installed
+	$(BIN)/python benchmarks/gallery.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("neuralquine needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'

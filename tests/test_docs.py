@@ -1,6 +1,7 @@
 """The documents: what they tell to type works, what they link to exists, what they quote is what was measured."""
 
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -15,6 +16,8 @@ import typer
 import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.options import app
+from neuralquine.methods import METHODS
+from neuralquine.recipes import RECIPES
 from neuralquine.solve import LADDER
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +68,14 @@ def test_commands_named_in_running_text_exist():
     assert named <= known
 
 
+INLINE = sorted({m for page in PAGES for m in re.findall(r"`neuralquine ([a-z-]+ [a-z][^`]*)`", page.read_text())})
+
+
+@pytest.mark.parametrize("line", [line for line in INLINE if not re.search(r"\.\.\.|\bDIR\b", line)])
+def test_command_lines_in_running_text_can_be_parsed(line):
+    _parse(shlex.split(line))
+
+
 def _parse(words):
     command = typer.main.get_command(app)
     name, sub, rest = command.resolve_command(command.make_context("neuralquine", words, resilient_parsing=True), words)
@@ -92,8 +103,22 @@ EXPECTED = {
 }
 
 
-def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("flint")
+# The same of the pages whose commands are all run, in their order.
+RUN = {
+    "methods.md": {"solve blog --method picard -m damping=0.1": 1},
+    "recipes.md": {},
+    "tutorial.md": {"generations quines/blog -n 40": 1},
+    "story.md": {
+        "solve blog-part1": 1,
+        "solve blog --method rmsprop": None,
+        "solve blog --method rmsprop -m gradient=true": None,
+    },
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the entry point in this process, in an empty folder: (exit status, stdout)."""
     monkeypatch.chdir(tmp_path)
 
     def run(words):
@@ -103,6 +128,22 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
             cli.main()
         return caught.value.code or 0, capsys.readouterr().out
 
+    return run
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_the_commands_of_a_page_do_what_it_says(name, run):
+    pytest.importorskip("flint")
+    lines = [words[1:] for words in commands(ROOT / "docs" / name)]
+    assert set(RUN[name]) <= {" ".join(words) for words in lines}
+    for words in lines:
+        expected = RUN[name].get(" ".join(words), 0)
+        if expected is not None:
+            assert run(words)[0] == expected, words
+
+
+def test_the_commands_of_the_readme_do_what_it_says(tmp_path, run):
+    pytest.importorskip("flint")
     make = (ROOT / "Makefile").read_text()
     (line,) = re.findall(r"^\t\$\(BIN\)/neuralquine (solve .*)$", make, flags=re.MULTILINE)
     status, out = run(shlex.split(line))
@@ -205,6 +246,49 @@ def test_the_ladder_is_the_one_that_is_climbed():
     assert limits == [tool.step_limit for tool, _ in LADDER if isinstance(tool, nq.Broyden)]
 
 
+def test_every_recipe_has_its_command_its_size_and_its_end():
+    rows = [row for row in _rows("recipes.md") if len(row) == 4 and row[0] != "recipe"]
+    assert len(rows) == len(RECIPES)
+    assert {row[0].strip("`") for row in rows} == set(RECIPES)
+    for name, weights, line, _ in rows:
+        assert re.match(rf"`neuralquine [a-z]+ {name.strip('`')}\b", line), line
+        (stated,) = re.findall(r"P = ([\d,]+)", inspect.getdoc(RECIPES[name.strip("`")]))
+        assert int(weights.replace(",", "")) == int(stated.replace(",", "")), name
+
+
+def test_what_is_expected_of_a_recipe_is_what_its_card_found():
+    cards = {card["command"]: card for card in json.loads((ROOT / "docs" / "gallery" / "cards.json").read_text())}
+    compared = 0
+    for name, _, line, expected in (row for row in _rows("recipes.md") if len(row) == 4 and row[0] != "recipe"):
+        card = cards.get(line.strip("`").removeprefix("neuralquine "))
+        if card is not None:
+            compared += 1
+            assert re.findall(r"`(\w+)`", expected)[0] == card["solve"]["status"], name
+            assert ("bit-exact" in expected) == card["solve"]["bit_exact"], name
+    assert compared >= 10
+
+
+def test_the_guide_to_methods_lists_every_one_with_what_it_solves():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "methods.json").read_text())
+    rows = table((ROOT / "docs" / "methods.md").read_text(), "method")
+    listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])]
+    assert sorted(listed) == sorted(METHODS)
+    for first, solves, *_ in rows:
+        for name in re.findall(r"`([\w-]+)`", first):
+            runs = [r for r in raw["runs"] if r["method"] == name]
+            if runs:
+                kinds = {r["problem"] for r in runs}
+                most = {k for k in kinds if sum(r["converged"] for r in runs if r["problem"] == k) > 2}
+                assert set(re.findall(r"free|anchored|queried", solves)) == most, name
+
+
+def _rows(page):
+    """The cells of every table of a page."""
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    rows = [[c.strip() for c in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    return [row for row in rows if not set(row[0]) <= set("-|")]
+
+
 def test_every_dependency_is_explained_and_none_else():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
@@ -216,7 +300,7 @@ def test_every_dependency_is_explained_and_none_else():
 def test_every_file_of_a_folder_is_in_the_table(tmp_path, small):
     nq.save(small, tmp_path / "q")
     listed = {row[0].strip("`/") for row in table((ROOT / "docs" / "file-format.md").read_text(), "file")}
-    assert listed == {p.name for p in (tmp_path / "q").iterdir()} | {"certificate.json", "figures"}
+    assert listed == {p.name for p in (tmp_path / "q").iterdir()} | {"certificate.json", "figures", "metrics.jsonl"}
 
 
 def test_round_off_is_the_figure_that_is_quoted():
@@ -229,11 +313,56 @@ def test_round_off_is_the_figure_that_is_quoted():
 # -- figures that were measured ---------------------------------------------------------------------------------------
 
 
-def _benchmark():
-    spec = importlib.util.spec_from_file_location("blog_benchmark", ROOT / "benchmarks" / "blog.py")
-    module = importlib.util.module_from_spec(spec)
+def _benchmark(name="blog"):
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", ROOT / "benchmarks" / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_story_quotes_what_was_measured():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "blog.json").read_text())
+    text = " ".join((ROOT / "docs" / "story.md").read_text().split())
+    last = [f"{run['current'][-1][1]:.1e}".replace("e-0", "e-") for run in raw["runs"]]
+    assert f"of {last[0]}, {last[1]} and {last[2]}." in text
+    assert f"within {raw['runs'][2]['post'][-1][1]:.1e} on its way" in text
+    assert f"the first is at {raw['runs'][0]['solution']['relative_residual']:.1e} in a tenth of a second" in text
+    assert raw["runs"][0]["solution"]["seconds"] < 0.1
+
+
+def test_the_page_of_the_gallery_is_that_of_its_figures():
+    gallery = _benchmark("gallery")
+    cards = json.loads((ROOT / "docs" / "gallery" / "cards.json").read_text())
+    assert (ROOT / "docs" / "gallery.md").read_text() == gallery.page(cards)
+    assert {c.name for c in gallery.CARDS if not c.long} <= {c["name"] for c in cards}
+    assert {c["solve"]["recipe"] for c in cards} | {c.command.split()[1] for c in gallery.CARDS} == set(RECIPES)
+    pictures = list((ROOT / "docs" / "gallery").glob("*.png"))
+    assert {p.stem for p in pictures} == {c["name"] for c in cards}
+    assert sum(p.stat().st_size for p in pictures) < 3e6
+    for card in cards:
+        (same,) = [c for c in gallery.CARDS if c.name == card["name"]]
+        assert (card["command"], card["about"]) == (same.command, same.about), "made again, or not changed"
+        assert card["environment"]["torch"]
+        assert card["machine"]["processor"]
+
+
+def test_a_card_is_made_by_the_commands_it_shows(tmp_path):
+    gallery = _benchmark("gallery")
+    (card,) = [c for c in gallery.CARDS if c.name == "blog-exact"]
+    made = gallery.make(card, tmp_path, tmp_path / "card.png")
+    (kept,) = [
+        c for c in json.loads((ROOT / "docs" / "gallery" / "cards.json").read_text()) if c["name"] == "blog-exact"
+    ]
+    assert made.keys() == kept.keys()
+    for word in ("is_quine", "converged", "bit_exact", "portable", "proved"):
+        assert made["verification"][word] is kept["verification"][word] is True
+    assert (tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
+    assert gallery.page([made]).startswith("# Gallery\n\n1 runs")
+
+
+def test_the_table_of_methods_is_that_of_its_raw_figures():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "methods.json").read_text())
+    assert (ROOT / "benchmarks" / "results" / "methods.md").read_text() == _benchmark("methods").report(raw)
 
 
 def test_the_table_of_the_benchmark_is_that_of_its_raw_figures():

@@ -15,6 +15,7 @@ from .printers.queries import KINDS
 
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
+METRICS = "metrics.jsonl"
 METADATA_KEY = "neuralquine"
 FUNCTION = {"function": True}  # stands for a select= that no file can hold
 DTYPES = ("float64", "float32", "bfloat16", "float16")

@@ -230,11 +230,12 @@ class Quine(nn.Module):
 
     @property
     def trunk_device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.trunk.parameters()).device
 
     @property
     def code_dtype(self) -> torch.dtype:
-        """Type of the code and of the sums that print: float32 where the weights are narrower."""
+        """Type of the code and of the sums that print, float32 where the weights are narrower."""
         return self.dtype if self.dtype in (torch.float64, torch.float32) else torch.float32
 
     @property
@@ -244,7 +245,7 @@ class Quine(nn.Module):
 
     @property
     def in_place(self) -> bool:
-        """Whether codes are evaluated by printing them into the trunk's own weights: where d copies are too many."""
+        """Whether codes are evaluated by printing them into the trunk's own weights, as where d copies are too many."""
         width = torch.finfo(self.code_dtype).bits // 8
         return self.structured and self.parameter_count * self.code_size * width > _IN_PLACE
 
@@ -254,6 +255,7 @@ class Quine(nn.Module):
 
     @property
     def weights(self) -> list[nn.Parameter]:
+        """The printed parameters, in the order of theta."""
         return [p for _, p in self.named_weights()]
 
     @property

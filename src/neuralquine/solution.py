@@ -54,7 +54,14 @@ def environment() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TracePoint:
-    """One step of the loop: the best relative residual of any start at that moment."""
+    """One step of the loop.
+
+    Attributes:
+        step: of all methods and starts in turn.
+        map_evaluations: so far, every start counted.
+        seconds: since the search began.
+        relative_residual: the best of any start so far.
+    """
 
     step: int
     map_evaluations: int

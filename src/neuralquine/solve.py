@@ -62,7 +62,7 @@ def solve(
         probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
         journal: where a search is written down, to be resumed after a crash.
         throw: raise when no quine was found; otherwise look at ``status``.
-        progress: called with a :class:`TracePoint` now and then.
+        progress: called with a :class:`~neuralquine.solution.TracePoint` now and then.
 
     Returns:
         The figures of the weights now stored, evaluated afresh.

@@ -4,6 +4,7 @@
     config.json         what is needed to run it, and the SHA-256 of model.safetensors
     solution.json       what the solver and the verification said when it was saved (never believed on reading)
     README.md           the model card
+    metrics.jsonl       the figures that were logged while it was sought, if they were
 
 Files are untrusted. Nothing is unpickled or imported, names and shapes are compared with the file's header before
 memory is taken, the two configurations must agree and the hash must fit. A folder is written beside its place and
@@ -13,6 +14,7 @@ moved there in one step.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -35,6 +37,7 @@ from .folder import (
     FORMAT,
     FUNCTION,
     METADATA_KEY,
+    METRICS,
     SOLUTION,
     WEIGHTS,
     canonical,
@@ -52,15 +55,16 @@ from .version import __version__
 
 _OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
 _MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
-_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, "figures", "certificate.json"}
+_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", "certificate.json"}
 
 
-def save(quine: Quine, path: str | Path) -> Verification:
+def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Verification:
     """Write a quine, or the best iterate of a failed search, to a folder.
 
     Args:
         quine: verified afresh; the figures go into the model card.
         path: a new folder, or one that holds an older quine, which is replaced in one step.
+        metrics: a file of figures that were logged, to be copied into the folder as ``metrics.jsonl``.
 
     Returns:
         The verification that the model card shows.
@@ -85,6 +89,8 @@ def save(quine: Quine, path: str | Path) -> Verification:
             _write_json(folder / SOLUTION, report)
             card = model_card(quine, verification, quine.solution, missing=_missing(config))
             (folder / CARD).write_text(card, encoding="utf-8")
+            if metrics is not None:
+                shutil.copyfile(metrics, folder / METRICS)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error

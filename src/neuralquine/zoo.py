@@ -28,7 +28,13 @@ _SAME = 1e-6  # relative distance of codes below which two quines are one
 
 @dataclass(frozen=True, kw_only=True)
 class ZooQuine:
-    """One quine of the zoo, measured on a fresh evaluation of the full network."""
+    """One quine of the zoo, measured on a fresh evaluation of the full network.
+
+    Attributes:
+        theta: ``(P,)`` its weights.
+        relative_residual, max_abs_residual, weight_rms, differing_weights, self_sensitivity, spectral_radius: as in
+            :class:`neuralquine.Solution`.
+    """
 
     theta: Tensor
     relative_residual: float

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import UnknownName, plural
 from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
 from .options import progress as show_progress
+from .recording import journal_of, last_figures, logger_of, seen_by
 from .report import figure, listing, print_json, report_solution, table
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from ..journal import Journal
-    from ..loop import Stop
-    from ..quine import Quine
 
 
 @app.command()
@@ -46,12 +40,18 @@ def solve(
     ] = False,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder to write the quine to.")] = None,
+    log: Annotated[
+        str,
+        typer.Option(help="Also log to tensorboard, wandb or trackio (needs --out and the extra of that name)."),
+    ] = "",
     figures: Annotated[bool, typer.Option(help="Also write the figures (needs --out and the extra `plot`).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find weights that print themselves."""
     if figures and out is None:
         raise typer.BadParameter("needs --out", param_hint="--figures")
+    if log and out is None:
+        raise typer.BadParameter("needs --out", param_hint="--log")
     if resume and out is None:
         raise typer.BadParameter("needs the --out of the solve that stopped", param_hint="--resume")
     from .. import recipes
@@ -66,6 +66,8 @@ def solve(
         raise UnknownName(f"{recipe} is a task, which is learned: neuralquine train {recipe} --out DIR")
     recipe_options = key_values(recipe_option, "--recipe-option")
     if launched():
+        if log:
+            raise typer.BadParameter("is for one process, not for torchrun's", param_hint="--log")
         _solve_sharded(recipe, seed, recipe_options, device, out, as_json)
         return
     quine = recipes.recipe(recipe, seed=seed, **recipe_options).to(usable(device))
@@ -78,7 +80,8 @@ def solve(
         raise typer.BadParameter(str(error), param_hint="--method-option") from error
     stop = Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None)
     with (
-        _journal(out, quine, chosen, starts, stop, exact, probes, resume) as journal,
+        logger_of(out, quine, log, method, resume) as logger,
+        journal_of(out, quine, chosen, starts, stop, exact, probes, resume) as journal,
         show_progress(f"solving {recipe}", quiet=as_json) as progress,
         terminate_like_interrupt(),
     ):
@@ -94,8 +97,10 @@ def solve(
                 probes=probes,
                 journal=journal,
                 throw=False,
-                progress=progress,
+                progress=seen_by(progress, logger),
             )
+            if logger is not None:
+                logger.log(last_figures(solution), solution.steps)
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
             later = f": the same command with --resume goes on from {journal.path}" if journal else ""
             typer.echo(f"neuralquine: interrupted{later}", err=True)
@@ -105,12 +110,14 @@ def solve(
         out = Path("quines") / f"{recipe}-interrupted"
     data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
     if out is not None:
+        from ..logs import beside
         from ..store import save
 
-        save(quine, out)
+        save(quine, out, metrics=beside(out) if logger is not None else None)
         data["out"] = str(out)
         if journal is not None and not interrupted and solution.status is not Status.TIME_LIMIT:
             journal.discard()
+            beside(out).unlink(missing_ok=True)
         if figures:
             draw(quine, out)
     if as_json:
@@ -119,29 +126,6 @@ def solve(
         report_solution(recipe, solution, out)
     if not solution.converged:
         raise typer.Exit(130 if interrupted else 1)
-
-
-def _journal(
-    out: Path | None, quine: Quine, method: Any, starts: int, stop: Stop, exact: bool, probes: int, resume: bool
-) -> AbstractContextManager[Journal | None]:
-    """Beside the folder that is to be written; it goes when the folder is there."""
-    from contextlib import nullcontext
-    from dataclasses import asdict
-
-    import torch
-
-    from ..journal import Journal
-
-    if out is None:
-        return nullcontext(None)
-    limits = {k: v for k, v in asdict(stop).items() if k != "time_limit"}  # a resumed search may be given more time
-    problem = {
-        "recipe": {k: str(v) for k, v in (quine.recipe or {}).items()},
-        "method": repr(method),
-        "options": [starts, limits, exact, probes],
-        "torch": torch.__version__,
-    }
-    return Journal(out.with_name(out.name + ".journal"), problem, resume=resume)
 
 
 def launched() -> bool:

@@ -30,7 +30,6 @@ class Method(Protocol):
     """A frozen dataclass of hyper-parameters.
 
     Attributes:
-        space: "reduced" works on the code ``(d,)``, "full" on all weights ``(P,)``.
         starts: how many starts are run side by side by default.
     """
 
@@ -38,7 +37,9 @@ class Method(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def space(self) -> str: ...
+    def space(self) -> str:
+        """``reduced``: it works on the code ``(d,)``; ``full``: on all weights ``(P,)``."""
+        ...
 
     def limits(self, n: int) -> tuple[int, int]:
         """Default step limit in n dimensions, and the steps without progress after which a start has stalled."""

@@ -152,7 +152,7 @@ class QueryQuine(Quine):
 
     @cached_property
     def stack(self) -> Stack | None:
-        """The trunk as a plain stack of linear layers, if it is one: its derivatives are written out."""
+        """The trunk as a plain stack of linear layers, if it is one; its derivatives are written out."""
         if self.dtype not in (torch.float64, torch.float32) or self._coupled or not self._one_by_one:
             return None
         found = layers_of(self.trunk, list(self.weights))
