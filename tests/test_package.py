@@ -34,6 +34,7 @@ PUBLIC = [
     "TooLarge",
     "TrunkError",
     "UnknownName",
+    "export",
     "generations",
     "load",
     "recipe",
@@ -101,7 +102,7 @@ def test_the_lazy_names_are_those_that_type_checkers_see():
     assert typed == set(nq._HOMES.items())
 
 
-@pytest.mark.parametrize("module", ["verify", "solve", "spectrum", "generations", "zoo"])
+@pytest.mark.parametrize("module", ["verify", "export", "solve", "spectrum", "generations", "zoo"])
 def test_importing_a_submodule_does_not_hide_the_function_of_its_name(module):
     imported = importlib.import_module(f"neuralquine.{module}")
     assert isinstance(imported, types.ModuleType)

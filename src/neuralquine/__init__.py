@@ -23,6 +23,7 @@ from .errors import UnknownName as UnknownName
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from .export import export as export
     from .generations import Generations as Generations
     from .generations import generations as generations
     from .loop import Stop as Stop
@@ -70,6 +71,7 @@ _HOMES = {
     "Stop": "loop",
     "Verification": "verify",
     "Zoo": "zoo",
+    "export": "export",
     "generations": "generations",
     "load": "store",
     "recipe": "recipes",
@@ -129,6 +131,7 @@ __all__ = [
     "Verification",
     "Zoo",
     "__version__",
+    "export",
     "generations",
     "load",
     "recipe",
