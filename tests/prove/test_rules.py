@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from flint import ctx
+from flint import arb, ctx
 from torch import nn
 
 import neuralquine as nq
 from neuralquine.causal import CausalTransformer
 from neuralquine.prove.balls import Ball, Rounding, objects
 from neuralquine.prove.network import Network
+from neuralquine.prove.normalization import normalize
 from neuralquine.prove.rules import RULES, NoRule
 from neuralquine.selfmap import ReducedMap
 
@@ -59,7 +60,7 @@ class Cases:
                 seq(nn.TransformerEncoderLayer(8, norm_first=True, activation="gelu", **encoder)),
                 torch.randn(2, 2, 8),
             ),
-            "CausalTransformer": (CausalTransformer(11, 8, 2, 2), torch.tensor([[3, 10, 3]])),
+            "neuralquine.CausalTransformer": (CausalTransformer(11, 8, 1, 2), torch.tensor([[3, 10, 3]])),
             "Identity and Dropout": (seq(nn.Linear(5, 8), nn.Identity(), nn.Dropout(0.5)), torch.randn(1, 5)),
         }
 
@@ -165,3 +166,24 @@ def test_a_module_of_ones_own_is_refused_by_name(tmp_path):
     nq.save(nq.Quine(Mine(), torch.randn(1, 5), code_size=8), tmp_path / "q")
     with pytest.raises(NoRule, match="Mine"):
         Network(tmp_path / "q")
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+@pytest.mark.parametrize("n", [2, 7, 64])
+def test_normalization_of_a_box_holds_every_machine_at_every_point_of_it_and_little_else(n, offset):
+    generator = np.random.default_rng(n)
+    middle, u = generator.standard_normal(n) + offset, 2.0**-24
+    radius = 1e-4 * generator.random(n)
+    box = Ball(np.array([arb(m, r) for m, r in zip(middle, radius, strict=True)], dtype=object), None, Rounding(u, 0.0))
+    held = normalize(box, 1e-5).value
+    reached = np.zeros(n)
+    for _ in range(200):
+        x = (middle + radius * np.sign(generator.standard_normal(n)) * 0.999).astype(np.float32)
+        eps, mean = np.float32(1e-5), x.mean()
+        backwards = x[::-1].cumsum(dtype=np.float32)[-1] / np.float32(n)
+        two = (x - backwards) / np.sqrt(((x - backwards) ** 2).mean() + eps)
+        one = (x - mean) / np.sqrt((x * x).mean() - mean * mean + eps)
+        assert contains(held, two)
+        assert contains(held, one)
+        reached = np.maximum(reached, np.abs(two - np.array([float(v.mid()) for v in held])))
+    assert max(float(v.rad()) for v in held) < 8 * reached.max() + 100 * n * u * (1 + offset**2)

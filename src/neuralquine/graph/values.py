@@ -44,7 +44,9 @@ class Graph:
             self._constants[key] = self.hold(f"/constant/{len(self._constants)}", array)
         return self._constants[key]
 
-    def op(self, kind: str, inputs: Sequence[Value], shape: tuple[int, ...], name: str = "", **attributes: Any) -> Value:
+    def op(
+        self, kind: str, inputs: Sequence[Value], shape: tuple[int, ...], name: str = "", **attributes: Any
+    ) -> Value:
         """One node with one output of a known shape."""
         name = name or f"/{len(self.nodes)}/{kind}"
         self.nodes.append(helper.make_node(kind, [v.name for v in inputs], [name], name=name, **attributes))

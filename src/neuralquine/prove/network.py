@@ -16,7 +16,8 @@ from ..printers.anchor import anchor
 from ..printers.philox import dyadic_gaussian
 from ..printers.signs import sign_matrix
 from .balls import Ball, Rounding, objects
-from .rules import SEQUENCES, NoRule, normalize, run
+from .normalization import normalize
+from .rules import SEQUENCES, NoRule, run
 
 _EXPANSION_STREAM, _READOUT_STREAM = 1, 2
 _LARGEST = 2**27  # entries of the expansion's matrix, which a proof writes out

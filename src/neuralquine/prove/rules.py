@@ -15,6 +15,7 @@ from flint import arb
 
 from ..errors import NeuralQuineError
 from .balls import Ball, stack
+from .normalization import normalize
 
 Parameters = dict[str, Ball]
 Spec = dict[str, Any]
@@ -37,25 +38,6 @@ def run(spec: Spec, x: Ball, parameters: Parameters, prefix: str = "") -> Ball:
 
 
 Lookup = Callable[[str], Ball | None]
-
-
-def normalize(x: Ball, eps: float) -> Ball:
-    """Instance normalization over the last axis.
-
-    The variance may have been computed in one pass, as a difference of second moments, or in two; the bound
-    covers both.
-    """
-    n = x.shape[-1]
-    centered = x - x.mean(-1).keep(-1)
-    variance = (centered * centered).mean(-1).keep(-1)
-    if x.rounding is not None:
-        moment = (x * x).mean(-1).keep(-1)
-        slack = arb(4 * (n + 4) * x.rounding.unit)
-        grown = [v + arb(0, m.abs_upper() * slack) for v, m in zip(variance.value.flat, moment.value.flat, strict=True)]
-        variance = Ball(np.array(grown, dtype=object).reshape(variance.shape), None, x.rounding)
-    shifted = variance + Ball(np.full((1,), arb(eps), dtype=object))
-    inverse = shifted.map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)
-    return centered * inverse
 
 
 def _linear(x: Ball, _: Spec, weights: Lookup) -> Ball:
