@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .prove.network import Network
     from .quine import Quine
 
-OPSET, IR = 17, 8  # of 2022: old enough for any runtime in use
+OPSET, IR = 18, 8  # of 2022: old enough for any runtime in use
 _LARGEST = 1 << 30  # bytes of one file; ONNX itself ends at 2 GiB
 
 
@@ -123,32 +123,39 @@ def to_model(folder: str | Path) -> ModelProto:
 
 def _write(graph: Graph, network: Network) -> list[Value]:
     """The whole graph; gives the outputs ``printed``, ``stored`` and ``is_quine``."""
-    from .graph.functions import normalize
-    from .graph.rules import run
     from .graph.values import concat
 
-    weights, start = {}, 0
-    for name, shape in zip(network.names, network.shapes, strict=True):
-        count = int(np.prod(shape, dtype=np.int64))
-        weights[name] = graph.hold(name, network.theta[start : start + count].reshape(shape))
-        start += count
-    wide = {name: value.cast("float64") if network.dtype != "float64" else value for name, value in weights.items()}
-    wide |= {name: graph.hold(name, numbers.astype(np.float64)) for name, numbers in network.buffers.items()}
-    whole = np.issubdtype(network.probe.dtype, np.integer)
-    probe = graph.hold("/probe", network.probe.astype(np.int64 if whole else np.float64))
-    h = run(network.spec, probe, wide.get)
-    h = h.reshape(1, -1)
-    if h.shape[1] != network.d:
-        h = h @ graph.hold("/readout", network.readout(h.shape[1]).astype(np.float64)).mT
-    c = normalize(h, network.eps) if network.normalized else h
-    if network.anchor is not None:
-        skip = float(network.anchor_gain)
-        c = normalize(c * skip + graph.hold("/anchor", network.anchor.astype(np.float64)), network.eps)
+    weights = hold_weights(graph, network)
     grid = 2.0 ** int(network.code_bits or 0)
-    code = (c * grid).unary("Round") / grid
+    code = (real_code(graph, network, weights) * grid).unary("Round") / grid
     printed = concat(EXPANSIONS[network.expansion](graph, network, code.cast(network.dtype)), 0, "printed")
     stored = concat([value.reshape(-1) for value in weights.values()], 0, "stored")
     return [printed, stored, _same_bits(printed, stored, network.theta.dtype)]
+
+
+def hold_weights(graph: Graph, network: Network) -> dict[str, Value]:
+    """Every printed parameter as an initializer under its own name, in its own type."""
+    pieces = np.split(network.theta, np.cumsum(network.sizes)[:-1])
+    named = zip(network.names, network.shapes, pieces, strict=True)
+    return {name: graph.hold(name, piece.reshape(shape)) for name, shape, piece in named}
+
+
+def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Value:
+    """The code before it is rounded, ``(1, d)`` in float64, from the weights' initializers."""
+    from .graph.functions import normalize
+    from .graph.rules import run
+
+    wide = weights if network.dtype == "float64" else {name: v.cast("float64") for name, v in weights.items()}
+    wide |= {name: graph.hold(name, numbers.astype(np.float64)) for name, numbers in network.buffers.items()}
+    whole = np.issubdtype(network.probe.dtype, np.integer)
+    probe = graph.hold("/probe", network.probe.astype(np.int64 if whole else np.float64))
+    h = run(network.spec, probe, wide.get).reshape(1, -1)
+    if h.shape[1] != network.d:
+        h = h @ graph.hold("/readout", network.readout(h.shape[1]).astype(np.float64)).mT
+    c = normalize(h, network.eps) if network.normalized else h
+    if network.anchor is None:
+        return c
+    return normalize(c * float(network.anchor_gain) + graph.hold("/anchor", network.anchor), network.eps)
 
 
 def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:
@@ -168,8 +175,7 @@ def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     # 4 A c / 4 is exact in any order: portability was proved.
     quarter = code.reshape(-1, 1) * graph.constant(np.array(0.25, network.theta.dtype))
     pieces, start = [], 0
-    for name, shape in zip(network.names, network.shapes, strict=True):
-        count = int(np.prod(shape, dtype=np.int64))
+    for name, count in zip(network.names, network.sizes, strict=True):
         if count:
             rows = (4 * network.matrix[start : start + count]).astype(np.int8)
             sums = graph.hold(f"/expansion/{name}", rows).cast(network.dtype) @ quarter

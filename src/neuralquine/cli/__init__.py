@@ -19,6 +19,7 @@ from .options import app
 from . import solving as solving  # isort: skip
 from . import looking as looking  # isort: skip
 from . import proving as proving  # isort: skip
+from . import handing_on as handing_on  # isort: skip
 from . import sweeping as sweeping  # isort: skip
 
 

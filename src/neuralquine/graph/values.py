@@ -106,7 +106,8 @@ class Value:
 
     def over_last(self, kind: str) -> Value:
         """ReduceMean and the like over the last axis, which stays, of length one."""
-        return self.graph.op(kind, [self], (*self.shape[:-1], 1), axes=[-1], keepdims=1)
+        axes = self.graph.constant(np.array([-1], np.int64))
+        return self.graph.op(kind, [self, axes], (*self.shape[:-1], 1), keepdims=1)
 
     def cast(self, dtype: str) -> Value:
         """To a numpy type by name."""

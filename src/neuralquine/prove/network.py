@@ -73,9 +73,9 @@ class Network:
         self.buffers = {
             k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
         }
-        sizes = [t.size for t in tensors]
-        self.mean = np.repeat(np.array(config["means"]), sizes).astype(_TYPES[self.dtype])
-        self.gain = np.repeat(np.array(config["gains"]), sizes).astype(_TYPES[self.dtype])
+        self.sizes = [t.size for t in tensors]
+        self.mean = np.repeat(np.array(config["means"]), self.sizes).astype(_TYPES[self.dtype])
+        self.gain = np.repeat(np.array(config["gains"]), self.sizes).astype(_TYPES[self.dtype])
         self.expansion = config["expansion"]
         self.structured = self.expansion == "hadamard"
         if self.count > _LARGEST:
