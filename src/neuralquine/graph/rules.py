@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NeuralQuineError
-from .functions import gelu, normalize, sigmoid, softmax
+from .functions import gelu, normalize, sigmoid, softmax, tanh
 from .values import Value, concat
 
 Spec = dict[str, Any]
@@ -156,19 +156,20 @@ def _parts(x: Value, count: int) -> list[Value]:
 def _rnn_cell(
     left: Value, h: Value, memory: Value, again: tuple[Value, Value | None], arguments: Spec
 ) -> tuple[Value, Value]:
-    return (left + _affine(h, *again)).unary("Relu" if arguments["nonlinearity"] == "relu" else "Tanh"), memory
+    total = left + _affine(h, *again)
+    return (total.unary("Relu") if arguments["nonlinearity"] == "relu" else tanh(total)), memory
 
 
 def _lstm_cell(left: Value, h: Value, c: Value, again: tuple[Value, Value | None], _: Spec) -> tuple[Value, Value]:
     i, f, g, o = _parts(left + _affine(h, *again), 4)
-    c = sigmoid(f) * c + sigmoid(i) * g.unary("Tanh")
-    return sigmoid(o) * c.unary("Tanh"), c
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
 
 
 def _gru_cell(left: Value, h: Value, memory: Value, again: tuple[Value, Value | None], _: Spec) -> tuple[Value, Value]:
     (a, b, c), (p, q, s) = _parts(left, 3), _parts(_affine(h, *again), 3)
     r, z = sigmoid(a + p), sigmoid(b + q)
-    new = (c + r * s).unary("Tanh")
+    new = tanh(c + r * s)
     return new + z * (h - new), memory
 
 
@@ -233,7 +234,7 @@ def _average(x: Value, arguments: Spec, _: Lookup) -> Value:
 
 RULES: dict[str, Callable[[Value, Spec, Lookup], Value]] = {
     "Linear": _linear,
-    "Tanh": lambda x, _, __: x.unary("Tanh"),
+    "Tanh": lambda x, _, __: tanh(x),
     "ReLU": lambda x, _, __: x.unary("Relu"),
     "Sigmoid": lambda x, _, __: sigmoid(x),
     "SiLU": lambda x, _, __: x * sigmoid(x),
