@@ -45,10 +45,8 @@ def softmax(x: Value) -> Value:
 
 def gelu(x: Value, approximate: str) -> Value:
     """``x Phi(x)``, by the error function or by the usual hyperbolic tangent."""
-    if approximate == "tanh":
-        gate = tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi))
-    else:
-        gate = erf(x / math.sqrt(2))
+    inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi) if approximate == "tanh" else x / math.sqrt(2)
+    gate = tanh(inner) if approximate == "tanh" else erf(inner)
     return x * (gate + 1.0) * 0.5
 
 
