@@ -178,13 +178,13 @@ def test_an_operator_without_a_rule_is_named(tmp_path):
 
 
 def test_queried_quines_are_refused(tmp_path):
-    nq.save(nq.recipe("elman"), tmp_path / "q")
+    nq.save(nq.recipe("fletcher-coords"), tmp_path / "q")
     with pytest.raises(nq.NeuralQuineError, match="rule for"):
         nq.export(tmp_path / "q", tmp_path / "self.onnx")
 
 
 def test_too_large_a_file_is_refused_before_anything_is_proved(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr("neuralquine.export._LARGEST", 1 << 14)
+    monkeypatch.setattr(sys.modules["neuralquine.export"], "_LARGEST", 1 << 14)
     with pytest.raises(nq.TooLarge, match="the ONNX file would take"):
         nq.export(kept("blog")[0], tmp_path / "self.onnx")
 
