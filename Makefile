@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quine test test-all browser lint bench clean
+.PHONY: quine test test-all browser lint bench wheel clean
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
@@ -28,6 +28,10 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/blog.py
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m hatchling build -t wheel
+	@ls -l dist
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("neuralquine needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
