@@ -68,7 +68,7 @@ def test_help_answers_without_torch():
         "main()"
     )
     words = fresh(code)
-    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits"
+    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits export sweep"
     assert set(commands.split()) <= set(words)
 
 
