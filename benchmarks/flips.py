@@ -42,7 +42,7 @@ class File:
             kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
             model.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, tensor.shape))
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
         self._session = ort.InferenceSession(model.SerializeToString(), options)
 
     def ask(self, **other: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
