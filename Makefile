@@ -3,16 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quine test test-all lint bench docs gallery clean
+.PHONY: quine test test-all browser lint bench docs gallery wheel clean
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed browser
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.installed
+test-all: $(VENV)/.installed browser
 	$(BIN)/python -m pytest -n 2 -m ""
+
+# The tests in a browser use Debian's Chromium; where it is not and cannot be installed they are skipped, with the reason.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	echo "no Chromium, and it cannot be installed here: the tests in a browser will be skipped"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -28,6 +35,10 @@ docs: $(VENV)/.installed
 
 gallery: $(VENV)/.installed
 	$(BIN)/python benchmarks/gallery.py
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m hatchling build -t wheel
+	@ls -l dist
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("neuralquine needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'

@@ -46,6 +46,7 @@ PUBLIC = [
     "TooLarge",
     "TrunkError",
     "UnknownName",
+    "export",
     "generations",
     "load",
     "recipe",
@@ -79,7 +80,7 @@ def test_help_answers_without_torch():
         "main()"
     )
     words = fresh(code)
-    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits"
+    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits export sweep"
     assert set(commands.split()) <= set(words)
 
 
@@ -113,7 +114,7 @@ def test_the_lazy_names_are_those_that_type_checkers_see():
     assert typed == set(nq._HOMES.items())
 
 
-@pytest.mark.parametrize("module", ["verify", "solve", "spectrum", "generations", "zoo"])
+@pytest.mark.parametrize("module", ["verify", "export", "solve", "spectrum", "generations", "zoo"])
 def test_importing_a_submodule_does_not_hide_the_function_of_its_name(module):
     imported = importlib.import_module(f"neuralquine.{module}")
     assert isinstance(imported, types.ModuleType)

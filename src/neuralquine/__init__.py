@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .bodies import Body as Body
     from .damage import Damage as Damage
     from .damage import damaged as damaged
+    from .export import export as export
     from .generations import Generations as Generations
     from .generations import generations as generations
     from .guard import Guard as Guard
@@ -92,6 +93,7 @@ _HOMES = {
     "Zoo": "zoo",
     "basin": "heal",
     "damaged": "damage",
+    "export": "export",
     "generations": "generations",
     "guard": "guard",
     "heal": "heal",
@@ -165,6 +167,7 @@ __all__ = [
     "__version__",
     "basin",
     "damaged",
+    "export",
     "generations",
     "guard",
     "heal",

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from .bodies import Body, Taped, TokenMean, Tokens
+from .causal import CausalTransformer
 from .errors import QuineFileError, first_line
 from .printers.normalize import InstanceNorm
 
@@ -64,6 +65,7 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.InstanceNorm1d: _BATCHNORM,
     nn.InstanceNorm2d: _BATCHNORM,
     InstanceNorm: ("eps",),
+    CausalTransformer: ("vocabulary", "width", "layers", "heads"),
     nn.Tanh: (),
     nn.Sigmoid: (),
     nn.ReLU: (),
@@ -90,12 +92,12 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     Tokens: ("count", "width"),
     TokenMean: (),
 }
-_OURS = (InstanceNorm, Tokens, TokenMean)
 _ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
-_BY_NAME = {f"neuralquine.{cls.__name__}" if cls in _OURS else cls.__name__: cls for cls in _CLASSES}
+_OWN = (CausalTransformer, InstanceNorm, TokenMean, Tokens)
+_BY_NAME = {f"neuralquine.{cls.__name__}" if cls in _OWN else cls.__name__: cls for cls in _CLASSES}
 _NAMES = {cls: name for name, cls in _BY_NAME.items()}
 _MAX_MODULES = 10_000
-_MAX_LAYERS = 1_000  # of one recurrent module: its constructor loops over them
+_MAX_LAYERS = 1_000  # of one module whose constructor loops over them
 _MAX_EXTENT = 1_024  # of whatever makes activations larger than the weights and the probe that come with them
 _EXTENTS = ("output_size", "unflattened_size", "padding", "stride", "dilation")
 
@@ -184,8 +186,9 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
     arguments = spec["arguments"]
     if set(arguments) != set(_CLASSES[_BY_NAME[kind]]) or not all(_plain(v) for v in arguments.values()):
         raise QuineFileError(f"the trunk's description of a {kind} is malformed")
-    if isinstance(arguments.get("num_layers"), int) and arguments["num_layers"] > _MAX_LAYERS:
-        raise QuineFileError(f"the trunk's description asks for {arguments['num_layers']} recurrent layers")
+    layers = arguments.get("num_layers", arguments.get("layers"))
+    if isinstance(layers, int) and layers > _MAX_LAYERS:
+        raise QuineFileError(f"the trunk's description asks for {layers} layers")
     for name in _EXTENTS:
         extent = arguments.get(name)
         if any(isinstance(e, int) and abs(e) > _MAX_EXTENT for e in (extent if isinstance(extent, list) else [extent])):

@@ -23,6 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -417,21 +419,40 @@ class Quine(nn.Module):
 
     # -- Hugging Face conventions -------------------------------------------------------------------------------
 
-    def save_pretrained(self, save_directory: str, **_hub: Any) -> None:
+    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
         """:func:`neuralquine.save`, under the name that Hugging Face libraries expect."""
         from .store import save
 
-        save(self, save_directory)
+        save(self, Path(save_directory))
 
     @classmethod
-    def from_pretrained(cls, path: str, *, trunk: nn.Module | None = None, revision: str | None = None) -> Quine:
-        """:func:`neuralquine.load` from a folder, or from the Hugging Face Hub (extra ``hub``)."""
-        import os
-
+    def from_pretrained(
+        cls,
+        path: str | PathLike[str],
+        *,
+        trunk: nn.Module | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Quine:
+        """:func:`neuralquine.load` from a folder, or ``owner/name`` from the Hugging Face Hub (extra ``hub``)."""
+        from .hub import download
         from .store import load
 
-        if not os.path.isdir(path):
-            from huggingface_hub import snapshot_download
+        folder = Path(path)
+        return load(folder if folder.is_dir() else download(str(path), revision=revision, token=token), trunk=trunk)
 
-            path = snapshot_download(path, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.md"])
-        return load(path, trunk=trunk)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "A neural quine",
+    ) -> str:
+        """Save to a repository of the Hugging Face Hub, with its model card (extra ``hub``); returns the commit's address.
+
+        ``nq.load("hf:owner/name")`` reads it back, bit for bit.
+        """
+        from .hub import upload
+
+        return upload(self, repo_id, private=private, token=token, message=commit_message)

@@ -45,6 +45,7 @@ from .folder import (
     read_json,
     sha256,
 )
+from .hub import download, is_address
 from .queried.quine import QueryQuine
 from .quine import Quine
 from .recipes import RECIPES, problem
@@ -112,14 +113,14 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
     """Read a quine back, bit for bit.
 
     Args:
-        path: a folder written by :func:`save`.
+        path: a folder written by :func:`save`, or one on the Hugging Face Hub: ``hf:owner/name[@revision]`` (extra ``hub``).
         trunk: the module, where the file could not describe it; its weights are replaced by the stored ones.
         select: the function that says what is read of the trunk's output, where the quine was made with one.
 
     Raises:
         QuineFileError: missing, truncated, altered or foreign files, in one line.
     """
-    folder = Path(path)
+    folder = download(path) if is_address(path) else Path(path)
     config = read_config(folder)
     if (config["select"] == FUNCTION) != (select is not None):
         raise QuineFileError(

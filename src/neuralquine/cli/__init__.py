@@ -20,6 +20,7 @@ from . import solving as solving  # isort: skip
 from . import looking as looking  # isort: skip
 from . import proving as proving  # isort: skip
 from . import working as working  # isort: skip
+from . import handing_on as handing_on  # isort: skip
 from . import sweeping as sweeping  # isort: skip
 from . import living as living  # isort: skip
 

@@ -16,7 +16,8 @@ from ..printers.anchor import anchor
 from ..printers.philox import dyadic_gaussian
 from ..printers.signs import sign_matrix
 from .balls import Ball, Rounding, objects
-from .rules import SEQUENCES, NoRule, normalize, run
+from .normalization import normalize
+from .rules import SEQUENCES, NoRule, run
 
 _EXPANSION_STREAM, _READOUT_STREAM = 1, 2
 _LARGEST = 2**27  # entries of the expansion's matrix, which a proof writes out
@@ -74,10 +75,11 @@ class Network:
         self.buffers = {
             k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
         }
-        sizes = [t.size for t in tensors]
-        self.mean = np.repeat(np.array(config["means"]), sizes).astype(_TYPES[self.dtype])
-        self.gain = np.repeat(np.array(config["gains"]), sizes).astype(_TYPES[self.dtype])
-        self.structured = config.get("expansion") == "hadamard"
+        self.sizes = [t.size for t in tensors]
+        self.mean = np.repeat(np.array(config["means"]), self.sizes).astype(_TYPES[self.dtype])
+        self.gain = np.repeat(np.array(config["gains"]), self.sizes).astype(_TYPES[self.dtype])
+        self.expansion = config["expansion"]
+        self.structured = self.expansion == "hadamard"
         if self.count > _LARGEST:
             raise NoRule(f"{len(self.theta)} weights of a code of {self.d} are too many for a proof")
         if self.structured:
@@ -117,17 +119,23 @@ class Network:
             raise NoRule(f"no proof rule runs this trunk: {type(error).__name__} {error}") from error
         h = h.reshape(h.value.size)
         if h.shape != (self.d,):
-            h = h.contract(self._readout(h.shape[0], rounding))
+            h = h.contract(Ball.exact(self.readout(h.shape[0]), rounding))
         c = normalize(h, self.eps) if self.normalized else h
         if self.anchor is None:
             return c
-        leaned = c * Ball.exact(np.full(self.d, self.skip).astype(_TYPES[self.dtype]), rounding)
+        leaned = c * Ball.exact(np.full(self.d, self.anchor_gain), rounding)
         return normalize(leaned + Ball.exact(self.anchor, rounding), self.eps)
 
-    def _readout(self, features: int, rounding: Rounding | None) -> Ball:
+    def readout(self, features: int) -> NDArray[np.floating[Any]]:
+        """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
         # The very numbers of quine.py: dyadic entries divided by sqrt(n), in double precision, then cast.
         entries = dyadic_gaussian(self.seed, _READOUT_STREAM, 0, self.d * features).reshape(self.d, features)
-        return Ball.exact((entries / np.sqrt(float(features))).astype(_TYPES[self.dtype]), rounding)
+        return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])
+
+    @property
+    def anchor_gain(self) -> np.floating[Any]:
+        """beta, the factor of the trunk's part in an anchored code, in the type of the weights."""
+        return _TYPES[self.dtype](self.skip)
 
     def stored(self, rounding: Rounding | None = None) -> Ball:
         """The stored weights, exactly."""

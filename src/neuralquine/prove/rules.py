@@ -15,6 +15,7 @@ from flint import arb
 
 from ..errors import NeuralQuineError
 from .balls import Ball, stack
+from .normalization import normalize
 
 Parameters = dict[str, Ball]
 Spec = dict[str, Any]
@@ -37,25 +38,6 @@ def run(spec: Spec, x: Ball, parameters: Parameters, prefix: str = "") -> Ball:
 
 
 Lookup = Callable[[str], Ball | None]
-
-
-def normalize(x: Ball, eps: float) -> Ball:
-    """Instance normalization over the last axis.
-
-    The variance may have been computed in one pass, as a difference of second moments, or in two; the bound
-    covers both.
-    """
-    n = x.shape[-1]
-    centered = x - x.mean(-1).keep(-1)
-    variance = (centered * centered).mean(-1).keep(-1)
-    if x.rounding is not None:
-        moment = (x * x).mean(-1).keep(-1)
-        slack = arb(4 * (n + 4) * x.rounding.unit)
-        grown = [v + arb(0, m.abs_upper() * slack) for v, m in zip(variance.value.flat, moment.value.flat, strict=True)]
-        variance = Ball(np.array(grown, dtype=object).reshape(variance.shape), None, x.rounding)
-    shifted = variance + Ball(np.full((1,), arb(eps), dtype=object))
-    inverse = shifted.map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)
-    return centered * inverse
 
 
 def _linear(x: Ball, _: Spec, weights: Lookup) -> Ball:
@@ -252,8 +234,8 @@ def _gru_cell(x: Ball, h: Ball, _: Ball, held: list[Ball | None], __: Spec) -> t
     return new + z * (h - new), None
 
 
-def _attention(x: Ball, heads: int, weights: Lookup) -> Ball:
-    """Self-attention of a batch-first sequence ``(B, T, E)``, as in ``nn.MultiheadAttention``."""
+def _attention(x: Ball, heads: int, weights: Lookup, *, causal: bool = False) -> Ball:
+    """Self-attention of a batch-first sequence ``(B, T, E)``, as in ``nn.MultiheadAttention``; causal: of what came before."""
     batch, length, width = x.shape
     size = width // heads
     joint = _affine(x, weights("self_attn.in_proj_weight"), weights("self_attn.in_proj_bias"))
@@ -264,12 +246,16 @@ def _attention(x: Ball, heads: int, weights: Lookup) -> Ball:
             q, k, v = (joint[b][:, j * width + head * size : j * width + (head + 1) * size] for j in range(3))
             # The scale may be applied before or after the product, in one factor or split in two.
             scores = q.contract(k).map(lambda v: v / arb(size).sqrt(), lambda _: 1 / arb(size).sqrt(), error=8.0)
-            parts.append(_softmax(scores, -1).contract(v.move((1, 0))))
+            if causal:  # what is masked counts as exact zeros
+                seen = [(scores[t : t + 1, : t + 1], v[: t + 1]) for t in range(length)]
+                parts.append(stack([_softmax(s, -1).contract(w.move((1, 0)))[0] for s, w in seen]))
+            else:
+                parts.append(_softmax(scores, -1).contract(v.move((1, 0))))
         rows.append(stack(parts, 1).reshape(length, width))
     return _affine(stack(rows), weights("self_attn.out_proj.weight"), weights("self_attn.out_proj.bias"))
 
 
-def _encoder_layer(x: Ball, arguments: Spec, weights: Lookup) -> Ball:
+def _encoder_layer(x: Ball, arguments: Spec, weights: Lookup, *, causal: bool = False) -> Ball:
     if not arguments["batch_first"]:
         raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first")
 
@@ -277,7 +263,7 @@ def _encoder_layer(x: Ball, arguments: Spec, weights: Lookup) -> Ball:
         return _scaled(normalize(y, arguments["layer_norm_eps"]), lambda n: weights(f"{name}.{n}"))
 
     def attend(y: Ball) -> Ball:
-        return _attention(y, arguments["nhead"], weights)
+        return _attention(y, arguments["nhead"], weights, causal=causal)
 
     def feed(y: Ball) -> Ball:
         inner = _affine(y, weights("linear1.weight"), weights("linear1.bias"))
@@ -289,6 +275,19 @@ def _encoder_layer(x: Ball, arguments: Spec, weights: Lookup) -> Ball:
         return x + feed(norm(x, "norm2"))
     x = norm(x + attend(x), "norm1")
     return norm(x + feed(x), "norm2")
+
+
+def _causal_transformer(x: Ball, arguments: Spec, weights: Lookup) -> Ball:
+    table, positions = weights("tokens.weight"), weights("positions.weight")
+    assert table is not None
+    assert positions is not None
+    layer = {"nhead": arguments["heads"], "layer_norm_eps": 1e-5, "activation": "gelu"}
+    x = _embedding(x, {}, lambda _: table) + positions[: x.shape[1]]
+    for i in range(arguments["layers"]):
+        block = {**layer, "batch_first": True, "norm_first": True}
+        x = _encoder_layer(x, block, lambda name, i=i: weights(f"blocks.{i}.{name}"), causal=True)
+    last = _scaled(normalize(x[:, -1], 1e-5), lambda name: weights(f"norm.{name}"))
+    return last.contract(table)
 
 
 def _flatten(x: Ball, arguments: Spec, _: Lookup) -> Ball:
@@ -366,6 +365,7 @@ RULES: dict[str, Callable[[Ball, Spec, Lookup], Ball]] = {
     "GRUCell": _one_step(_gru_cell),
     "LSTMCell": _one_step(_lstm_cell),
     "TransformerEncoderLayer": _encoder_layer,
+    "neuralquine.CausalTransformer": _causal_transformer,
     "Embedding": _embedding,
     "AdaptiveAvgPool1d": _average,
     "AdaptiveAvgPool2d": _average,

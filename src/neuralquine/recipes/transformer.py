@@ -1,44 +1,11 @@
-"""A small decoder-only transformer on token ids, with learned positions, causal attention and a tied head."""
+"""A small decoder-only transformer on token ids."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
+from ..causal import CausalTransformer
 from .problem import Problem, drawn, settings, tokens
-
-_CONTEXT = 16
-
-
-class CausalTransformer(nn.Module):
-    """Token ids ``(B, T)`` to logits of the last position ``(B, vocabulary)``; pre-norm, GELU.
-
-    Source: Radford et al. (2019), "Language models are unsupervised multitask learners", in small.
-    """
-
-    def __init__(self, vocabulary: int, width: int, layers: int, heads: int) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(_CONTEXT, width)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary, bias=False)
-        self.head.weight = self.tokens.weight
-        nn.init.normal_(self.tokens.weight, std=0.02 * (768 / width) ** 0.5)
-        nn.init.normal_(self.positions.weight, std=0.02 * (768 / width) ** 0.5)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        length = ids.shape[1]
-        x = self.tokens(ids) + self.positions.weight[:length]
-        mask = nn.Transformer.generate_square_subsequent_mask(length, device=x.device, dtype=x.dtype)
-        for block in self.blocks:
-            x = block(x, src_mask=mask, is_causal=True)
-        return self.head(self.norm(x[:, -1]))
 
 
 def transformer(

@@ -1,0 +1,154 @@
+"""ONNX nodes written as arithmetic: a :class:`Value` is the output of a node, with its shape; a :class:`Graph` collects.
+
+Only operators that have a float64 kernel in every runtime tried are used: the elementary ones, matrix products and what
+moves numbers about. None of them depends on an attribute that is kept in float32, as the epsilon of a normalization is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+Array = NDArray[Any]
+
+
+class Graph:
+    """Nodes and initializers in the order in which they were made.
+
+    Attributes:
+        nodes: of the graph; names that are not a parameter's begin with ``/``.
+        initializers: constants and weights.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self._constants: dict[tuple[Any, ...], Value] = {}
+
+    def hold(self, name: str, numbers: Array) -> Value:
+        """An initializer under its own name."""
+        numbers = np.asarray(numbers, order="C")
+        self.initializers.append(numpy_helper.from_array(numbers, name))
+        return Value(self, name, numbers.shape)
+
+    def constant(self, numbers: Any) -> Value:
+        """A small constant; floats become float64. Equal ones are kept once."""
+        array = np.asarray(numbers)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.hold(f"/constant/{len(self._constants)}", array)
+        return self._constants[key]
+
+    def op(
+        self, kind: str, inputs: Sequence[Value], shape: tuple[int, ...], name: str = "", **attributes: Any
+    ) -> Value:
+        """One node with one output of a known shape."""
+        name = name or f"/{len(self.nodes)}/{kind}"
+        self.nodes.append(helper.make_node(kind, [v.name for v in inputs], [name], name=name, **attributes))
+        return Value(self, name, shape)
+
+
+class Value:
+    """The output of a node, or an initializer: arithmetic on it adds nodes."""
+
+    __slots__ = ("graph", "name", "shape")
+
+    def __init__(self, graph: Graph, name: str, shape: tuple[int, ...]) -> None:
+        self.graph, self.name, self.shape = graph, name, shape
+
+    # -- arithmetic ---------------------------------------------------------------------------------------------------
+
+    def _with(self, kind: str, other: Value | float) -> Value:
+        other = other if isinstance(other, Value) else self.graph.constant(float(other))
+        return self.graph.op(kind, [self, other], np.broadcast_shapes(self.shape, other.shape))
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._with("Add", other)
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._with("Sub", other)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._with("Mul", other)
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._with("Div", other)
+
+    def __neg__(self) -> Value:
+        return self.unary("Neg")
+
+    def __matmul__(self, other: Value) -> Value:
+        inner = (*np.broadcast_shapes(self.shape[:-2], other.shape[:-2]), *self.shape[-2:-1])
+        return self.graph.op("MatMul", [self, other], (*inner, *other.shape[1:][-1:]))
+
+    def at_most(self, bound: float) -> Value:
+        return self._with("Min", bound)
+
+    def at_least(self, bound: float) -> Value:
+        return self._with("Max", bound)
+
+    def unary(self, kind: str, **attributes: Any) -> Value:
+        """A function of each element."""
+        return self.graph.op(kind, [self], self.shape, **attributes)
+
+    def where(self, other: Value, chosen: Value) -> Value:
+        """This where ``chosen``, else the other."""
+        return self.graph.op("Where", [chosen, self, other], self.shape)
+
+    def less(self, bound: float) -> Value:
+        """A truth value for each element."""
+        return self._with("Less", bound)
+
+    def over_last(self, kind: str) -> Value:
+        """ReduceMean and the like over the last axis, which stays, of length one."""
+        axes = self.graph.constant(np.array([-1], np.int64))
+        return self.graph.op(kind, [self, axes], (*self.shape[:-1], 1), keepdims=1)
+
+    def cast(self, dtype: str) -> Value:
+        """To a numpy type by name."""
+        return self.unary("Cast", to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    # -- shapes -------------------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: int) -> Value:
+        """As numpy's; one extent may be -1."""
+        known = -math.prod(shape) if -1 in shape else 1
+        full = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
+        return self.graph.op("Reshape", [self, self.graph.constant(np.array(full, np.int64))], full)
+
+    def move(self, *order: int) -> Value:
+        """Transpose."""
+        return self.graph.op("Transpose", [self], tuple(self.shape[i] for i in order), perm=list(order))
+
+    @property
+    def mT(self) -> Value:  # noqa: N802 - as torch and numpy call it
+        """The last two axes exchanged."""
+        order = list(range(len(self.shape)))
+        order[-2:] = order[:-3:-1]
+        return self.move(*order)
+
+    def cut(self, axis: int, start: int, stop: int) -> Value:
+        """The stretch ``start .. stop`` of one axis, counted from the front."""
+        axis = axis % len(self.shape)
+        ends = [self.graph.constant(np.array([i], np.int64)) for i in (start, stop, axis)]
+        shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
+        return self.graph.op("Slice", [self, *ends], shape)
+
+    def gather(self, axis: int, index: Value) -> Value:
+        """Elements of one axis by whole numbers; the index's shape takes its place."""
+        axis = axis % len(self.shape)
+        shape = (*self.shape[:axis], *index.shape, *self.shape[axis + 1 :])
+        return self.graph.op("Gather", [self, index], shape, axis=axis)
+
+
+def concat(values: Sequence[Value], axis: int = 0, name: str = "") -> Value:
+    """Join along an axis that they have."""
+    axis = axis % len(values[0].shape)
+    length = sum(v.shape[axis] for v in values)
+    shape = (*values[0].shape[:axis], length, *values[0].shape[axis + 1 :])
+    return values[0].graph.op("Concat", list(values), shape, name, axis=axis)
