@@ -20,6 +20,7 @@ from . import solving as solving  # isort: skip
 from . import looking as looking  # isort: skip
 from . import proving as proving  # isort: skip
 from . import sweeping as sweeping  # isort: skip
+from . import lab as lab  # isort: skip
 
 
 @app.callback(invoke_without_command=True)
