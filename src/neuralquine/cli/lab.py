@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import NeuralQuineError
-from .options import app
+from .options import app, terminate_like_interrupt
 
 
 @app.command()
@@ -21,4 +21,5 @@ def lab(
         raise NeuralQuineError("the lab needs starlette and uvicorn: pip install 'neuralquine[lab]'")
     from ..lab.serve import serve
 
-    serve(port, browser=browser, say=typer.echo)
+    with terminate_like_interrupt():  # uvicorn hands the signal on, and the temporary folder must still go
+        serve(port, browser=browser, say=typer.echo)

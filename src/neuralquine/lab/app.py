@@ -41,7 +41,7 @@ class Lab:
         self.shelf = Shelf(place)
         self.desk = Process()
         self.jobs = Jobs(Process())
-        self._catalog: dict[str, Any] | None = None
+        self._catalog: dict[str, Any] = {}
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -57,8 +57,10 @@ class Lab:
             await asyncio.gather(self.desk.close(), self.jobs.worker.close())
 
     async def catalog(self) -> dict[str, Any]:
-        if self._catalog is None:
-            self._catalog = await self.desk.ask("catalog", {}, limit=_QUICK)
+        """What can be chosen; asked once."""
+        if not self._catalog:
+            works = await self.desk.ask("works", {}, limit=_QUICK)
+            self._catalog = {**await self.desk.ask("catalog", {}, limit=_QUICK), "works": works}
         return self._catalog
 
     async def at_desk(self, task: str, kept: Kept, **arguments: Any) -> Any:
@@ -92,6 +94,7 @@ def make_app(place: Path, *, token: str, port: int) -> Guard:
         Route("/", index),
         route("/api/hello", _hello),
         route("/api/solve", _solve, "POST"),
+        route("/api/train", _train, "POST"),
         route("/api/jobs/{job}", _story),
         route("/api/jobs/{job}/cancel", _cancel, "POST"),
         route("/api/quines/{quine}", _look),
@@ -101,9 +104,13 @@ def make_app(place: Path, *, token: str, port: int) -> Guard:
         route("/api/quines/{quine}/reset", _reset, "POST"),
         route("/api/quines/{quine}/zoo", _zoo, "POST"),
         route("/api/quines/{quine}/zoo/{job}/{index:int}", _adopt, "POST"),
+        route("/api/quines/{quine}/samples", _samples),
+        route("/api/quines/{quine}/score", _score),
+        route("/api/quines/{quine}/read", _read, "POST"),
         route("/api/quines/{quine}/prove", _prove, "POST"),
         route("/api/quines/{quine}/folder.zip", _archive),
         route("/api/quines/{quine}/certificate.json", _certificate),
+        route("/api/quines/{quine}/self.onnx", _onnx),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lambda _: lab.open())
@@ -174,7 +181,12 @@ async def _solve(lab: Lab, request: Request) -> Response:
     if arguments["anchored"] and not anchors:
         raise NeuralQuineError(f"{network} can not be anchored")
     kept = lab.shelf.reserve()
-    words = [f"seed {arguments['seed']}", "exact" * arguments["exact"], "anchored" * arguments["anchored"], arguments["method"]]
+    words = [
+        f"seed {arguments['seed']}",
+        "exact" * arguments["exact"],
+        "anchored" * arguments["anchored"],
+        arguments["method"],
+    ]
     title = f"{network}, {', '.join(filter(None, words))}"
     job = lab.jobs.add(
         "solve",
@@ -182,6 +194,18 @@ async def _solve(lab: Lab, request: Request) -> Response:
         title,
         arguments["time_limit"] + _OVERTIME,
         lambda result: lab.shelf.put(kept, {"title": title, **result}),
+    )
+    return JSONResponse(job.describe(), 201)
+
+
+async def _train(lab: Lab, request: Request) -> Response:
+    data = await _body(request, "network", "seed")
+    network = _name(data, "network", [w["name"] for w in (await lab.catalog())["works"]])
+    seed = _whole(data, "seed", 0, 2**32 - 1, 0)
+    kept, title = lab.shelf.reserve(), f"{network}, seed {seed}"
+    arguments = {"folder": str(kept.folder), "network": network, "seed": seed}
+    job = lab.jobs.add(
+        "train", arguments, title, _LONGEST, lambda result: lab.shelf.put(kept, {"title": title, **result})
     )
     return JSONResponse(job.describe(), 201)
 
@@ -261,10 +285,30 @@ async def _adopt(lab: Lab, request: Request) -> Response:
     if job.task != "zoo" or job.state != "done" or index >= len(job.events[-1]["result"]["quines"]):
         raise NeuralQuineError("there is no such quine in this zoo")
     kept = lab.shelf.reserve()
-    arguments = {"file": job.arguments["file"], "index": index, "parent": str(parent.folder), "folder": str(kept.folder)}
+    arguments = {
+        "file": job.arguments["file"],
+        "index": index,
+        "parent": str(parent.folder),
+        "folder": str(kept.folder),
+    }
     result = await lab.desk.ask("adopt", arguments, limit=_QUICK)
     title = f"{parent.about['title'].split(',')[0]}, number {index + 1} of its zoo"
     return JSONResponse(lab.shelf.put(kept, {"title": title, **result}), 201)
+
+
+async def _samples(lab: Lab, request: Request) -> Response:
+    return JSONResponse(await lab.at_desk("samples", _kept(lab, request)))
+
+
+async def _score(lab: Lab, request: Request) -> Response:
+    return JSONResponse(await lab.at_desk("score", _kept(lab, request)))
+
+
+async def _read(lab: Lab, request: Request) -> Response:
+    ink = (await _body(request, "ink")).get("ink")
+    if not isinstance(ink, list) or len(ink) != 64 or not all(type(v) in (int, float) and 0 <= v <= 16 for v in ink):
+        raise NeuralQuineError("ink must be 64 numbers from 0 to 16")
+    return JSONResponse(await lab.at_desk("read", _kept(lab, request), ink=ink))
 
 
 async def _prove(lab: Lab, request: Request) -> Response:
@@ -290,3 +334,10 @@ async def _certificate(lab: Lab, request: Request) -> Response:
     if not kept.certificate.exists():
         raise NeuralQuineError("nothing is proved about this quine yet")
     return FileResponse(kept.certificate, filename=f"certificate-{kept.id}.json")
+
+
+async def _onnx(lab: Lab, request: Request) -> Response:
+    kept = _kept(lab, request)
+    file = lab.shelf.file(f"{kept.id}.onnx")
+    await lab.at_desk("onnx", kept, file=str(file))
+    return FileResponse(file, filename=f"self-{kept.id}.onnx")

@@ -143,4 +143,3 @@ class Jobs:
                 await asyncio.wait_for(news.wait(), 10)
             except TimeoutError:
                 yield start, None
-

@@ -63,7 +63,10 @@ class Patient:
             return self.quine.printed()
 
     def _note(self) -> None:
-        distance, residual = relative_residual(self.current, self.original), relative_residual(self.printed, self.current)
+        distance, residual = (
+            relative_residual(self.current, self.original),
+            relative_residual(self.printed, self.current),
+        )
         self.line.append({"distance": finite_or_none(distance), "residual": finite_or_none(residual)})
 
     def damage(self, kind: str, where: Tensor) -> None:
@@ -124,7 +127,10 @@ def _or_infinite(value: float | None) -> float:
 def _noise(patient: Patient, where: Tensor) -> Tensor:
     """Gaussian numbers of each tensor's own size."""
     size = torch.cat(
-        [torch.full((t.numel(),), float(t.double().square().mean().sqrt())) for t in patient.quine.tensors(patient.original).values()]
+        [
+            torch.full((t.numel(),), float(t.double().square().mean().sqrt()))
+            for t in patient.quine.tensors(patient.original).values()
+        ]
     )
     return (torch.randn(len(size), generator=patient.generator) * size)[where].to(patient.current)
 
@@ -175,6 +181,7 @@ def eigenvalues(report: Report, *, folder: str) -> dict[str, Any]:
     values = [[v.real, v.imag] for v in map(complex, local.eigenvalues.tolist()) if abs(v) < math.inf]
     return {
         "values": values,
+        "bound": local.bound,
         "spectral_radius": finite_or_none(local.spectral_radius),
         "self_sensitivity": finite_or_none(local.self_sensitivity),
     }

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import NeuralQuineError
 
 _LINE = 1 << 26  # bytes of one answer: the heat maps of every layer
-_GRACE = 3.0  # seconds an interrupted search has to hand in its best iterate
+_GRACE = 10.0  # seconds an interrupted search has to hand in its best iterate
 
 
 class Interrupted(Exception):
@@ -92,16 +92,16 @@ class Process:
             raise NeuralQuineError("the computing process ended by itself: too little memory?")
 
     async def stop(self) -> None:
-        """End the present task: politely, so that a search keeps its best iterate, then at once."""
+        """End the present task: politely, so that a search keeps its best iterate; asked again, or after a while, at once."""
         process = self._process
         if process is None or process.returncode is not None or not self._turn.locked():
             return
-        self._stopping = True
-        if os.name == "posix":
+        again, self._stopping = self._stopping, True
+        if os.name == "posix" and not again:
             process.send_signal(signal.SIGINT)
             for _ in range(int(_GRACE / 0.05)):
                 await asyncio.sleep(0.05)
-                if not self._turn.locked():
+                if not (self._turn.locked() and self._stopping):
                     return
         await self.close()
 

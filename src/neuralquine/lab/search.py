@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import time
@@ -21,7 +22,6 @@ from ..recipes import RECIPES, recipe
 from ..solution import TracePoint, finite_or_none
 from ..solve import solve as solve_quine
 from ..store import load, save
-from ..verify import Verification
 from ..zoo import zoo as list_zoo
 from .pictures import plane
 
@@ -34,7 +34,7 @@ NETWORKS = (
 )
 MOST = 2_000_000  # weights
 _ANCHOR = 0.1
-_PAUSE = 0.05  # seconds between two points of a chart
+PAUSE = 0.05  # seconds between two points of a chart
 
 
 def catalog(report: Report) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def solve(
         nonlocal due
         now = time.monotonic()
         if now >= due:
-            due = now + _PAUSE
+            due = now + PAUSE
             report(_point(point))
 
     solution = solve_quine(
@@ -89,7 +89,7 @@ def solve(
     )
     if solution.trace:
         report(_point(solution.trace[-1]))
-    return {"solution": solution.figures() | {"sentence": solution.status.value}, **_kept(quine, folder)}
+    return {"solution": solution.figures() | {"sentence": solution.status.value}, **kept(quine, folder)}
 
 
 def _built(network: str, seed: int, anchored: bool) -> Quine:
@@ -103,12 +103,9 @@ def _point(point: TracePoint) -> dict[str, Any]:
     return {**asdict(point), "relative_residual": finite_or_none(point.relative_residual)}
 
 
-def _kept(quine: Quine, folder: str) -> dict[str, Any]:
-    return {"verification": _figures(save(quine, folder)), "quine": _description(quine)}
-
-
-def _figures(verification: Verification) -> dict[str, Any]:
-    return verification.figures()
+def kept(quine: Quine, folder: str) -> dict[str, Any]:
+    """Write a quine to its folder; what the verification and the network say."""
+    return {"verification": save(quine, folder).figures(), "quine": _description(quine)}
 
 
 def _description(quine: Quine) -> dict[str, Any]:
@@ -143,14 +140,20 @@ def zoo(report: Report, *, file: str, folder: str, starts: int) -> dict[str, Any
         {k: finite_or_none(v) for k, v in vars(q).items() if k != "theta"} | {"at": point}
         for q, point in zip(found.quines, points, strict=False)
     ]
-    return {"quines": rows, "own": points[-1], "starts": found.starts, "seconds": found.seconds, "interrupted": found.interrupted}
+    return {
+        "quines": rows,
+        "own": points[-1],
+        "starts": found.starts,
+        "seconds": found.seconds,
+        "interrupted": found.interrupted,
+    }
 
 
 def adopt(report: Report, *, file: str, index: int, parent: str, folder: str) -> dict[str, Any]:
     """Keep one quine of a zoo in a folder of its own."""
     quine = recipe(**(load(Path(parent)).recipe or {}))
     quine.theta = load_file(file)["thetas"][index]
-    return _kept(quine, folder)
+    return kept(quine, folder)
 
 
 def prove(report: Report, *, folder: str) -> dict[str, Any]:
@@ -168,4 +171,11 @@ def prove(report: Report, *, folder: str) -> dict[str, Any]:
     return {"proved": proved, "claim": claim, "portable": bound.proved, "portable_reason": bound.reason}
 
 
-TASKS = (catalog, solve, zoo, adopt, prove)
+def onnx(report: Report, *, folder: str, file: str) -> None:
+    """Write the quine as a model that checks itself."""
+    if importlib.util.find_spec("neuralquine.export") is None or importlib.util.find_spec("onnx") is None:
+        raise NeuralQuineError("the export needs onnx: pip install 'neuralquine[onnx]'")
+    importlib.import_module("neuralquine.export").export(folder, file)
+
+
+TASKS = (catalog, solve, zoo, adopt, prove, onnx)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-import signal
 import socket
 import tempfile
 import webbrowser
@@ -68,10 +68,6 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
         say(f"the lab is open at {address}\nCtrl-C closes it")
         if browser:
             webbrowser.open(address)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes it on after it has stopped
             _Server(config, app.app.state.lab).run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn passes it on after it has stopped
-            pass
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
     say("the lab is closed; what was not downloaded is gone")

@@ -55,9 +55,9 @@ def main() -> None:
     line = _Line(out)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    from . import patient, search
+    from . import patient, search, work
 
-    tasks = {task.__name__: task for task in (*search.TASKS, *patient.TASKS)}
+    tasks = {task.__name__: task for task in (*search.TASKS, *patient.TASKS, *work.TASKS)}
     while True:
         request = json.loads(requests.get())
         line.begin()

@@ -16,9 +16,10 @@ export function logChart(canvas, points, { floor = null, floorName = "round-off"
   pen.font = "12px system-ui, sans-serif";
 
   const positive = points.map(([, y]) => y).filter((y) => y > 0);
-  const high = Math.ceil(Math.log10(Math.max(...positive, floor ?? 0, 1e-300)) + 0.05);
   const zero = points.some(([, y]) => y === 0);
-  const low = Math.min(high - 2, Math.floor(Math.log10(Math.min(...positive, floor ?? Infinity, 1e300)))) - (zero ? 2 : 0);
+  const reach = positive.length ? [...positive, floor ?? positive[0]] : [1, floor ?? 1e-15];
+  const high = Math.ceil(Math.log10(Math.max(...reach)) + 0.2);
+  const low = Math.min(high - 2, Math.floor(Math.log10(Math.min(...reach)))) - (zero ? 2 : 0);
   const last = Math.max(1, ...points.map(([x]) => x));
   const right = width - RIGHT, bottom = height - BOTTOM;
   const px = (x) => LEFT + (x / last) * (right - LEFT);

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { openCheck } from "./check.js";
+import { openDigits } from "./digits.js";
 import { guarded } from "./page.js";
 import { openQuine } from "./quine.js";
 import { openSearch } from "./search.js";
@@ -14,5 +15,6 @@ guarded(async () => {
   openQuine(hello);
   openWounds();
   openZoo();
+  openDigits();
   await openSearch(hello);
 })();

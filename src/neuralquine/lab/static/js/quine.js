@@ -1,7 +1,7 @@
 // What is known of the quine on the bench: four words, the figures, the eigenvalues, and what can be kept.
 
 import { download, events, get, post } from "./api.js";
-import { $, bench, guarded, make, number, onQuine, put, svg, whole } from "./page.js";
+import { $, bench, guarded, make, number, onQuine, percent, svg, whole } from "./page.js";
 
 const SIZE = 300;
 
@@ -47,6 +47,7 @@ function show(quine) {
       ["spectral radius", number(v.spectral_radius), v.spectral_radius < 1 ? "attracts" : "repels plain regeneration"],
       ["generations", `${v.generations_survived} of ${v.generations_tried}`, "within 1 % of the start"],
       ["weights", `${whole(v.parameters)} in ${v.dtype}`],
+      ...(quine.training ? [["test digits right", percent(quine.training.accuracy)]] : []),
       ["code", `${network.code_size} numbers`, network.code_bits === null ? "no grid" : `grid 2⁻${superscript(network.code_bits)}`],
       ...(solution ? [["found by", solution.method, `${number(solution.seconds)} s, ${whole(solution.map_evaluations)} evaluations`]] : []),
     ]),
@@ -97,8 +98,8 @@ async function prove() {
 
 async function spectrum(quine) {
   $("spectrum").hidden = true;
-  const { values, spectral_radius, self_sensitivity } = await get(`/api/quines/${quine.id}/eigenvalues`);
-  if (bench.quine.id !== quine.id || !values.length) return;
+  const { values, bound, spectral_radius, self_sensitivity } = await get(`/api/quines/${quine.id}/eigenvalues`);
+  if (bench.quine.id !== quine.id || bound || !values.length) return;
   $("spectrum").hidden = false;
   const inside = values.filter(([re, im]) => Math.hypot(re, im) < 1).length;
   $("spectrum-text").textContent =

@@ -2,13 +2,19 @@
 
 import { events, get, post } from "./api.js";
 import { logChart } from "./chart.js";
-import { $, guarded, make, number, put, repaint, trouble, whole } from "./page.js";
+import { $, guarded, make, number, percent, put, repaint, trouble, whole } from "./page.js";
 
-let networks = [], methods = [], running = null, points = [], floor = 9e-15;
+let networks = [], methods = [], running = null, points = [], training = false, floor = 9e-15;
 
 export async function openSearch(hello) {
-  ({ networks, methods } = hello);
-  $("network").replaceChildren(...networks.map((n) => make("option", { value: n.name, textContent: n.name })));
+  methods = hello.methods;
+  networks = [...hello.networks, ...hello.works];
+  const options = (group) => group.map((n) => make("option", { value: n.name, textContent: n.name }));
+  $("network").replaceChildren(
+    ...[["found by a search", hello.networks], ["trained for a task", hello.works]]
+      .filter(([, group]) => group.length)
+      .map(([label, group]) => make("optgroup", { label }, ...options(group))),
+  );
   $("method").append(...methods.map((m) => make("option", { value: m.name, textContent: m.name })));
   $("network").disabled = $("solve").disabled = false;
   describe();
@@ -28,16 +34,22 @@ function describe() {
   const network = networks.find((n) => n.name === $("network").value);
   $("network-about").textContent = network.summary;
   $("method-about").textContent = methods.find((m) => m.name === $("method").value)?.summary ?? "";
-  for (const [id, possible] of [["exact", !network.queried && !$("method").value], ["anchored", network.anchors]]) {
+  $("solve").textContent = network.work ? "Train" : "Solve";
+  for (const [id, possible] of [
+    ["exact", !network.work && !network.queried && !$("method").value],
+    ["anchored", Boolean(network.anchors)],
+  ]) {
     $(id).disabled = !possible;
     if (!possible) $(id).checked = false;
   }
+  $("method").disabled = $("time-limit").disabled = Boolean(network.work);
 }
 
 async function start() {
+  const chosen = { network: $("network").value, seed: Number($("seed").value) };
+  if (networks.find((n) => n.name === chosen.network).work) return follow(await post("/api/train", chosen), true);
   const job = await post("/api/solve", {
-    network: $("network").value,
-    seed: Number($("seed").value),
+    ...chosen,
     method: $("method").value,
     exact: $("exact").checked,
     anchored: $("anchored").checked,
@@ -48,13 +60,14 @@ async function start() {
 
 async function cancel() {
   if (!running) return;
-  $("live-status").textContent = "stopping …";
+  $("live-status").textContent = "stopping: the best so far is judged and kept; cancel again to drop it";
   await post(`/api/jobs/${running}/cancel`);
 }
 
 export async function follow(job, show) {
   running = job.id;
   points = [];
+  training = job.task === "train";
   $("live").hidden = false;
   $("live-title").textContent = job.title;
   $("live-status").textContent = "waiting for its turn";
@@ -79,9 +92,14 @@ export async function follow(job, show) {
 
 let due = 0;
 function point(event) {
-  points.push([event.step, event.relative_residual]);
+  points.push([event.step, training ? event.loss : event.relative_residual]);
   cancelAnimationFrame(due);
   due = requestAnimationFrame(chart);
+  if (training) {
+    $("live-status").textContent =
+      `epoch ${event.step}, loss ${number(event.loss)}, ${percent(event.validation)} of the validation digits right`;
+    return;
+  }
   const residual = event.relative_residual === null ? "infinite" : event.relative_residual.toExponential(1);
   $("live-status").textContent =
     `step ${whole(event.step)}, ${whole(event.map_evaluations)} evaluations of the map, relative residual ${residual}`;
@@ -93,19 +111,26 @@ function ended(event, show) {
     trouble(event.error);
   } else if (event.kind === "cancelled") $("live-status").textContent = "cancelled";
   else {
-    const { solution, quine } = event.result;
+    const { solution, quine, training: trained } = event.result;
+    add(event.result);
+    if (show) put(event.result);
+    if (trained) {
+      $("live-status").textContent =
+        `${trained.sentence}: ${percent(trained.accuracy)} of the test digits right after ${trained.epochs} epochs and ${number(trained.seconds)} seconds`;
+      return;
+    }
     floor = quine.dtype === "float32" ? 5e-6 : 9e-15;
     chart();
     $("live-status").textContent =
       `${solution.sentence}: relative residual ${number(solution.relative_residual)} after ` +
       `${whole(solution.steps)} steps and ${number(solution.seconds)} seconds`;
-    add(event.result);
-    if (show) put(event.result);
   }
 }
 
 function chart() {
-  if (!$("live").hidden) logChart($("live-chart"), points, { floor, xName: "steps", title: "relative residual" });
+  if ($("live").hidden) return;
+  const axes = training ? { xName: "epochs", title: "loss" } : { floor, xName: "steps", title: "relative residual" };
+  logChart($("live-chart"), points, axes);
 }
 
 const found = [];

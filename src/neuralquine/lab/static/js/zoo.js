@@ -15,7 +15,7 @@ export function openZoo() {
 
 function show(quine) {
   const recipe = JSON.stringify(quine.quine.recipe);
-  $("zoo").hidden = !quine.quine.recipe.name;
+  $("zoo").hidden = !quine.quine.recipe.name || quine.quine.task;
   if (recipe === network) return;
   network = recipe;
   $("zoo-plot").replaceChildren();

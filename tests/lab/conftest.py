@@ -1,0 +1,56 @@
+"""A lab as a process of its own, as a user starts it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+
+@dataclass
+class Opened:
+    """A running lab: its process, its address without the token, the token."""
+
+    process: subprocess.Popen
+    base: str
+    token: str
+
+    @property
+    def address(self):
+        return f"{self.base}/?token={self.token}"
+
+
+def open_lab(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neuralquine", "lab", "--no-browser", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    line = process.stdout.readline()
+    match = re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\S+)", line)
+    assert match, line + process.stderr.read()
+    return Opened(process, match[1], match[2])
+
+
+def close_lab(opened, sign=signal.SIGINT):
+    """What it says when it is asked to stop, and what it complains about."""
+    opened.process.send_signal(sign)
+    return opened.process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    opened = open_lab()
+    yield opened
+    out, err = close_lab(opened)
+    assert opened.process.returncode == 0
+    assert "the lab is closed" in out
+    assert err == ""
