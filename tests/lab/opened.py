@@ -7,11 +7,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import pytest
-
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
 
 @dataclass
 class Opened:
@@ -44,13 +39,3 @@ def close_lab(opened, sign=signal.SIGINT):
     """What it says when it is asked to stop, and what it complains about."""
     opened.process.send_signal(sign)
     return opened.process.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def lab():
-    opened = open_lab()
-    yield opened
-    out, err = close_lab(opened)
-    assert opened.process.returncode == 0
-    assert "the lab is closed" in out
-    assert err == ""

@@ -1,0 +1,303 @@
+"""The page in a real browser: everything a person does with it, and that nothing leaves this machine."""
+
+import http.server
+import re
+import shutil
+import threading
+import zipfile
+from functools import partial
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("uvicorn")
+
+import neuralquine as nq
+from lab.opened import close_lab, open_lab
+
+expect = partial(sync_api.expect)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+LONG = 30_000  # milliseconds: other people compute on this machine too
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    opened = open_lab()
+    yield opened
+    out, err = close_lab(opened)
+    assert opened.process.returncode == 0
+    assert "the lab is closed" in out
+    assert err == ""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(lab, browser):
+    """Open the page as some device; at the end, nothing was asked of anyone else and nothing went wrong in it."""
+    contexts, asked, wrong = [], [], []
+
+    def opened(path=None, **device):
+        context = browser.new_context(**device)
+        context.on("request", lambda request: asked.append(request.url))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
+        page.goto(path or lab.address)
+        page.wrong = wrong
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert asked
+    assert {url for url in asked if not url.startswith((lab.base + "/", f"blob:{lab.base}/"))} == set()
+    assert wrong == []
+
+
+def ready(page):
+    expect(page.locator("#solve")).to_be_enabled(timeout=LONG)
+    return page
+
+
+def solve(page, network, *options, method="", seed=0):
+    ready(page)
+    page.select_option("#network", network)
+    page.select_option("#method", method)
+    page.fill("#seed", str(seed))
+    for option in ("exact", "anchored"):
+        if page.locator(f"#{option}").is_enabled():
+            page.set_checked(f"#{option}", option in options)
+    page.click("#solve")
+
+
+def solved(page, network, *options, seed=0):
+    solve(page, network, *options, seed=seed)
+    title = ", ".join([network, f"seed {seed}", *options])
+    expect(page.locator("#facts-title")).to_have_text(title, timeout=LONG)
+    expect(page.locator("#maps figure").first).to_be_visible()
+    expect(page.locator("#line-status")).to_contain_text("Undamaged")
+    return page
+
+
+def pixels(page, figure, key):
+    """Colors of a heat map."""
+    canvas = page.locator(f"#maps figure >> nth={figure}").locator(f"canvas[data-key={key}]")
+    return canvas.evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].join()")
+
+
+def test_a_quine_is_found_and_looked_at(visit):
+    page = visit()
+    solved(page, "blog")
+    expect(page.locator("#live-status")).to_contain_text("converged")
+    expect(page.locator("#facts-verdict")).to_contain_text("prints its own weights")
+    words = page.locator("#words li")
+    assert [re.match("[a-z-]+", text)[0] for text in words.all_inner_texts()] == ["converged", "bit-exact", "portable", "proved"]
+    assert words.locator(".answer").all_inner_texts() == ["yes", "no", "not examined", "not examined"]
+    for name in ("relative residual", "RMS weight", "self-sensitivity", "spectral radius"):
+        expect(page.locator("#figures")).to_contain_text(name)
+    quine = nq.recipe("blog", seed=0)
+    figures = page.locator("#maps figure")
+    assert figures.count() == len(quine.named_weights())
+    sizes = figures.locator("canvas").evaluate_all("list => list.map(c => [c.height, c.width])")
+    assert sizes[:6] == [[20, 8]] * 3 + [[1, 20]] * 3
+    assert pixels(page, 0, "stored") == pixels(page, 0, "printed") != pixels(page, 0, "difference")
+    expect(page.locator("#spectrum-text")).to_contain_text("20 eigenvalues", timeout=LONG)
+    assert page.locator("#spectrum-plot circle.inside, #spectrum-plot circle.outside").count() == 20
+    drawn = page.locator("#live-chart").evaluate("c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size")
+    assert drawn > 10
+
+
+def test_a_damaged_quine_that_attracts_heals_bit_for_bit(visit, tmp_path):
+    page = visit()
+    solved(page, "rnn", "exact", "anchored")
+    assert page.locator("#words .answer").all_inner_texts()[:2] == ["yes", "yes"]
+    expect(page.locator("#maps figcaption").first).to_contain_text(": 0 of 1,024 printed differently")
+    before = pixels(page, 0, "stored")
+    page.select_option("#wound-kind", "zero")
+    page.locator("#share").fill("20")
+    expect(page.locator("#wound")).to_have_text("Damage 20 %")
+    page.click("#wound")
+    expect(page.locator("#line-status")).to_contain_text("Damaged: ")
+    assert pixels(page, 0, "stored") != before
+    page.click("#run")
+    expect(page.locator("#line-status")).to_contain_text("Healed", timeout=LONG)
+    expect(page.locator("#line-status")).to_contain_text("every bit is the original's")
+    expect(page.locator("#run")).to_have_text("Run 40")
+    assert pixels(page, 0, "stored") == before
+    with page.expect_download() as download:
+        page.click("#get-folder")
+    download.value.save_as(tmp_path / "quine.zip")
+    zipfile.ZipFile(tmp_path / "quine.zip").extractall(tmp_path)
+    loaded = nq.load(next(path for path in tmp_path.iterdir() if path.is_dir()))
+    assert bool((loaded.printed() == loaded.theta).all())
+
+
+def test_paint_strikes_where_the_pointer_was_and_a_repelled_quine_does_not_heal(visit):
+    page = visit()
+    solved(page, "blog", seed=3)
+    stored = page.locator("#maps figure >> nth=2").locator("canvas[data-key=stored]")
+    before = pixels(page, 2, "stored")
+    page.click("#paint")
+    page.select_option("#wound-kind", "negate")
+    stored.scroll_into_view_if_needed()
+    box = stored.bounding_box()
+    cell = box["width"] / 20, box["height"] / 20
+    page.mouse.move(box["x"] + 2.5 * cell[0], box["y"] + 4.5 * cell[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 9.5 * cell[0], box["y"] + 4.5 * cell[1], steps=30)
+    page.mouse.up()
+    expect(page.locator("#line-status")).to_contain_text("Damaged: 8 of 1,020 weights differ")
+    old, new = (text.split(",") for text in (before, pixels(page, 2, "stored")))
+    struck = {i // 4 for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b}
+    assert struck == {4 * 20 + column for column in range(2, 10)}
+    page.click("#run")
+    expect(page.locator("#line-status")).to_contain_text("Not healed after 40 generations", timeout=LONG)
+    page.click("#reset")
+    expect(page.locator("#line-status")).to_contain_text("Undamaged")
+    assert pixels(page, 2, "stored") == before
+
+
+def test_the_zoo_is_a_map_to_walk_through_by_keyboard(visit):
+    page = visit()
+    solved(page, "blog", seed=1)
+    page.fill("#zoo-starts", "8")
+    page.click("#zoo-find")
+    points = page.locator("#zoo-plot [role=button]")
+    expect(points.first).to_be_visible(timeout=LONG)
+    assert points.count() > 2
+    expect(page.locator("#zoo-status")).to_contain_text(f"{points.count()} distinct quines from 8 starts")
+    radius = re.search(r"spectral radius ([\d.]+)", points.nth(1).get_attribute("aria-label"))[1]
+    points.first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#facts-title")).to_have_text("blog, number 2 of its zoo", timeout=LONG)
+    expect(page.locator("#figures")).to_contain_text(radius)
+    assert points.count() > 2
+
+
+def test_a_search_goes_on_through_a_reload_and_can_be_cancelled(visit):
+    page = visit()
+    solve(page, "blog", method="rmsprop", seed=5)
+    status = page.locator("#live-status")
+    expect(status).to_contain_text("step ", timeout=LONG)
+    page.reload()
+    ready_again = page.locator("#live-title")
+    expect(ready_again).to_have_text("blog, seed 5, rmsprop", timeout=LONG)
+    expect(status).to_contain_text("step ", timeout=LONG)
+    first = int(re.search(r"step ([\d,]+)", status.inner_text())[1].replace(",", ""))
+    expect(status).not_to_contain_text(f"step {first:,},", timeout=LONG)
+    assert int(re.search(r"step ([\d,]+)", status.inner_text())[1].replace(",", "")) > first
+    page.click("#cancel")
+    expect(status).to_contain_text("interrupted: the best iterate so far is kept", timeout=LONG)
+    expect(page.locator("#facts-verdict")).to_contain_text("No quine", timeout=LONG)
+    expect(page.locator("#solve")).to_be_enabled()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(visit, scheme):
+    page = visit(viewport={"width": 375, "height": 812}, color_scheme=scheme, has_touch=True, is_mobile=True)
+    solved(page, "blog")
+    expect(page.locator("#spectrum")).to_be_visible(timeout=LONG)
+    page.click("#paint")
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [375, 375]
+    ink, paper = page.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
+    brightness = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ink, paper)]
+    assert (brightness[0] > brightness[1]) == (scheme == "dark")
+    assert abs(brightness[0] - brightness[1]) > 400
+
+
+def test_everything_has_a_name_and_the_keyboard_reaches_it(visit):
+    page = visit()
+    solved(page, "blog")
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, input, select, canvas, svg[role], section')].filter(e => e.checkVisibility() "
+        "&& !(e.ariaLabel || e.labels?.length || e.textContent.trim() || e.getAttribute('aria-labelledby'))).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+    page.locator("body").press("Tab")
+    reached = set()
+    for _ in range(60):
+        reached.add(page.evaluate("document.activeElement.id"))
+        page.keyboard.press("Tab")
+    assert {"network", "seed", "method", "exact", "solve", "wound-kind", "share", "wound", "next", "run", "zoo-find"} <= reached
+    assert page.locator("[role=status], [role=alert]").count() >= 5
+
+
+def test_without_the_token_the_page_says_what_to_do(visit, lab):
+    page = visit(lab.base + "/")
+    expect(page.locator("#trouble")).to_contain_text("no valid token: open the address that `neuralquine lab` printed")
+    page.wrong.clear()  # the browser notes the refusal itself
+
+
+HOSTILE = """<!doctype html><title>hostile</title><body><script>
+const lab = "BASE", told = [];
+const attempt = (name, what) => what.then(v => told.push([name, String(v)]), () => told.push([name, "refused"]));
+const body = JSON.stringify({network: "blog", seed: 66});
+const image = new Image();
+(async () => {
+  await attempt("read", fetch(lab + "/api/hello").then(r => r.text()));
+  await attempt("read with the token", fetch(lab + "/api/hello", {headers: {"x-lab-token": "TOKEN"}}).then(r => r.text()));
+  await attempt("read the page", fetch(lab + "/").then(r => r.text()));
+  await attempt("write", fetch(lab + "/api/solve", {method: "POST", body}).then(r => r.text()));
+  await attempt("write blindly", fetch(lab + "/api/solve", {method: "POST", mode: "no-cors", body}).then(r => r.status));
+  await attempt("script", new Promise((yes, no) => document.body.append(Object.assign(document.createElement("script"), {
+    src: lab + "/static/js/main.js", onload: () => yes("ran"), onerror: no}))));
+  await attempt("style", new Promise((yes, no) => document.head.append(Object.assign(document.createElement("link"), {
+    rel: "stylesheet", href: lab + "/static/style.css", onload: () => yes("ran"), onerror: no}))));
+  document.title = JSON.stringify(told);
+})();
+</script><iframe src="BASE/?token=TOKEN"></iframe></body>"""
+
+
+def test_a_page_on_another_port_neither_reads_nor_writes(lab, browser):
+    page_source = HOSTILE.replace("BASE", lab.base).replace("TOKEN", lab.token).encode()
+
+    class Hostile(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page_source)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(lab.address)  # the victim has the lab open in the same browser
+        ready(page)
+        hostile = context.new_page()
+        hostile.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        expect(hostile).to_have_title(re.compile("write blindly.*style"), timeout=LONG)
+        told = dict(__import__("json").loads(hostile.title()))
+        # The answer of a blind write is opaque, status 0; that it did nothing is seen below.
+        assert told.pop("write blindly") in ("refused", "0")
+        assert set(told.values()) == {"refused"}
+        assert all("Find a quine" not in frame.content() for frame in hostile.frames[1:])
+        jobs = page.evaluate(
+            "fetch('/api/hello', {headers: {'x-lab-token': sessionStorage['neuralquine-lab-token']}}).then(r => r.json())"
+        )["jobs"]
+        assert not any("seed 66" in job["title"] for job in jobs)
+    finally:
+        context.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
