@@ -14,7 +14,9 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .errors import Irreparable as Irreparable
 from .errors import NeuralQuineError as NeuralQuineError
+from .errors import NothingToSolve as NothingToSolve
 from .errors import NotSolved as NotSolved
 from .errors import QuineFileError as QuineFileError
 from .errors import TooLarge as TooLarge
@@ -23,8 +25,18 @@ from .errors import UnknownName as UnknownName
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import tasks as tasks
+    from .bodies import Body as Body
+    from .damage import Damage as Damage
+    from .damage import damaged as damaged
     from .generations import Generations as Generations
     from .generations import generations as generations
+    from .guard import Guard as Guard
+    from .guard import Repair as Repair
+    from .guard import guard as guard
+    from .heal import Healing as Healing
+    from .heal import basin as basin
+    from .heal import heal as heal
     from .loop import Stop as Stop
     from .methods import Anderson as Anderson
     from .methods import Broyden as Broyden
@@ -45,18 +57,24 @@ if TYPE_CHECKING:
     from .spectrum import spectrum as spectrum
     from .store import load as load
     from .store import save as save
+    from .tasks.quine import TaskQuine as TaskQuine
     from .verify import Verification as Verification
     from .verify import verify as verify
     from .zoo import Zoo as Zoo
     from .zoo import zoo as zoo
 
 # Names that need torch are imported when they are first used: `neuralquine --help` answers without it.
+# A room that is public itself has no other home.
 _HOMES = {
     "Anderson": "methods",
+    "Body": "bodies",
     "Broyden": "methods",
     "Generations": "generations",
+    "Damage": "damage",
     "Epochs": "methods",
     "Gradient": "methods",
+    "Guard": "guard",
+    "Healing": "heal",
     "HillClimbing": "methods",
     "KrylovLM": "methods",
     "Newton": "methods",
@@ -64,18 +82,25 @@ _HOMES = {
     "Picard": "methods",
     "QueryQuine": "queried.quine",
     "Quine": "quine",
+    "Repair": "guard",
     "Solution": "solution",
     "Spectrum": "spectrum",
     "Status": "solution",
     "Stop": "loop",
+    "TaskQuine": "tasks.quine",
     "Verification": "verify",
     "Zoo": "zoo",
+    "basin": "heal",
+    "damaged": "damage",
     "generations": "generations",
+    "guard": "guard",
+    "heal": "heal",
     "load": "store",
     "recipe": "recipes",
     "save": "store",
     "solve": "solve",
     "spectrum": "spectrum",
+    "tasks": "",
     "verify": "verify",
     "zoo": "zoo",
 }
@@ -84,7 +109,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    home = importlib.import_module(f".{_HOMES[name] or name}", __name__)
+    value = getattr(home, name) if _HOMES[name] else home
     globals()[name] = value
     return value
 
@@ -92,7 +118,7 @@ def __getattr__(name: str) -> Any:
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         # Importing the submodule `verify` would bind it here and hide the function of that name.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
+        if not (_HOMES.get(name) and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
@@ -105,36 +131,49 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Anderson",
+    "Body",
     "Broyden",
+    "Damage",
     "Epochs",
     "Generations",
     "Gradient",
+    "Guard",
+    "Healing",
     "HillClimbing",
+    "Irreparable",
     "KrylovLM",
     "NeuralQuineError",
     "Newton",
     "NewtonKrylov",
     "NotSolved",
+    "NothingToSolve",
     "Picard",
     "QueryQuine",
     "Quine",
     "QuineFileError",
+    "Repair",
     "Solution",
     "Spectrum",
     "Status",
     "Stop",
+    "TaskQuine",
     "TooLarge",
     "TrunkError",
     "UnknownName",
     "Verification",
     "Zoo",
     "__version__",
+    "basin",
+    "damaged",
     "generations",
+    "guard",
+    "heal",
     "load",
     "recipe",
     "save",
     "solve",
     "spectrum",
+    "tasks",
     "verify",
     "zoo",
 ]

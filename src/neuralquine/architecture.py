@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from .bodies import Body, Taped, TokenMean, Tokens
 from .errors import QuineFileError, first_line
 from .printers.normalize import InstanceNorm
 
@@ -86,11 +87,12 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AvgPool2d: _POOL,
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
+    Tokens: ("count", "width"),
+    TokenMean: (),
 }
+_OURS = (InstanceNorm, Tokens, TokenMean)
 _ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
-_BY_NAME = {cls.__name__: cls for cls in _CLASSES if cls is not InstanceNorm} | {
-    "neuralquine.InstanceNorm": InstanceNorm
-}
+_BY_NAME = {f"neuralquine.{cls.__name__}" if cls in _OURS else cls.__name__: cls for cls in _CLASSES}
 _NAMES = {cls: name for name, cls in _BY_NAME.items()}
 _MAX_MODULES = 10_000
 _MAX_LAYERS = 1_000  # of one recurrent module: its constructor loops over them
@@ -106,6 +108,11 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
         if any(child is None for _, child in children) or len(children) != len(module):  # one used twice is named once
             return None
         return {"type": "Sequential", "children": children}
+    if type(module) is Body:
+        return _with_parts("neuralquine.Body", stem=module.stem, head=module.head)
+    if type(module) is Taped:
+        sizes = {"features": module.tape.in_features, "rows": module.tape.out_features}
+        return _with_parts("neuralquine.Taped", {**sizes, "bias": module.tape.bias is not None}, body=module.body)
     if type(module) not in _CLASSES:
         return None
     if type(module) is nn.TransformerEncoderLayer:
@@ -117,6 +124,13 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
             value = value is not None
         arguments[name] = list(value) if isinstance(value, tuple) else value
     return {"type": _NAMES[type(module)], "arguments": arguments}
+
+
+def _with_parts(kind: str, arguments: dict[str, Any] | None = None, **parts: nn.Module) -> dict[str, Any] | None:
+    described = {name: describe(part) for name, part in parts.items()}
+    if any(part is None for part in described.values()):
+        return None
+    return {"type": kind, "parts": described, **({"arguments": arguments} if arguments else {})}
 
 
 def _describe_encoder(module: nn.TransformerEncoderLayer) -> dict[str, Any] | None:
@@ -163,6 +177,8 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
                 raise QuineFileError(f"the trunk's description has a child named {name[:40]!r}")
             sequential.add_module(name, _build(child, count, depth + 1))
         return sequential
+    if kind in ("neuralquine.Body", "neuralquine.Taped"):
+        return _build_parts(spec, count, depth)
     if kind not in _BY_NAME or set(spec) != {"type", "arguments"} or not isinstance(spec["arguments"], dict):
         raise QuineFileError(f"the trunk's description names {str(kind)[:40]!r}, which neuralquine does not build")
     arguments = spec["arguments"]
@@ -180,6 +196,21 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
         return constructor(**frozen)
     except Exception as error:  # whatever torch says of absurd arguments
         raise QuineFileError(f"the trunk's description of a {kind} does not build: {first_line(error)}") from error
+
+
+def _build_parts(spec: dict[str, Any], count: list[int], depth: int) -> nn.Module:
+    parts, arguments = spec.get("parts"), spec.get("arguments", {})
+    if isinstance(parts, dict) and isinstance(arguments, dict):
+        made = {
+            name: _build(part, count, depth + 1) for name, part in parts.items() if name in ("stem", "head", "body")
+        }
+        if spec["type"] == "neuralquine.Body" and set(made) == set(parts) == {"stem", "head"} and not arguments:
+            return Body(**made)
+        sizes = arguments.get("features"), arguments.get("rows")
+        whole = all(type(n) is int and 1 <= n < 2**40 for n in sizes) and type(arguments.get("bias")) is bool
+        if set(made) == set(parts) == {"body"} and set(arguments) == {"features", "rows", "bias"} and whole:
+            return Taped(**made, **arguments)
+    raise QuineFileError(f"the trunk's description of a {spec['type']} is malformed")
 
 
 def _plain(value: Any) -> bool:

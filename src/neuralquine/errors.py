@@ -28,6 +28,14 @@ class TooLarge(NeuralQuineError):
     """An object that would need more memory than allowed; the message states the bytes."""
 
 
+class NothingToSolve(NeuralQuineError):
+    """A network that prints itself by construction, whatever it has learned."""
+
+
+class Irreparable(NeuralQuineError):
+    """A guarded network was damaged beyond what it can repair."""
+
+
 class NotSolved(NeuralQuineError):
     """No quine was found. The best iterate is in ``solution``."""
 

@@ -60,6 +60,10 @@ def _check(config: dict[str, Any], where: Path) -> None:
     def integer(v: Any) -> bool:
         return isinstance(v, int) and not isinstance(v, bool)
 
+    def tape(v: Any) -> bool:
+        known = isinstance(v, dict) and set(v) == {"kind", "repeats"} and v["kind"] in ("signs", "bias")
+        return known and integer(v["repeats"]) and 1 <= v["repeats"] <= 1024
+
     rules = {
         "dtype": lambda v: isinstance(v, str) and v in DTYPES,
         "code_size": lambda v: integer(v) and 1 <= v <= 2**20,
@@ -79,18 +83,26 @@ def _check(config: dict[str, Any], where: Path) -> None:
         ),
         "trunk": lambda v: v is None or isinstance(v, dict),
         "skip": lambda v: v is None or (number(v) and 0 <= v <= 1e6),
-        "expansion": lambda v: v in ("gaussian", "hadamard", "direct"),
+        "expansion": lambda v: v in ("gaussian", "hadamard", "direct", "tape"),
         "queries": lambda v: v is None or v == "table" or (isinstance(v, str) and v in KINDS),
+        "tape": lambda v: v is None or tape(v),
         "width": lambda v: v is None or (integer(v) and 1 <= v <= 2**20),
         "scale": lambda v: number(v),
         "kept": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
         "trunk_class": lambda v: isinstance(v, str),
         "recipe": lambda v: v is None or isinstance(v, dict),
     }
-    for key, value in (("queries", None), ("width", None), ("scale", 1.0)):  # written before there were any
+    for key, value in (
+        ("queries", None),
+        ("tape", None),
+        ("width", None),
+        ("scale", 1.0),
+    ):  # written before there were any
         config.setdefault(key, value)
     if (config.get("expansion") == "direct") != (config["queries"] is not None):
         raise QuineFileError(f"{where} has a malformed 'queries'")
+    if (config.get("expansion") == "tape") != (config["tape"] is not None):
+        raise QuineFileError(f"{where} has a malformed 'tape'")
     for key, rule in rules.items():
         if key not in config or not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")

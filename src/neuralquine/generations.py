@@ -54,6 +54,11 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
         distances.append(relative_residual(child, start))
         same = same and not bool(differing(child, start).any())
         identical += same
+        if quine.constructed and not bool(differing(child, current).any()):  # so are all that follow
+            left = n - len(distances)
+            distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left
+            identical += left if same else 0
+            break
         current = child
     # Written so that a NaN counts as dead.
     survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)

@@ -101,6 +101,7 @@ class Quine(nn.Module):
     """
 
     _expansions: tuple[str, ...] = ("gaussian", "hadamard")
+    constructed = False  # whether it prints itself with any code, so that there is nothing to solve
 
     def __init__(
         self,
@@ -154,15 +155,7 @@ class Quine(nn.Module):
         if not len(self.means) == len(self.gains) == len(weights):
             raise TrunkError(f"scales must hold one mean and one gain for each of the {len(weights)} tensors")
         self.expansion = expansion or ("hadamard" if self.parameter_count > LARGE else "gaussian")
-        self.expand = _EXPANSIONS[self.expansion](
-            [p.numel() for p in weights],
-            self.means,
-            self.gains,
-            code_size=code_size,
-            seed=seed,
-            dtype=self.dtype,
-            device=self.trunk_device,
-        )
+        self.expand = self._make_expansion([p.numel() for p in weights])
         self._readout = self._make_readout(features.numel())
         self._anchor: Tensor | None = None
         if skip is not None:
@@ -206,6 +199,18 @@ class Quine(nn.Module):
         if not bool(torch.isfinite(features).all()):
             raise TrunkError("the trunk gives NaN or infinity on the probe")
         return features
+
+    def _make_expansion(self, sizes: list[int]) -> Any:
+        """The fixed map from codes to weights: ``sizes`` numbers in each tensor."""
+        return _EXPANSIONS[self.expansion](
+            sizes,
+            self.means,
+            self.gains,
+            code_size=self.code_size,
+            seed=self.seed,
+            dtype=self.dtype,
+            device=self.trunk_device,
+        )
 
     def _make_readout(self, features: int) -> Tensor | None:
         """A fixed ``(d, n)`` projection of the features, or None where they already are the code's size."""

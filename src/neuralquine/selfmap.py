@@ -8,13 +8,21 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-from .errors import NeuralQuineError, TrunkError, check_bytes, first_line
+from .errors import NeuralQuineError, NothingToSolve, TrunkError, check_bytes, first_line
 from .journal import Journal
 from .printers.hadamard import HadamardExpansion
 from .quine import Quine
 
 MAX_BYTES = 2 << 30  # no Jacobian above this is ever built
 _REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
+
+
+def refuse_constructed(quine: Quine) -> None:
+    """A search would find some code or other, and lose what was learned."""
+    if quine.constructed:
+        raise NothingToSolve(
+            "this network prints itself whatever its code is: train it (nq.tasks.train), do not solve it"
+        )
 
 
 Product = Callable[[Tensor], Tensor]

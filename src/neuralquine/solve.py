@@ -13,7 +13,7 @@ from .methods import Anderson, Broyden, Method, Newton, make_method
 from .queried.quine import QueryQuine
 from .queried.search import solve_queried
 from .quine import Quine
-from .selfmap import FullMap, ReducedMap
+from .selfmap import FullMap, ReducedMap, refuse_constructed
 from .solution import Solution, Status
 from .threads import frugal
 
@@ -68,10 +68,12 @@ def solve(
         The figures of the weights now stored, evaluated afresh.
 
     Raises:
+        NothingToSolve: the network prints itself whatever its code is; train it instead.
         NotSolved: no non-trivial quine was found (unless ``throw=False``); it carries the solution.
         UnknownName: no such method.
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
+    refuse_constructed(quine)
     if isinstance(quine, QueryQuine):
         if exact:
             raise UnknownName("a queried quine has no grid to be exact on: leave out exact")

@@ -14,8 +14,9 @@ from .queried.quine import QueryQuine
 from .queried.spectrum import DENSE, sensitivity
 from .queried.spectrum import eigenvalues as queried_eigenvalues
 from .quine import Quine
-from .selfmap import MAX_BYTES, code_jacobian, derivatives_on, stored_gradient, stored_gradients
+from .selfmap import MAX_BYTES, SelfMap, code_jacobian, derivatives_on, stored_gradient, stored_gradients
 
+_POWER_STEPS = 8
 _PROBES = 4  # random directions of the bound
 
 
@@ -72,6 +73,8 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     if quine.in_place and theta is None:
         return _of_stored(quine)
     theta = quine.theta if theta is None else theta
+    if quine.constructed:
+        return _of_constructed(quine, theta)
     if isinstance(quine, QueryQuine) and quine.parameter_count > DENSE:
         values, products = queried_eigenvalues(quine, theta)
         norm, _, more = sensitivity(quine, theta)
@@ -93,6 +96,25 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     derivative = derivative.double()
     norm = torch.linalg.eigvalsh(root @ (derivative @ derivative.mT) @ root).max().clamp_min(0).sqrt()
     return Spectrum(eigenvalues, float(norm), jvps=quine.code_size)
+
+
+def _of_constructed(quine: Quine, theta: Tensor) -> Spectrum:
+    """By power iteration on ``J`` and on ``J^T J``: a code of thousands of numbers has too large a derivative.
+
+    Where every sign is read with a margin the derivative is exactly 0, and the first product shows it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(len(theta), generator=generator, dtype=torch.float64).to(theta)
+    start = start / torch.linalg.vector_norm(start)
+    f, radius, norm = SelfMap(lambda rows: torch.stack([quine.real_map(row) for row in rows]), len(theta)), 0.0, 0.0
+    v = w = start
+    for _ in range(_POWER_STEPS):
+        v, w = f.jvp(theta, v), f.vjp(theta[None], f.jvp(theta, w)[None])[0]
+        radius, norm = float(torch.linalg.vector_norm(v)), math.sqrt(float(torch.linalg.vector_norm(w)))
+        if radius == 0.0 or norm == 0.0:
+            break
+        v, w = v / radius, w / torch.linalg.vector_norm(w)
+    return Spectrum(torch.tensor([complex(radius)], dtype=torch.complex128), norm, bound=True, jvps=f.jvps)
 
 
 def _sorted_eigenvalues(reduced: Tensor) -> Tensor:

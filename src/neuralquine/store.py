@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .architecture import build, describe, parameters_on_meta
 from .atomic import replace_folder
 from .bits import differing
+from .bodies import Taped
 from .card import model_card
 from .errors import NeuralQuineError, QuineFileError, first_line
 from .folder import (
@@ -44,6 +45,8 @@ from .folder import (
 from .queried.quine import QueryQuine
 from .quine import Quine
 from .recipes import RECIPES, problem
+from .tasks.families import BiasTapeQuine
+from .tasks.quine import TaskQuine
 from .verify import Verification, verify
 from .version import __version__
 
@@ -142,6 +145,7 @@ def _config(quine: Quine) -> dict[str, Any]:
         "queries": (quine.queries or "table") if isinstance(quine, QueryQuine) else None,
         "width": quine.width if isinstance(quine, QueryQuine) else None,
         "scale": quine.scale if isinstance(quine, QueryQuine) else 1.0,
+        "tape": {"kind": quine.kind, "repeats": quine.repeats} if isinstance(quine, TaskQuine) else None,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
         "seed": quine.seed,
@@ -245,7 +249,9 @@ def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> 
         parameter.requires_grad_(name not in config["kept"])
     options["print_frozen"] = not config["kept"]
     dtype = getattr(torch, config["dtype"])
-    if config["queries"] is None:
+    if config["tape"] is not None:
+        quine: Quine = _taped(shell, probe, dtype, config, options, folder)
+    elif config["queries"] is None:
         quine = Quine(shell, probe, dtype=dtype, copy=False, **options)
     else:
         quine = _queried(shell, probe, dtype, config, options, folder)
@@ -271,6 +277,23 @@ def _queried(
     if quine.code_size != config["code_size"]:
         raise QuineFileError(f"{folder} has a malformed 'code_size'")
     return quine
+
+
+def _taped(
+    shell: nn.Module,
+    probe: dict[str, Tensor] | tuple[Tensor, ...],
+    dtype: torch.dtype,
+    config: dict[str, Any],
+    options: dict[str, Any],
+    folder: Path,
+) -> TaskQuine:
+    if not isinstance(shell, Taped):
+        raise QuineFileError(f"{folder} has a tape, and its trunk has none")
+    if len(probe) != 1 or not isinstance(probe, tuple):
+        raise QuineFileError(f"{folder} holds {len(probe)} probes, a task quine has one")
+    kept = {key: options[key] for key in ("seed", "scales", "code_size")}
+    kind = {family.kind: family for family in (TaskQuine, BiasTapeQuine)}[config["tape"]["kind"]]
+    return kind(shell, probe[0], dtype=dtype, repeats=config["tape"]["repeats"], copy=False, **kept)
 
 
 def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:

@@ -25,11 +25,11 @@ def available() -> int:
 
 
 @contextmanager
-def threads_for(quine: Quine) -> Iterator[None]:
+def threads_for(weights: int) -> Iterator[None]:
     """One thread for a small network: OpenMP waits for threads that have no core to run on, ten times longer than
     the work takes where other processes are busy."""
     before = torch.get_num_threads()
-    if quine.parameter_count > _WORTH or before == 1:
+    if weights > _WORTH or before == 1:
         yield
         return
     torch.set_num_threads(1)
@@ -46,7 +46,8 @@ def frugal(
 
     @wraps(function)
     def run(quine: Quine, *args: P.args, **kwargs: P.kwargs) -> T:
-        with threads_for(quine):
+        # A tape is read once, as fast as memory gives it: a second thread only waits.
+        with threads_for(0 if quine.constructed else quine.parameter_count):
             return function(quine, *args, **kwargs)
 
     return run

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from .queried.spectrum import DENSE, continuum, products, sensitivity
 from .quine import Quine
 from .selfmap import code_jacobian
 from .spectrum import sensitivity_bound
+from .tasks.quine import TaskQuine
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _STEP = 1e-6  # relative size of the finite differences
@@ -66,7 +68,15 @@ def _examined(quine: Quine) -> list[Finding]:
     changing = _nondeterministic(quine)
     if changing is not None:
         return [changing]
-    if quine.in_place:
+    if isinstance(quine, TaskQuine):
+        checks = [
+            _zero(quine),
+            _huge(quine),
+            _two_faced(quine, quine.theta),
+            *_constructed(quine),
+            _code_outside(quine),
+        ]
+    elif quine.in_place:
         checks = [_zero(quine), _huge(quine), *_responses(quine), _large_lookup(quine)]
     else:
         theta = quine.theta
@@ -261,6 +271,34 @@ def _copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
     spread = torch.linalg.vector_norm(answers - own) / (3**0.5 * torch.linalg.vector_norm(own))
     if float(spread) < 1e-6:
         return Finding("constant", "networks that hold other weights print the same ones")
+    return None
+
+
+@torch.no_grad()
+def _constructed(quine: TaskQuine) -> list[Finding]:
+    """Does it read the code in its weights, with its own features? Then another code there is printed instead of its own.
+
+    That any code of signs is a fixed point is what such a network is, and no trick; that any numbers are, is a copy.
+    """
+    codes = quine.random_codes(3, torch.Generator().manual_seed(1))
+    real = codes * (0.5 + torch.rand(codes.shape, generator=torch.Generator().manual_seed(2)).to(codes))
+    findings = [_copied(real, torch.stack([quine.real_code(quine.expand(c)) for c in real]), quine.real_code())]
+    tensors = quine.tensors(quine.theta)
+    without = [torch.zeros_like(t) if name.startswith("body.") else t for name, t in tensors.items()]
+    if _same(quine.code(torch.cat([t.reshape(-1) for t in without])), quine.code()):
+        findings.append(Finding("bypass", "the tape is printed without the body: its features play no part"))
+    return [finding for finding in findings if finding is not None]
+
+
+@torch.no_grad()
+def _code_outside(quine: TaskQuine) -> Finding | None:
+    """Whether the signs of the code stand outside of the weights, as numbers or as bits."""
+    signs = quine.code().double().cpu()
+    packed = np.packbits((signs > 0).numpy()).astype(np.float64)
+    for name, values in outside_numbers(quine):
+        for pattern in (signs, torch.from_numpy(packed)):
+            if _aligned(values, pattern):
+                return Finding("look-up", f"{name} holds the code")
     return None
 
 

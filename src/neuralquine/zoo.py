@@ -18,7 +18,7 @@ from .queried.map import QueryMap
 from .queried.quine import QueryQuine
 from .queried.search import put_aside, searches
 from .quine import Quine
-from .selfmap import ReducedMap, SelfMap
+from .selfmap import ReducedMap, SelfMap, refuse_constructed
 from .solution import Status
 from .spectrum import local_spectrum
 from .threads import frugal
@@ -86,6 +86,7 @@ def zoo(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1, not {starts}")
+    refuse_constructed(quine)
     stop = stop or Stop()
     f = QueryMap(quine) if isinstance(quine, QueryQuine) else ReducedMap(quine)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)

@@ -64,11 +64,7 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
     """The trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
-    known = {p.name: p.default for p in inspect.signature(RECIPES[name]).parameters.values() if p.name != "seed"}
-    for option, value in options.items():
-        if option not in known:
-            raise UnknownName(f"recipe {name} has no option {option!r}: {did_you_mean(option, list(known))}")
-        options[option] = _like(known[option], value, f"recipe {name}: {option}")
+    options = checked_options(f"recipe {name}", RECIPES[name], options)
     try:
         return RECIPES[name](seed=seed, **options)
     except (ValueError, AssertionError, RuntimeError, ArithmeticError) as error:  # numbers that do not go together
@@ -76,6 +72,19 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
             raise
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise UnknownName(f"recipe {name} does not build with {given or 'these options'}: {error}") from error
+
+
+def checked_options(what: str, make: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a recipe, each in the type of its default.
+
+    Raises:
+        UnknownName: there is no such option, or its value is of another kind.
+    """
+    known = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.name != "seed"}
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"{what} has no option {option!r}: {did_you_mean(option, list(known))}")
+    return {option: _like(known[option], value, f"{what}: {option}") for option, value in options.items()}
 
 
 def _like(default: Any, value: Any, what: str) -> Any:

@@ -1,0 +1,125 @@
+"""The state of a training, kept after every epoch so that a killed one goes on where it was.
+
+One safetensors file beside the folder that is to be written: parameters, their best values, Adam's moments; its metadata
+holds the history and what the training was of. A file of another training is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import replace_file
+from ..errors import QuineFileError, first_line
+from ..folder import METADATA_KEY, canonical
+
+
+class Checkpoint:
+    """Where a training is kept. A context manager, for symmetry with the journal of a search.
+
+    Args:
+        path: the file; None keeps nothing.
+        problem: whatever determines the training, ready for JSON.
+        resume: read what is there.
+
+    Raises:
+        QuineFileError: the file is not a checkpoint, or another training's.
+    """
+
+    def __init__(self, path: Path | None, problem: dict[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self._fingerprint = hashlib.sha256(canonical(problem).encode()).hexdigest()
+        self._metadata: dict[str, Any] = {}
+        if path is not None and resume and path.exists():
+            self._metadata = self._read(path)
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    @property
+    def found(self) -> bool:
+        """Whether there is something to go on from."""
+        return bool(self._metadata)
+
+    def keep(
+        self,
+        parameters: list[Tensor],
+        best: list[Tensor],
+        optimizer: torch.optim.Optimizer,
+        history: list[dict[str, float]],
+        seconds: float,
+    ) -> None:
+        """Replace the file by the state after an epoch, in one step."""
+        if self.path is None:
+            return
+        tensors = {f"best.{i}": b for i, b in enumerate(best)}
+        for i, p in enumerate(parameters):
+            state = optimizer.state[p]
+            tensors |= {
+                f"now.{i}": p.detach(),
+                **{f"{key}.{i}": state[key] for key in ("exp_avg", "exp_avg_sq", "step")},
+            }
+        metadata = {"fingerprint": self._fingerprint, "history": history, "seconds": seconds}
+        try:
+            with replace_file(self.path) as path:
+                save_file(
+                    {n: t.contiguous().cpu() for n, t in tensors.items()},
+                    path,
+                    metadata={METADATA_KEY: canonical(metadata)},
+                )
+        except (OSError, SafetensorError) as error:
+            raise QuineFileError(f"cannot write {self.path}: {first_line(error)}") from error
+
+    def restore(
+        self, parameters: list[Tensor], best: list[Tensor], optimizer: torch.optim.Optimizer
+    ) -> tuple[list[dict[str, float]], float]:
+        """Put the kept state back; returns the history and the seconds."""
+        assert self.path is not None
+        with safe_open(self.path, framework="pt") as file, torch.no_grad():
+            for i, p in enumerate(parameters):
+                values = {}
+                for key in ("now", "best", "exp_avg", "exp_avg_sq", "step"):
+                    shape = list(file.get_slice(f"{key}.{i}").get_shape())
+                    if shape != ([] if key == "step" else list(p.shape)):
+                        raise QuineFileError(f"{self.path} does not fit this training")
+                    values[key] = file.get_tensor(f"{key}.{i}")
+                p.copy_(values["now"])
+                best[i] = values["best"].to(p)
+                optimizer.state[p] = {
+                    "step": values["step"],
+                    "exp_avg": values["exp_avg"].to(p),
+                    "exp_avg_sq": values["exp_avg_sq"].to(p),
+                }
+        return self._metadata["history"], float(self._metadata["seconds"])
+
+    def discard(self) -> None:
+        """The training is over: nothing is left to resume."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            with safe_open(path, framework="np") as file:
+                metadata = json.loads((file.metadata() or {})[METADATA_KEY])
+            history = metadata["history"]
+            fits = metadata["fingerprint"] == self._fingerprint
+            if not all(isinstance(v, float | int) for figures in history for v in figures.values()):
+                raise ValueError("malformed history")
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise QuineFileError(f"{path} is not a checkpoint of a training: {first_line(error)}") from error
+        if not fits:
+            raise QuineFileError(f"{path} is the checkpoint of another training: remove it, or train without --resume")
+        return metadata

@@ -1,0 +1,304 @@
+"""Training: the same loop for a task quine, whose code is learned, and for a body without the constraint.
+
+An epoch is a pass over the loader. Everything random in it follows from the seed and the epoch's number, so training
+that was killed and resumed from its checkpoint ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NeuralQuineError
+from ..threads import threads_for
+from .checkpoint import Checkpoint
+from .quine import TaskQuine
+
+Batches = Iterable[Any]  # of (inputs, targets), such as a DataLoader
+Loss = Callable[[Tensor, Tensor], Tensor]
+Progress = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast. Adam with a cosine schedule from ``lr`` to 0 over all steps.
+
+    Attributes:
+        epochs: passes over the data.
+        lr: learning rate; by default 0.02 for a code, whose entries live in [-1, 1], and 0.003 for weights.
+        patience: stop after so many epochs without a lower validation loss, and keep the weights of the lowest. None
+            goes on to the end and keeps the last ones, which the falling learning rate has made the best: the early
+            ones that score well in validation do so by luck.
+        noise: standard deviation of Gaussian noise added to the inputs, as augmentation.
+    """
+
+    epochs: int = 200
+    lr: float | None = None
+    patience: int | None = None
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or (self.patience is not None and self.patience < 1):
+            raise NeuralQuineError(f"epochs and patience must be at least 1, not {self.epochs} and {self.patience}")
+        if not (self.noise >= 0 and math.isfinite(self.noise)) or (self.lr is not None and not 0 < self.lr < math.inf):
+            raise NeuralQuineError(f"lr must be above 0 and noise at least 0, not {self.lr} and {self.noise}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came of it.
+
+    Attributes:
+        epochs: that were run.
+        best_epoch: whose weights were kept.
+        score: validation score of that epoch, NaN without validation.
+        seconds: of training, over all runs of it.
+        history: one dictionary for each epoch.
+        interrupted: it was stopped before its end.
+    """
+
+    epochs: int
+    best_epoch: int
+    score: float
+    seconds: float
+    interrupted: bool = False
+    history: tuple[dict[str, float], ...] = field(repr=False, default=())
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of a batch whose largest output is the target."""
+    return (outputs.argmax(-1) == targets).double().mean()
+
+
+def train(
+    quine: TaskQuine,
+    data: Batches,
+    *,
+    validation: Batches | None = None,
+    loss: Loss = nn.functional.cross_entropy,
+    score: Callable[[Tensor, Tensor], Tensor] = accuracy,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Training:
+    """Learn the code of a task quine. Whatever is learned, and whenever it stops, it is a quine.
+
+    The latent vector is real; the forward pass sees its signs, the backward pass the identity
+    (:func:`~neuralquine.tasks.quine.straight_through`). After each step it is cut off at -1 and 1.
+
+    Args:
+        quine: holds the learned weights afterwards.
+        data: batches of inputs and targets, anew for each epoch.
+        validation: batches that are scored after each epoch.
+        loss: of outputs and targets, a mean over the batch.
+        score: of outputs and targets, larger is better.
+        schedule: how long and how fast.
+        seed: of the first latent vector, of the noise, and of the order of the batches.
+        checkpoint: file to keep the state in after every epoch; it is removed at the end.
+        resume: go on from that file if it is there.
+        progress: called after each epoch with its figures.
+
+    Raises:
+        NeuralQuineError: no data, or a loss that is not finite.
+        QuineFileError: the checkpoint belongs to another problem.
+    """
+    latent = quine.new_latent(torch.Generator().manual_seed(seed)).requires_grad_(True)
+
+    def forward(x: Tensor) -> Tensor:
+        return quine.outputs(x.to(quine.trunk_device, quine.dtype), quine.parametrize(latent))
+
+    body = sum(p.numel() for p in quine.network.body.parameters())
+    with _store(checkpoint, resume, quine, schedule, seed) as store, threads_for(body):
+        result, (best,) = _fit(
+            [latent],
+            forward,
+            data,
+            validation,
+            loss,
+            score,
+            schedule,
+            seed,
+            schedule.lr or 2e-2,
+            store,
+            progress,
+            after=quine.bound,
+        )
+    with torch.no_grad():
+        quine.install(quine.parametrize(best))
+    return result
+
+
+def train_body(
+    body: nn.Module,
+    data: Batches,
+    *,
+    validation: Batches | None = None,
+    loss: Loss = nn.functional.cross_entropy,
+    score: Callable[[Tensor, Tensor], Tensor] = accuracy,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Training:
+    """Train a body as it is, its own weights, by the same loop: the baseline of :func:`train`. In place."""
+    parameters = [p for p in body.parameters() if p.requires_grad]
+
+    def forward(x: Tensor) -> Tensor:
+        return body(x)[1]
+
+    with threads_for(sum(p.numel() for p in parameters)):
+        result, best = _fit(
+            parameters, forward, data, validation, loss, score, schedule, seed, schedule.lr or 3e-3, None, progress
+        )
+    with torch.no_grad():
+        for parameter, value in zip(parameters, best, strict=True):
+            parameter.copy_(value)
+    return result
+
+
+@torch.no_grad()
+def evaluate(
+    forward: Callable[[Tensor], Tensor], data: Batches, score: Callable[[Tensor, Tensor], Tensor] = accuracy
+) -> float:
+    """Mean score of a network over batches, each weighted by its size."""
+    return _validate(forward, data, None, score)[0]
+
+
+def _validate(
+    forward: Callable[[Tensor], Tensor], data: Batches, loss: Loss | None, score: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[float, float]:
+    total, scored, lost = 0, 0.0, 0.0
+    for x, y in data:
+        outputs = forward(x)
+        y = y.to(outputs.device)
+        total += len(x)
+        scored += len(x) * float(score(outputs, y))
+        lost += len(x) * float(loss(outputs, y)) if loss is not None else 0.0
+    if total == 0:
+        raise NeuralQuineError("there is no data to evaluate on")
+    return scored / total, lost / total
+
+
+def _store(checkpoint: Path | None, resume: bool, quine: TaskQuine, schedule: Schedule, seed: int) -> Checkpoint:
+    problem = {
+        "quine": [type(quine).__name__, quine.code_size, quine.seed, quine.repeats, str(quine.dtype)],
+        "tensors": [[n, list(p.shape)] for n, p in quine.named_weights()],
+        "schedule": vars(schedule),
+        "seed": seed,
+        "torch": torch.__version__,
+    }
+    return Checkpoint(checkpoint, problem, resume=resume)
+
+
+def _fit(
+    parameters: list[Any],
+    forward: Callable[[Tensor], Tensor],
+    data: Batches,
+    validation: Batches | None,
+    loss: Loss,
+    score: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    seed: int,
+    lr: float,
+    store: Checkpoint | None,
+    progress: Progress | None,
+    after: Callable[[list[Any]], None] = lambda _: None,
+) -> tuple[Training, list[Tensor]]:
+    """The loop; returns what came of it and the best values of the parameters."""
+    optimizer = torch.optim.Adam(parameters, lr=lr)
+    best = [p.detach().clone() for p in parameters]
+    history: list[dict[str, float]] = []
+    before = 0.0
+    if store is not None and store.found:
+        history, before = store.restore(parameters, best, optimizer)
+    started = time.perf_counter()
+    interrupted = False
+    try:
+        for epoch in range(len(history), schedule.epochs):
+            if schedule.patience and epoch - 1 - _best(history, schedule) >= schedule.patience:
+                break
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed((seed * 1_000_003 + epoch) % 2**63)
+                _seed_loader(data, seed, epoch)
+                figures = _epoch(epoch, parameters, forward, data, loss, schedule, lr, optimizer, after)
+            if validation is not None:
+                with torch.no_grad():
+                    figures["validation"], figures["validation_loss"] = _validate(forward, validation, loss, score)
+            history.append(figures)
+            if _best(history, schedule) == epoch:
+                best = [p.detach().clone() for p in parameters]
+            if store is not None:
+                store.keep(parameters, best, optimizer, history, before + time.perf_counter() - started)
+            if progress is not None:
+                progress(figures)
+    except KeyboardInterrupt:
+        if not history:
+            raise
+        interrupted = True
+    chosen = _best(history, schedule)
+    result = Training(
+        epochs=len(history),
+        best_epoch=chosen,
+        score=history[chosen].get("validation", math.nan),
+        seconds=before + time.perf_counter() - started,
+        interrupted=interrupted,
+        history=tuple(history),
+    )
+    if store is not None and not interrupted:
+        store.discard()
+    return result, best
+
+
+def _epoch(
+    epoch: int,
+    parameters: list[Any],
+    forward: Callable[[Tensor], Tensor],
+    data: Batches,
+    loss: Loss,
+    schedule: Schedule,
+    lr: float,
+    optimizer: torch.optim.Optimizer,
+    after: Callable[[list[Any]], None],
+) -> dict[str, float]:
+    total = count = 0
+    batches = list(data)
+    for step, (x, y) in enumerate(batches):
+        progress = (epoch + step / len(batches)) / schedule.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 + math.cos(math.pi * progress)) / 2
+        noisy = x + schedule.noise * torch.randn_like(x) if schedule.noise else x
+        outputs = forward(noisy)
+        value = loss(outputs, y.to(outputs.device))
+        if not bool(torch.isfinite(value)):
+            raise NeuralQuineError(f"the loss is {float(value)} in epoch {epoch}: lower lr, or check the data")
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        after(parameters)
+        total += float(value.detach()) * len(x)
+        count += len(x)
+    if count == 0:
+        raise NeuralQuineError("there is no data to train on")
+    return {"epoch": float(epoch), "loss": total / count}
+
+
+def _best(history: list[dict[str, float]], schedule: Schedule) -> int:
+    """The epoch whose weights are kept."""
+    if schedule.patience is None or not history or "validation_loss" not in history[-1]:
+        return len(history) - 1
+    return min(range(len(history)), key=lambda i: history[i]["validation_loss"])
+
+
+def _seed_loader(data: Batches, seed: int, epoch: int) -> None:
+    """A loader with a generator of its own is shuffled anew in each epoch, and the same way when it is resumed."""
+    generator = getattr(data, "generator", None)
+    if isinstance(generator, torch.Generator):
+        generator.manual_seed((seed * 1_000_003 + epoch) % 2**63)
