@@ -50,7 +50,7 @@ def test_hello_lists_only_networks_of_the_labs_size(client, quine):
     names = [n["name"] for n in hello["networks"]]
     assert names[0] == "blog"
     assert not {"gpt2", "resnet18", "llama-8b"} & set(names)
-    assert [q["id"] for q in hello["quines"]][0] == quine["id"]
+    assert hello["quines"][0]["id"] == quine["id"]
     assert hello["jobs"][0]["state"] == "done"
 
 
@@ -106,7 +106,9 @@ def test_a_wound_of_another_kind_is_refused(client, quine, body, words):
 def test_painted_cells_change_those_weights_and_no_others(client, quine):
     path = f"/api/quines/{quine['id']}"
     before = client.get(path).json()["view"]
-    after = client.post(f"{path}/damage", json={"kind": "zero", "cells": [[[0, 0], [19, 7], [500, 500]], [], [[3, 4]]]}).json()
+    after = client.post(
+        f"{path}/damage", json={"kind": "zero", "cells": [[[0, 0], [19, 7], [500, 500]], [], [[3, 4]]]}
+    ).json()
     changed = {}
     for old, new in zip(before["layers"], after["layers"], strict=True):
         pairs = zip(cells(old["stored"]), cells(new["stored"]), strict=True)

@@ -26,6 +26,7 @@ _QUICK = 60.0  # seconds for what is done while the page waits
 _LONGEST = 600  # seconds a search may be given
 _OVERTIME = 120.0  # seconds for judging and saving
 _PAINTED = 20_000  # cells of one wound
+KINDS = ("noise", "large-noise", "zero", "negate", "flip", "words")  # of damage, weight by weight
 
 Answer = Callable[["Lab", Request], Awaitable[Response]]
 
@@ -47,14 +48,19 @@ class Lab:
     async def open(self) -> AsyncIterator[None]:
         """Both processes import torch while the page is being read."""
         await asyncio.gather(self.desk.start(), self.jobs.worker.start())
-        queue = asyncio.create_task(self.jobs.run())
+        background = asyncio.create_task(self._work())
         try:
             yield
         finally:
-            queue.cancel()
+            background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await queue
+                await background
             await asyncio.gather(self.desk.close(), self.jobs.worker.close())
+
+    async def _work(self) -> None:
+        with contextlib.suppress(NeuralQuineError, Interrupted):
+            await self.jobs.worker.ask("warm", {}, limit=_QUICK)
+        await self.jobs.run()
 
     async def catalog(self) -> dict[str, Any]:
         """What can be chosen; asked once."""
@@ -246,7 +252,7 @@ async def _damage(lab: Lab, request: Request) -> Response:
         layer = _whole(data, "layer", 0, 1000, 0)
     if cells is not None and not _are_cells(cells):
         raise NeuralQuineError(f"cells must be lists of [row, column], one for each layer, at most {_PAINTED} in all")
-    kind = _name(data, "kind", ["noise", "zero", "negate", "bits"])
+    kind = _name(data, "kind", list(KINDS))
     view = await lab.at_desk("damage", _kept(lab, request), kind=kind, share=share, layer=layer, cells=cells)
     return JSONResponse(view)
 

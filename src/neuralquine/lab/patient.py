@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bits import differing, integer_view
+from ..bits import differing
+from ..damage import Damage, damaged
 from ..errors import NeuralQuineError, plural
 from ..measure import relative_residual, round_off
 from ..quine import Quine
@@ -58,7 +59,7 @@ class Patient:
 
     @torch.no_grad()
     def _print(self) -> Tensor:
-        with threads_for(self.quine):
+        with threads_for(self.quine.parameter_count):
             self.quine.theta = self.current
             return self.quine.printed()
 
@@ -70,20 +71,22 @@ class Patient:
         self.line.append({"distance": finite_or_none(distance), "residual": finite_or_none(residual)})
 
     def damage(self, kind: str, where: Tensor) -> None:
-        """Overwrite weights ``(P,)`` bool and start a new line of generations."""
-        count = int(where.sum())
-        if count:
-            self.current[where] = _WOUNDS[kind](self, where)
-            self.wounds += count
+        """Overwrite weights, ``(P,)`` bool, by a pointwise kind of damage, and start a new line of generations."""
+        # Noise has the size of the original's tensors, whatever has become of them.
+        self.quine.theta = self.original if kind.endswith("noise") else self.current
+        struck = damaged(self.quine, Damage(kind, 1.0), seed=self.wounds)
+        self.current = torch.where(where, struck, self.current)
+        self.wounds += 1
         self._begin()
 
     def regenerate(self) -> bool:
-        """Install what is printed; whether anything changed."""
-        still = not bool(differing(self.printed, self.current).any())
+        """Install what is printed; whether anything changed by it."""
+        if not bool(differing(self.printed, self.current).any()):
+            return False
         self.current = self.printed
         self.printed = self._print()
         self._note()
-        return not still
+        return True
 
     def verdict(self) -> tuple[str, str]:
         """A key and a sentence that says plainly how it is."""
@@ -91,19 +94,23 @@ class Patient:
         after = f"after {plural(generation, 'generation')}"
         limit = round_off(self.quine.dtype)
         if not bool(torch.isfinite(self.current).all() and torch.isfinite(self.printed).all()):
-            return "dead", "Dead: NaN or infinity among the weights, stored or printed."
+            what = "NaN or infinity among the weights, stored or printed."
+            return ("dead", f"Dead {after}: {what}") if generation else ("damaged", f"Damaged: {what}")
         changed = int(differing(self.current, self.original).sum())
-        distance, residual = now["distance"] or 0.0, _or_infinite(now["residual"])
+        distance, residual = _or_infinite(now["distance"]), _or_infinite(now["residual"])
         if changed == 0:
             healed = f"Healed {after}: every bit is the original's."
             return ("healed", healed) if self.wounds else ("whole", "Undamaged: every bit is the original's.")
+        if self.wounds and generation and distance <= 100 * limit and residual <= 100 * limit:
+            return "healed", f"Healed {after}: back at the original up to round-off (distance {distance:.0e})."
+        if residual <= limit and distance > _FAR:
+            bits = " to the last bit" if not bool(differing(self.printed, self.current).any()) else ""
+            return "other", f"Not healed: {after} it is another fixed point{bits}, at distance {distance:.1e}."
         if generation == 0:
             of = f"{changed:,} of {len(self.current):,} weights differ from the original, distance {distance:.1e}."
             return "damaged", f"Damaged: {of} Print the next generation to see whether it heals."
-        if distance <= 100 * limit and residual <= 100 * limit:
-            return "healed", f"Healed {after}: back at the original up to round-off (distance {distance:.0e})."
-        if residual <= limit and distance > _FAR:
-            return "other", f"Not healed: {after} it is another fixed point, at distance {distance:.1e}."
+        if not self.wounds and distance <= _FAR:
+            return "drift", f"Undamaged, {after}: distance {distance:.1e}, residual {residual:.1e}."
         return "lost", f"Not healed {after}: distance {distance:.1e}, residual {residual:.1e}, still changing."
 
     def view(self) -> dict[str, Any]:
@@ -123,34 +130,6 @@ class Patient:
 def _or_infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
-
-def _noise(patient: Patient, where: Tensor) -> Tensor:
-    """Gaussian numbers of each tensor's own size."""
-    size = torch.cat(
-        [
-            torch.full((t.numel(),), float(t.double().square().mean().sqrt()))
-            for t in patient.quine.tensors(patient.original).values()
-        ]
-    )
-    return (torch.randn(len(size), generator=patient.generator) * size)[where].to(patient.current)
-
-
-def _flipped(patient: Patient, where: Tensor) -> Tensor:
-    """One random bit of each weight."""
-    values = patient.current[where]
-    width = 8 * values.element_size()
-    masks = torch.tensor([*(1 << k for k in range(width - 1)), -(1 << (width - 1))], dtype=integer_view(values).dtype)
-    chosen = masks[torch.randint(width, (len(values),), generator=patient.generator)]
-    return (integer_view(values) ^ chosen).view(values.dtype)
-
-
-_WOUNDS: dict[str, Callable[[Patient, Tensor], Tensor]] = {
-    "noise": _noise,
-    "zero": lambda patient, where: torch.zeros_like(patient.current[where]),
-    "negate": lambda patient, where: -patient.current[where],
-    "bits": _flipped,
-}
-KINDS = tuple(_WOUNDS)
 
 _beds: OrderedDict[str, Patient] = OrderedDict()
 
@@ -176,7 +155,7 @@ def look(report: Report, *, folder: str) -> dict[str, Any]:
 def eigenvalues(report: Report, *, folder: str) -> dict[str, Any]:
     """Of the original's map."""
     patient = at(folder)
-    with threads_for(patient.quine):
+    with threads_for(patient.quine.parameter_count):
         local = local_spectrum(patient.quine, patient.original)
     values = [[v.real, v.imag] for v in map(complex, local.eigenvalues.tolist()) if abs(v) < math.inf]
     return {

@@ -22,6 +22,7 @@ from ..recipes import RECIPES, recipe
 from ..solution import TracePoint, finite_or_none
 from ..solve import solve as solve_quine
 from ..store import load, save
+from ..verify import verify
 from ..zoo import zoo as list_zoo
 from .pictures import plane
 
@@ -35,6 +36,11 @@ NETWORKS = (
 MOST = 2_000_000  # weights
 _ANCHOR = 0.1
 PAUSE = 0.05  # seconds between two points of a chart
+
+
+def warm(report: Report) -> None:
+    """Import what the first derivative imports, while the page is being read."""
+    verify(recipe(NETWORKS[0]), tries=1)
 
 
 def catalog(report: Report) -> dict[str, Any]:
@@ -178,4 +184,4 @@ def onnx(report: Report, *, folder: str, file: str) -> None:
     importlib.import_module("neuralquine.export").export(folder, file)
 
 
-TASKS = (catalog, solve, zoo, adopt, prove, onnx)
+TASKS = (warm, catalog, solve, zoo, adopt, prove, onnx)

@@ -23,6 +23,7 @@ function show(quine) {
   const { verification: v, quine: network, solution, proof } = quine;
   $("welcome").hidden = true;
   $("facts").hidden = false;
+  $("facts").dataset.quine = quine.id;
   $("facts-title").textContent = quine.title;
   $("facts-verdict").className = v.is_quine ? "good" : "bad";
   $("facts-verdict").textContent = v.is_quine
@@ -43,7 +44,7 @@ function show(quine) {
       ["relative residual", number(v.relative_residual)],
       ["largest difference", number(v.max_abs_residual, 2)],
       ["RMS weight", number(v.weight_rms)],
-      ["self-sensitivity", number(v.self_sensitivity), "0 would be a printed constant"],
+      ["self-sensitivity", number(v.self_sensitivity), network.task ? "every sign is read with a margin" : "0 would be a printed constant"],
       ["spectral radius", number(v.spectral_radius), v.spectral_radius < 1 ? "attracts" : "repels plain regeneration"],
       ["generations", `${v.generations_survived} of ${v.generations_tried}`, "within 1 % of the start"],
       ["weights", `${whole(v.parameters)} in ${v.dtype}`],

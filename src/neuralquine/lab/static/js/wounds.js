@@ -28,6 +28,7 @@ async function show(quine) {
   const { view } = quine.view ? quine : await get(`/api/quines/${quine.id}`);
   if (bench.quine.id !== quine.id) return;
   $("wounds").hidden = false;
+  $("wounds").dataset.quine = quine.id;
   const everywhere = make("option", { value: "", textContent: "all layers" });
   $("wound-layer").replaceChildren(
     everywhere,
@@ -46,7 +47,7 @@ function draw() {
   const points = view.line.map(({ distance }, generation) => [generation, distance]);
   logChart($("line-chart"), points, { floor: view.round_off, xName: view.line.length === 2 ? "generation" : "generations", title: "distance to the original" });
   $("line-status").textContent = view.sentence;
-  $("line-status").className = { healed: "good", whole: "", damaged: "" }[view.verdict] ?? "bad";
+  $("line-status").className = { healed: "good", whole: "", drift: "", damaged: "" }[view.verdict] ?? "bad";
   document.dispatchEvent(new CustomEvent("view"));
 }
 
@@ -104,8 +105,7 @@ async function run() {
       const before = bench.view.line.length;
       await send("generations", { count: 1 });
       const { line, verdict } = bench.view;
-      // Nothing will change any more, or nothing is left to change.
-      if (line.length === before || verdict === "dead" || (verdict === "healed" && line.at(-1).distance === 0)) break;
+      if (line.length === before || ["healed", "other"].includes(verdict)) break; // it has settled
       await new Promise((resume) => setTimeout(resume, PAUSE));
     }
   } finally {
