@@ -10,14 +10,14 @@ pytest.importorskip("starlette")
 
 from starlette.testclient import TestClient
 
-from neuralquine.lab.app import make_app
+from neuralquine.lab.app import Lab, make_app
 
 HOME = "http://127.0.0.1:8765"
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    app = make_app(tmp_path_factory.mktemp("lab"), token="t", port=8765)
+    app = make_app(Lab(tmp_path_factory.mktemp("lab")), token="t", port=8765)
     with TestClient(app, base_url=HOME, headers={"x-lab-token": "t", "origin": HOME}) as client:
         yield client
 

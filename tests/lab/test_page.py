@@ -93,6 +93,7 @@ def solve(page, network, *options, method="", seed=0):
 
 def solved(page, network, *options, seed=0):
     solve(page, network, *options, seed=seed)
+    expect(page.locator("#solve")).to_be_enabled(timeout=LONG)
     title = ", ".join([network, f"seed {seed}", *options])
     expect(page.locator("#facts-title")).to_have_text(title, timeout=LONG)
     quine = page.locator("#facts").get_attribute("data-quine")

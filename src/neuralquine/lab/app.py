@@ -73,15 +73,14 @@ class Lab:
         return await self.desk.ask(task, {"folder": str(kept.folder), **arguments}, limit=_QUICK)
 
 
-def make_app(place: Path, *, token: str, port: int) -> Guard:
+def make_app(lab: Lab, *, token: str, port: int) -> Guard:
     """The whole lab as an ASGI application.
 
     Args:
-        place: an empty folder for the quines.
+        lab: opened and closed with the application.
         token: of this start.
         port: the one that is listened on.
     """
-    lab = Lab(place)
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
         async def answered(request: Request) -> Response:
@@ -119,9 +118,7 @@ def make_app(place: Path, *, token: str, port: int) -> Guard:
         route("/api/quines/{quine}/self.onnx", _onnx),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    app = Starlette(routes=routes, lifespan=lambda _: lab.open())
-    app.state.lab = lab
-    return Guard(app, token=token, port=port)
+    return Guard(Starlette(routes=routes, lifespan=lambda _: lab.open()), token=token, port=port)
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------

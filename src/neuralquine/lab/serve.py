@@ -62,12 +62,13 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
     with bound(port) as listening, tempfile.TemporaryDirectory(prefix="neuralquine-lab-") as place:
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(32)
-        app = make_app(Path(place), token=token, port=port)
+        lab = Lab(Path(place))
+        app = make_app(lab, token=token, port=port)
         config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, ws="none")
         address = f"http://{HOST}:{port}/?token={token}"
         say(f"the lab is open at {address}\nCtrl-C closes it")
         if browser:
             webbrowser.open(address)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes it on after it has stopped
-            _Server(config, app.app.state.lab).run(sockets=[listening])
+            _Server(config, lab).run(sockets=[listening])
     say("the lab is closed; what was not downloaded is gone")

@@ -15,7 +15,7 @@ from .patient import Patient, at
 from .search import PAUSE, Report, kept
 
 # As many weights as the lab allows; the recipe's own has four times the tape and twice the epochs.
-TRAINED = {"digits-mlp": {"repeats": 1, "epochs": 120}}
+TRAINED: dict[str, dict[str, Any]] = {"digits-mlp": {"repeats": 1, "epochs": 120}}
 
 
 def works(report: Report) -> list[dict[str, Any]]:

@@ -47,15 +47,19 @@ function describe() {
 
 async function start() {
   const chosen = { network: $("network").value, seed: Number($("seed").value) };
-  if (networks.find((n) => n.name === chosen.network).work) return follow(await post("/api/train", chosen), true);
-  const job = await post("/api/solve", {
-    ...chosen,
+  const options = {
     method: $("method").value,
     exact: $("exact").checked,
     anchored: $("anchored").checked,
     time_limit: Number($("time-limit").value),
-  });
-  await follow(job, true);
+  };
+  $("solve").disabled = true; // a second click is no second search
+  try {
+    const { work } = networks.find((n) => n.name === chosen.network);
+    await follow(await (work ? post("/api/train", chosen) : post("/api/solve", { ...chosen, ...options })), true);
+  } finally {
+    $("solve").disabled = running !== null;
+  }
 }
 
 async function cancel() {
