@@ -10,6 +10,18 @@ import pytest
 import neuralquine as nq
 
 PUBLIC = [
+    "Body",
+    "Damage",
+    "Guard",
+    "Healing",
+    "Repair",
+    "TaskQuine",
+    "Irreparable",
+    "NothingToSolve",
+    "basin",
+    "damaged",
+    "guard",
+    "heal",
     "Anderson",
     "Broyden",
     "Epochs",
@@ -89,7 +101,7 @@ def test_dir_lists_every_name_once():
 def test_a_star_import_brings_the_public_names_and_no_others():
     names = {}
     exec("from neuralquine import *", names)
-    assert set(names) - {"__builtins__"} == set(PUBLIC) == set(nq.__all__)
+    assert set(names) - {"__builtins__"} == {*PUBLIC, "tasks"} == set(nq.__all__)
     assert set(nq._HOMES) < set(nq.__all__)
 
 

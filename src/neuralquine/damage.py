@@ -52,7 +52,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class _Patient:
+class Patient:
     """Where a damage strikes: the weights, cut into tensors, and their scales."""
 
     theta: NDArray[np.generic]  # (P,), changed in place
@@ -85,36 +85,36 @@ class _Patient:
         return np.array(rms)[np.searchsorted(ends, index, side="right")]
 
 
-def _noise(p: _Patient, fraction: float, times: float = 1.0) -> None:
+def _noise(p: Patient, fraction: float, times: float = 1.0) -> None:
     index = p.some(fraction)
     drawn = p.rng.standard_normal(len(index), dtype=np.float32)
     p.theta[index] = (times * p.scale(index) * drawn).astype(p.theta.dtype)
 
 
-def _large_noise(p: _Patient, fraction: float) -> None:
+def _large_noise(p: Patient, fraction: float) -> None:
     _noise(p, fraction, 10.0)
 
 
-def _zero(p: _Patient, fraction: float) -> None:
+def _zero(p: Patient, fraction: float) -> None:
     p.theta[p.some(fraction)] = 0
 
 
-def _negate(p: _Patient, fraction: float) -> None:
+def _negate(p: Patient, fraction: float) -> None:
     p.words[p.some(fraction)] ^= p.words.dtype.type(1 << (8 * p.theta.itemsize - 1))
 
 
-def _flip(p: _Patient, fraction: float) -> None:
+def _flip(p: Patient, fraction: float) -> None:
     index, width = p.some(fraction), 8 * p.theta.itemsize
     bits = p.rng.integers(0, width, len(index)).astype(p.words.dtype)
     p.words[index] ^= p.words.dtype.type(1) << bits
 
 
-def _words(p: _Patient, fraction: float) -> None:
+def _words(p: Patient, fraction: float) -> None:
     index = p.some(fraction)
     p.words[index] = p.rng.integers(0, 1 << (8 * p.theta.itemsize), len(index), dtype=p.words.dtype, endpoint=False)
 
 
-def _bit_errors(p: _Patient, fraction: float) -> None:
+def _bit_errors(p: Patient, fraction: float) -> None:
     """Each bit of the memory turns over with that probability."""
     words = p.words
     for bit in range(8 * p.theta.itemsize):
@@ -122,13 +122,13 @@ def _bit_errors(p: _Patient, fraction: float) -> None:
         words ^= struck.astype(words.dtype) << words.dtype.type(bit)
 
 
-def _block(p: _Patient, fraction: float) -> None:
+def _block(p: Patient, fraction: float) -> None:
     length = round(fraction * len(p.theta))
     start = int(p.rng.integers(0, len(p.theta) - length + 1))
     p.theta[start : start + length] = 0
 
 
-def _neurons(p: _Patient, fraction: float) -> None:
+def _neurons(p: Patient, fraction: float) -> None:
     """Whole rows of matrices, convolutions and biases: what makes one unit's output."""
     start = 0
     for shape in p.shapes:
@@ -138,7 +138,7 @@ def _neurons(p: _Patient, fraction: float) -> None:
         start += size
 
 
-KINDS: dict[str, tuple[Callable[[_Patient, float], None], str]] = {
+KINDS: dict[str, tuple[Callable[[Patient, float], None], str]] = {
     "noise": (_noise, "replaced by Gaussian noise of their tensor's own size"),
     "large-noise": (_large_noise, "replaced by Gaussian noise ten times as large"),
     "zero": (_zero, "set to zero"),
@@ -173,7 +173,7 @@ def damaged(quine: Quine, damage: Damage | str, seed: int = 0) -> Tensor:
     else:
         array = (kept.float() if narrow else kept).numpy()
     shapes = [tuple(p.shape) for p in quine.weights]
-    KINDS[damage.kind][0](_Patient(array, shapes, np.random.default_rng(seed)), damage.fraction)
+    KINDS[damage.kind][0](Patient(array, shapes, np.random.default_rng(seed)), damage.fraction)
     changed = (
         torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if narrow and bitwise else torch.from_numpy(array)
     )

@@ -68,12 +68,7 @@ def save(quine: Quine, path: str | Path) -> Verification:
     Raises:
         QuineFileError: the folder holds files of other origin, or cannot be written.
     """
-    target = Path(path)
-    foreign = sorted(f.name for f in target.iterdir() if f.name not in _OURS) if target.is_dir() else []
-    if foreign:
-        raise QuineFileError(f"{target} holds files that are not a quine's ({foreign[0]}): choose another folder")
-    if target.exists() and not target.is_dir():
-        raise QuineFileError(f"{target} is a file: choose a folder")
+    target = check_target(path)
     config = _config(quine)
     verification = verify(quine)
     report = {"verification": verification.figures(), "solve": None}
@@ -94,6 +89,17 @@ def save(quine: Quine, path: str | Path) -> Verification:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
+
+
+def check_target(path: str | Path) -> Path:
+    """Refuse a place that :func:`save` would refuse, before hours are spent on what is to be saved."""
+    target = Path(path)
+    foreign = sorted(f.name for f in target.iterdir() if f.name not in _OURS) if target.is_dir() else []
+    if foreign:
+        raise QuineFileError(f"{target} holds files that are not a quine's ({foreign[0]}): choose another folder")
+    if target.exists() and not target.is_dir():
+        raise QuineFileError(f"{target} is a file: choose a folder")
+    return target
 
 
 def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[Any], Tensor] | None = None) -> Quine:

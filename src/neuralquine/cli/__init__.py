@@ -19,6 +19,7 @@ from .options import app
 from . import solving as solving  # isort: skip
 from . import looking as looking  # isort: skip
 from . import proving as proving  # isort: skip
+from . import working as working  # isort: skip
 from . import sweeping as sweeping  # isort: skip
 from . import lab as lab  # isort: skip
 

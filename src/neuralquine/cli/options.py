@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,6 +134,18 @@ def progress(title: str, *, quiet: bool) -> Iterator[Any]:
             bar.update(task, description=what)
 
         yield show
+
+
+@contextlib.contextmanager
+def status_line(title: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says how far long work has come; nothing where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title) as status:
+        yield lambda text: status.update(f"{title}: {text}")
 
 
 def draw(quine: Quine, folder: Path) -> list[Path]:

@@ -29,7 +29,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
     typer.echo(f"{head} {v.status.value[0].upper()}{v.status.value[1:]}.")
     if not v.converged and v.detail:
         typer.echo(f"  {v.detail}")
-    _pairs(
+    pairs(
         [
             ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
             ("relative residual", f"{v.relative_residual:.2e}   (||F(theta) - theta|| / ||theta||)"),
@@ -59,7 +59,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
     typer.echo(f"{folder}: {'a quine' if v.is_quine else 'NOT a quine'}")
     for trick in v.trivial:
         typer.echo(f"  trivial, {trick}")
-    _pairs(
+    pairs(
         [
             (
                 "converged",
@@ -83,7 +83,8 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
     )
 
 
-def _pairs(rows: list[tuple[str, str]]) -> None:
+def pairs(rows: list[tuple[str, str]]) -> None:
+    """Labels and what they stand for, in two columns."""
     for label, value in rows:
         typer.echo(f"  {label:<21}{value}")
 

@@ -154,6 +154,12 @@ class TaskQuine(Quine):
         assert isinstance(self.trunk, Taped)
         return self.trunk
 
+    @property
+    def probe(self) -> Tensor:
+        """The batch that it is asked with, ``(m, ...)``."""
+        assert isinstance(self.inputs, tuple)
+        return self.inputs[0]
+
     # -- the map ------------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
@@ -172,6 +178,13 @@ class TaskQuine(Quine):
             for i, (name, _) in enumerate(self.named_weights())
             for place in self._places[name]
         }
+
+    def features_of(self, tensors: dict[str, Tensor]) -> Tensor:
+        """``a = mean |features(z)|`` of a network that holds these tensors: ``(f,)``."""
+        body = {name.removeprefix("body."): t for name, t in self._read(tensors).items() if name.startswith("body.")}
+        with differentiable_kernels():
+            features, _ = functional_call(self.network.body, body, tuple(self.inputs), tie_weights=False)
+        return features.abs().mean(0)
 
     def reading(self, theta: Tensor | None = None) -> Tensor:
         """``N(sum of u)``, what the votes say before they are made signs: weights ``(P,)`` to ``(d,)``.

@@ -13,7 +13,7 @@ from ..bodies import Body, TokenMean, Tokens
 from ..errors import UnknownName, did_you_mean
 from ..recipes import checked_options
 from ..recipes.problem import drawn
-from .data import Data, digits, mnist
+from .data import Data, Loader, digits, mnist
 from .quine import TaskQuine
 from .training import Progress, Schedule, Training, evaluate, train
 
@@ -75,7 +75,7 @@ def digits_cnn(
         nn.Flatten(),
     )
     body = _he(Body(stem, nn.Linear(8 * channels, 10)))
-    return _digits(body, seed, {"code_size": code_size, "repeats": repeats}, Schedule(epochs=epochs, noise=0.3))
+    return _digits(body, seed, {"code_size": code_size, "repeats": repeats}, Schedule(epochs=epochs, noise=0.45))
 
 
 def digits_vit(seed: int = 0, width: int = 64, code_size: int = 32768, repeats: int = 2, epochs: int = 120) -> Sketch:
@@ -159,6 +159,12 @@ def sketched(name: str, *, seed: int = 0, **options: Any) -> Sketch:
     make = TASKS[name]
     with drawn(seed):
         return make(seed=seed, **checked_options(f"task {name}", make, options))
+
+
+def test_data(made: dict[str, Any]) -> Loader:
+    """The test images of a recipe's name, seed and options, as a quine keeps them in ``recipe``."""
+    options = {k: v for k, v in made.items() if k not in ("name", "seed")}
+    return sketched(made["name"], seed=made["seed"], **options).data().test
 
 
 def _digits(body: nn.Module, seed: int, settings: dict[str, Any], schedule: Schedule) -> Sketch:
