@@ -1,10 +1,7 @@
 """The page in a real browser: everything a person does with it, and that nothing leaves this machine."""
 
-import http.server
 import json
 import re
-import shutil
-import threading
 import zipfile
 
 import pytest
@@ -13,17 +10,11 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("uvicorn")
 
 import neuralquine as nq  # noqa: E402
+from browser import chromium, served  # noqa: E402
 from lab.opened import close_lab, open_lab  # noqa: E402
 
 expect = sync_api.expect
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (  # noqa: SIM905
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 LONG = 30_000  # milliseconds: other people compute on this machine too
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +29,8 @@ def lab():
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -70,7 +59,7 @@ def visit(lab, browser):
     yield opened
     for context in contexts:
         context.close()
-    assert asked
+    assert asked or not contexts
     assert {url for url in asked if not url.startswith((lab.base + "/", f"blob:{lab.base}/"))} == set()
     assert wrong == []
 
@@ -312,6 +301,55 @@ def test_everything_has_a_name_and_the_keyboard_reaches_it(visit):
     assert page.locator("[role=status], [role=alert]").count() >= 5
 
 
+def drop(page, name, data):
+    """Let go of a file over the page, as from a file manager."""
+    transfer = page.evaluate_handle(
+        "([name, data]) => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(data)], name)); return t; }",
+        [name, list(data)],
+    )
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
+
+
+def test_a_file_that_is_no_quine_is_named_so_in_one_line(visit):
+    onnx = pytest.importorskip("onnx")
+    page = ready(visit())
+    status = page.locator("#check-status")
+    drop(page, "garbage.onnx", b"not a model")
+    expect(status).to_contain_text("garbage.onnx does not run here", timeout=LONG)
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["one"], ["y"])], "foreign", [], [value], [one])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=opset)
+    drop(page, "foreign.onnx", model.SerializeToString())
+    expect(status).to_contain_text("foreign.onnx is no exported quine", timeout=LONG)
+    page.wrong.clear()  # ONNX Runtime writes what it thinks of garbage to the console
+
+
+def test_an_exported_quine_is_run_in_the_page_and_one_flipped_bit_is_seen(visit, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("neuralquine.export")
+    page = visit()
+    solved(page, "blog", "exact")
+    with page.expect_download(timeout=LONG) as download:
+        page.click("#get-onnx")
+    download.value.save_as(tmp_path / "self.onnx")
+    data = bytearray((tmp_path / "self.onnx").read_bytes())
+    drop(page, "self.onnx", data)
+    status = page.locator("#check-status")
+    expect(status).to_contain_text(
+        "self.onnx is a quine, also here: 1,020 weights, 0 printed with other bits", timeout=LONG
+    )
+    weight = nq.recipe("blog", seed=0)
+    nq.solve(weight, exact=True)
+    data[data.index(weight.theta[:8].numpy().tobytes())] ^= 1
+    (tmp_path / "damaged.onnx").write_bytes(data)
+    page.set_input_files("#onnx-file", tmp_path / "damaged.onnx")
+    expect(status).to_contain_text(
+        "damaged.onnx is not a quine: 1,020 weights, 1 printed with other bits", timeout=LONG
+    )
+
+
 def test_without_the_token_the_page_says_what_to_do(visit, lab):
     page = visit(lab.base + "/")
     expect(page.locator("#trouble")).to_contain_text("no valid token: open the address that `neuralquine lab` printed")
@@ -338,29 +376,15 @@ const image = new Image();
 </script><iframe src="BASE/?token=TOKEN"></iframe></body>"""
 
 
-def test_a_page_on_another_port_neither_reads_nor_writes(lab, browser):
-    page_source = HOSTILE.replace("BASE", lab.base).replace("TOKEN", lab.token).encode()
-
-    class Hostile(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(page_source)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+def test_a_page_on_another_port_neither_reads_nor_writes(lab, browser, tmp_path):
+    (tmp_path / "index.html").write_text(HOSTILE.replace("BASE", lab.base).replace("TOKEN", lab.token))
     context = browser.new_context()
-    try:
+    with served(tmp_path) as elsewhere:
         page = context.new_page()
         page.goto(lab.address)  # the victim has the lab open in the same browser
         ready(page)
         hostile = context.new_page()
-        hostile.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        hostile.goto(elsewhere)
         expect(hostile).to_have_title(re.compile("write blindly.*style"), timeout=LONG)
         told = dict(json.loads(hostile.title()))
         # The answer of a blind write is opaque, status 0; that it did nothing is seen below.
@@ -371,8 +395,4 @@ def test_a_page_on_another_port_neither_reads_nor_writes(lab, browser):
             "fetch('/api/hello', {headers: {'x-lab-token': sessionStorage['neuralquine-lab-token']}}).then(r => r.json())"
         )["jobs"]
         assert not any("seed 66" in job["title"] for job in jobs)
-    finally:
         context.close()
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -105,13 +105,13 @@ class Patient:
             return "healed", f"Healed {after}: back at the original up to round-off (distance {distance:.0e})."
         if residual <= limit and distance > _FAR:
             bits = " to the last bit" if not bool(differing(self.printed, self.current).any()) else ""
-            return "other", f"Not healed: {after} it is another fixed point{bits}, at distance {distance:.1e}."
+            return "other", f"Not healed: {after} it is another fixed point{bits}, at distance {distance:.2g}."
         if generation == 0:
-            of = f"{changed:,} of {len(self.current):,} weights differ from the original, distance {distance:.1e}."
+            of = f"{changed:,} of {len(self.current):,} weights differ from the original, distance {distance:.2g}."
             return "damaged", f"Damaged: {of} Print the next generation to see whether it heals."
         if not self.wounds and distance <= _FAR:
-            return "drift", f"Undamaged, {after}: distance {distance:.1e}, residual {residual:.1e}."
-        return "lost", f"Not healed {after}: distance {distance:.1e}, residual {residual:.1e}, still changing."
+            return "drift", f"Undamaged, {after}: distance {distance:.2g}, residual {residual:.2g}."
+        return "lost", f"Not healed {after}: distance {distance:.2g}, residual {residual:.2g}, still changing."
 
     def view(self) -> dict[str, Any]:
         """Everything the page draws."""

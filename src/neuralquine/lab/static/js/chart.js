@@ -5,7 +5,7 @@ import { color } from "./page.js";
 const LEFT = 44, BOTTOM = 30, TOP = 10, RIGHT = 12;
 
 // points: [x, y] with y > 0, or 0, or null where it is infinite. floor: a dashed line with a name.
-export function logChart(canvas, points, { floor = null, floorName = "round-off", xName, title }) {
+export function logChart(canvas, points, { floor = null, floorName = "round-off", xName }) {
   const ratio = devicePixelRatio || 1;
   const width = canvas.clientWidth, height = canvas.clientHeight;
   if (!width) return;
@@ -46,11 +46,7 @@ export function logChart(canvas, points, { floor = null, floorName = "round-off"
   pen.textAlign = "left";
   pen.fillText("0", LEFT, bottom + 7);
   pen.textAlign = "right";
-  pen.fillText(`${last} ${xName}`, right, bottom + 7);
-  if (title) {
-    pen.textAlign = "center";
-    pen.fillText(title, (LEFT + right) / 2, bottom + 7);
-  }
+  pen.fillText(`${last} ${xName}${last === 1 ? "" : "s"}`, right, bottom + 7);
   if (floor !== null) {
     pen.setLineDash([4, 4]);
     pen.strokeStyle = color("quiet");
@@ -59,9 +55,9 @@ export function logChart(canvas, points, { floor = null, floorName = "round-off"
     pen.lineTo(right, py(floor));
     pen.stroke();
     pen.setLineDash([]);
-    pen.textAlign = "right";
+    pen.textAlign = "left"; // a falling line ends on the right
     pen.textBaseline = "bottom";
-    pen.fillText(floorName, right, py(floor) - 3);
+    pen.fillText(floorName, LEFT + 4, py(floor) - 3);
   }
   pen.strokeStyle = pen.fillStyle = color("accent");
   pen.lineWidth = 2;

@@ -28,7 +28,7 @@ export function openDigits() {
   );
 }
 
-const bar = () => make("td", {}, make("meter", { min: 0, max: 1, value: 0 }), make("span"));
+const bar = () => make("td", {}, make("span", { className: "bar" }, make("span")), make("span"));
 const working = () => bench.quine?.quine.task;
 
 async function show(quine) {
@@ -127,7 +127,7 @@ function tell(answers) {
     best[name] = shares.includes(null) ? null : shares.indexOf(Math.max(...shares));
     [...$("answers").tBodies[0].rows].forEach((row, digit) => {
       const cell = row.querySelectorAll("td")[column];
-      cell.firstChild.value = shares[digit] ?? 0;
+      cell.firstChild.firstChild.style.setProperty("--share", shares[digit] ?? 0);
       cell.lastChild.textContent = percent(shares[digit]);
       cell.className = best[name] === digit ? "best" : "";
     });

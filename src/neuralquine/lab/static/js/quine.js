@@ -49,15 +49,17 @@ function show(quine) {
       ["generations", `${v.generations_survived} of ${v.generations_tried}`, "within 1 % of the start"],
       ["weights", `${whole(v.parameters)} in ${v.dtype}`],
       ...(quine.training ? [["test digits right", percent(quine.training.accuracy)]] : []),
-      ["code", `${network.code_size} numbers`, network.code_bits === null ? "no grid" : `grid 2⁻${superscript(network.code_bits)}`],
+      ["code", `${whole(network.code_size)} ${network.task ? "signs" : "numbers"}`, grid(network)],
       ...(solution ? [["found by", solution.method, `${number(solution.seconds)} s, ${whole(solution.map_evaluations)} evaluations`]] : []),
     ]),
   );
   $("proof-claim").textContent = proof ? `${proof.proved ? "Proved. " : "Not proved: "}${proof.claim}` : "";
   $("prove").disabled = Boolean(proof);
   $("get-certificate").disabled = !quine.certificate;
-  $("get-onnx").disabled = !v.bit_exact || !v.is_quine;
+  $("get-onnx").disabled = !v.bit_exact || !v.is_quine || network.task;
 }
+
+const grid = ({ task, code_bits }) => (task ? "" : code_bits === null ? "no grid" : `grid 2⁻${superscript(code_bits)}`);
 
 const superscript = (n) => [...String(n)].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("");
 
@@ -65,7 +67,8 @@ function word(name, is, about) {
   const answer = is === null ? "not examined" : is ? "yes" : "no";
   return make(
     "li",
-    { className: is === null ? "open" : is ? "good" : "bad" },
+    // Only the first word decides whether it is a quine at all.
+    { className: is ? "good" : name === "converged" ? "bad" : "open" },
     make("b", { textContent: name }),
     make("span", { className: "answer", textContent: answer }),
     make("small", { textContent: about }),

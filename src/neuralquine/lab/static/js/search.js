@@ -4,6 +4,7 @@ import { events, get, post } from "./api.js";
 import { logChart } from "./chart.js";
 import { $, guarded, make, number, percent, put, repaint, trouble, whole } from "./page.js";
 
+const NARROW = 860; // pixels, below which what was found stands under the form
 let networks = [], methods = [], running = null, points = [], training = false, floor = 9e-15;
 
 export async function openSearch(hello) {
@@ -74,6 +75,7 @@ export async function follow(job, show) {
   training = job.task === "train";
   $("live").hidden = false;
   $("live-title").textContent = job.title;
+  $("live-what").textContent = training ? "loss, epoch by epoch" : "best relative residual, step by step";
   $("live-status").textContent = "waiting for its turn";
   $("cancel").disabled = $("solve").disabled = false;
   $("solve").disabled = true;
@@ -118,6 +120,7 @@ function ended(event, show) {
     const { solution, quine, training: trained } = event.result;
     add(event.result);
     if (show) put(event.result);
+    if (show && innerWidth <= NARROW) $("facts").scrollIntoView();
     if (trained) {
       $("live-status").textContent =
         `${trained.sentence}: ${percent(trained.accuracy)} of the test digits right after ${trained.epochs} epochs and ${number(trained.seconds)} seconds`;
@@ -133,7 +136,7 @@ function ended(event, show) {
 
 function chart() {
   if ($("live").hidden) return;
-  const axes = training ? { xName: "epochs", title: "loss" } : { floor, xName: "steps", title: "relative residual" };
+  const axes = training ? { xName: "epoch" } : { floor, xName: "step" };
   logChart($("live-chart"), points, axes);
 }
 

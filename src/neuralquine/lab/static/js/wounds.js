@@ -45,7 +45,7 @@ function draw() {
   if (!view) return;
   fill($("maps"), view.layers);
   const points = view.line.map(({ distance }, generation) => [generation, distance]);
-  logChart($("line-chart"), points, { floor: view.round_off, xName: view.line.length === 2 ? "generation" : "generations", title: "distance to the original" });
+  logChart($("line-chart"), points, { floor: view.round_off, xName: "generation" });
   $("line-status").textContent = view.sentence;
   $("line-status").className = { healed: "good", whole: "", drift: "", damaged: "" }[view.verdict] ?? "bad";
   document.dispatchEvent(new CustomEvent("view"));
