@@ -79,7 +79,7 @@ def test_help_answers_without_torch():
         "main()"
     )
     words = fresh(code)
-    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits"
+    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits lab"
     assert set(commands.split()) <= set(words)
 
 

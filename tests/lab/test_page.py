@@ -190,6 +190,8 @@ def test_the_zoo_is_a_map_to_walk_through_by_keyboard(visit):
     expect(page.locator("#facts-title")).to_have_text("blog, number 2 of its zoo", timeout=LONG)
     expect(page.locator("#figures")).to_contain_text(radius)
     assert points.count() > 2
+    page.reload()
+    expect(page.locator("#zoo-status")).to_contain_text("distinct quines from 8 starts", timeout=LONG)
 
 
 def test_a_search_goes_on_through_a_reload_and_can_be_cancelled(visit):

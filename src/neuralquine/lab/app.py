@@ -278,7 +278,7 @@ async def _zoo(lab: Lab, request: Request) -> Response:
     data = await _body(request, "starts")
     kept, starts = _kept(lab, request), _whole(data, "starts", 1, 200, 40)
     arguments = {"folder": str(kept.folder), "starts": starts}
-    job = lab.jobs.add("zoo", arguments, f"zoo of {kept.id}", _LONGEST + _OVERTIME, lambda result: result)
+    job = lab.jobs.add("zoo", arguments, f"zoo of {kept.id}", _LONGEST + _OVERTIME, lambda result: result, kept.id)
     job.arguments["file"] = str(lab.shelf.file(f"{job.id}.safetensors"))
     return JSONResponse(job.describe(), 201)
 
@@ -322,7 +322,7 @@ async def _prove(lab: Lab, request: Request) -> Response:
         kept.about["proof"] = result
         return lab.shelf.describe(kept)
 
-    job = lab.jobs.add("prove", {"folder": str(kept.folder)}, f"proof of {kept.id}", _LONGEST, finish)
+    job = lab.jobs.add("prove", {"folder": str(kept.folder)}, f"proof of {kept.id}", _LONGEST, finish, kept.id)
     return JSONResponse(job.describe(), 201)
 
 

@@ -29,6 +29,7 @@ class Job:
         title: for a person.
         limit: seconds after which it is stopped.
         finish: turns what the task returns into what the page is told.
+        quine: the one it is about, where there is one already.
         state: waiting, running, done, failed or cancelled.
         events: all it has said, the result last.
     """
@@ -39,6 +40,7 @@ class Job:
     title: str
     limit: float
     finish: Callable[[Any], dict[str, Any]]
+    quine: str | None = None
     state: str = "waiting"
     events: list[dict[str, Any]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,7 +57,7 @@ class Job:
         self.news = asyncio.Event()
 
     def describe(self) -> dict[str, Any]:
-        return {"id": self.id, "task": self.task, "title": self.title, "state": self.state}
+        return {"id": self.id, "task": self.task, "title": self.title, "state": self.state, "quine": self.quine}
 
 
 class Jobs:
@@ -72,7 +74,13 @@ class Jobs:
         return iter(self._jobs.values())
 
     def add(
-        self, task: str, arguments: dict[str, Any], title: str, limit: float, finish: Callable[[Any], dict[str, Any]]
+        self,
+        task: str,
+        arguments: dict[str, Any],
+        title: str,
+        limit: float,
+        finish: Callable[[Any], dict[str, Any]],
+        quine: str | None = None,
     ) -> Job:
         """Put a job in line.
 
@@ -82,7 +90,7 @@ class Jobs:
         if sum(job.state == "waiting" for job in self) >= WAITING:
             raise Busy(f"{WAITING} searches wait already: cancel one, or wait")
         self._made += 1
-        job = Job(f"j{self._made}", task, arguments, title, limit, finish)
+        job = Job(f"j{self._made}", task, arguments, title, limit, finish, quine)
         self._jobs[job.id] = job
         for old in [j.id for j in self if j.ended][: max(0, len(self._jobs) - KEPT)]:
             del self._jobs[old]

@@ -32,7 +32,7 @@ function draw(canvas, layer, key) {
 
 function gap(layer) {
   if (layer.differing === 0) return "difference: exactly 0";
-  const size = layer.largest === null ? "not finite" : `at most ${layer.largest.toExponential(0)}`;
+  const size = layer.largest === null ? "not finite" : `≤ ${layer.largest.toExponential(0)}`;
   return `difference ${size}`;
 }
 

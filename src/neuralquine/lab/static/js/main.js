@@ -14,7 +14,7 @@ guarded(async () => {
   const hello = await get("/api/hello");
   openQuine(hello);
   openWounds();
-  openZoo();
+  openZoo(hello);
   openDigits();
   await openSearch(hello);
 })();

@@ -4,12 +4,13 @@ import { download, events, get, post } from "./api.js";
 import { $, bench, guarded, make, number, onQuine, percent, svg, whole } from "./page.js";
 
 const SIZE = 300;
+let proofs = false;
 
 export function openQuine(hello) {
   onQuine(show);
   onQuine(spectrum);
   $("prove").addEventListener("click", guarded(prove));
-  $("prove").hidden = !hello.proofs;
+  proofs = hello.proofs;
   $("get-onnx").hidden = !hello.onnx;
   for (const [id, path, name] of [
     ["get-folder", "folder.zip", "zip"],
@@ -54,6 +55,7 @@ function show(quine) {
     ]),
   );
   $("proof-claim").textContent = proof ? `${proof.proved ? "Proved. " : "Not proved: "}${proof.claim}` : "";
+  $("prove").hidden = !proofs || network.task; // a tape's code is too large to be proved here
   $("prove").disabled = Boolean(proof);
   $("get-certificate").disabled = !quine.certificate;
   $("get-onnx").disabled = !v.bit_exact || !v.is_quine || network.task;

@@ -5,9 +5,12 @@ import { add } from "./search.js";
 import { $, bench, guarded, number, onQuine, put, svg, whole } from "./page.js";
 
 const WIDTH = 640, HEIGHT = 360, EDGE = 24;
-let network = "", job = null;
+let network = "", job = null, past = null;
 
-export function openZoo() {
+export function openZoo(hello) {
+  const recipes = new Map(hello.quines.map((q) => [q.id, JSON.stringify(q.quine.recipe)]));
+  const zoos = hello.jobs.filter((j) => j.task === "zoo" && recipes.has(j.quine));
+  past = zoos.length ? { ...zoos.at(-1), recipe: recipes.get(zoos.at(-1).quine) } : null;
   onQuine(show);
   $("zoo-find").addEventListener("click", guarded(find));
   $("zoo-cancel").addEventListener("click", guarded(() => post(`/api/jobs/${job}/cancel`)));
@@ -20,22 +23,31 @@ function show(quine) {
   network = recipe;
   $("zoo-plot").replaceChildren();
   $("zoo-status").textContent = "";
+  // A reload finds the zoo again, also one that is still being listed.
+  if (past?.recipe === recipe) return watch(past.quine, past.id);
 }
 
 async function find() {
-  const { id } = bench.quine, mine = network;
+  const { id } = bench.quine;
+  const made = await post(`/api/quines/${id}/zoo`, { starts: Number($("zoo-starts").value) });
+  past = { ...made, recipe: network };
+  await watch(id, made.id);
+}
+
+async function watch(parent, id) {
+  const mine = network;
+  job = id;
   $("zoo-find").disabled = true;
   $("zoo-cancel").hidden = false;
   $("zoo-status").textContent = "waiting for its turn";
   try {
-    ({ id: job } = await post(`/api/quines/${id}/zoo`, { starts: Number($("zoo-starts").value) }));
     for await (const event of events(job)) {
       if (mine !== network) break;
       if (event.kind === "running") $("zoo-status").textContent = "looking from every starting point";
       if (event.kind === "point") $("zoo-status").textContent = `${event.found} found so far`;
       if (event.kind === "cancelled") $("zoo-status").textContent = "cancelled";
       if (event.kind === "failed") throw new Error(event.error);
-      if (event.kind === "done") plot(id, job, event.result);
+      if (event.kind === "done") plot(parent, id, event.result);
     }
   } catch (error) {
     $("zoo-status").textContent = "";
