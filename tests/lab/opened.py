@@ -27,7 +27,7 @@ def open_lab(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},  # as in every test process
     )
     line = process.stdout.readline()
     match = re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\S+)", line)

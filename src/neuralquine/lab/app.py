@@ -22,7 +22,7 @@ from .process import Interrupted, Process
 from .shelf import Kept, Shelf
 
 STATIC = Path(__file__).parent / "static"
-_QUICK = 60.0  # seconds for what is done while the page waits
+_QUICK = 120.0  # seconds for what is done while the page waits
 _LONGEST = 600  # seconds a search may be given
 _OVERTIME = 120.0  # seconds for judging and saving
 _PAINTED = 20_000  # cells of one wound
