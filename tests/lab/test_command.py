@@ -29,15 +29,16 @@ def test_it_stops_cleanly(sign, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_answers_within_three_seconds():
-    seconds = []
-    while len(seconds) < 3 and not (seconds and seconds[-1] < 3):  # again where others had the processor
-        started = time.monotonic()
-        lab = open_lab()
-        urllib.request.urlopen(lab.base, timeout=10).read()
-        seconds.append(time.monotonic() - started)
-        close_lab(lab)
-    assert min(seconds) < 3
+def test_it_answers_within_three_seconds_of_work_and_without_torch():
+    """Seconds of the processor, which do not depend on what else computes on this machine."""
+    lab = open_lab()
+    urllib.request.urlopen(lab.base, timeout=60).read()
+    process = Path(f"/proc/{lab.process.pid}")
+    ticks = process.joinpath("stat").read_text().rpartition(")")[2].split()
+    seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    assert 0 < seconds < 3
+    assert "libtorch" not in process.joinpath("maps").read_text()
+    close_lab(lab)
 
 
 def test_every_start_has_its_own_token_and_its_own_workers_that_end_with_it():
