@@ -80,7 +80,10 @@ def test_help_answers_without_torch():
         "main()"
     )
     words = fresh(code)
-    commands = "solve zoo recipes methods verify plot spectrum generations certify check-proof digits export sweep"
+    commands = (
+        "solve zoo recipes methods verify plot spectrum generations certify check-proof digits train predict heal "
+        "evolve export sweep lab"
+    )
     assert set(commands.split()) <= set(words)
 
 

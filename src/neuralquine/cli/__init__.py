@@ -23,6 +23,7 @@ from . import working as working  # isort: skip
 from . import handing_on as handing_on  # isort: skip
 from . import sweeping as sweeping  # isort: skip
 from . import living as living  # isort: skip
+from . import lab as lab  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

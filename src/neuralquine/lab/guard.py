@@ -1,0 +1,89 @@
+"""Who may ask the lab: a page that this lab served, on this machine, with the token of this start.
+
+- ``Host`` must be 127.0.0.1 or localhost at our port: a foreign name that resolves here is a rebinding attack.
+- Everything under ``/api`` needs the token in a header of its own. The page keeps it in its session storage, which belongs
+  to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin can not send the header either:
+  browsers ask first, and the lab never answers that question.
+- ``Origin``, where a browser sends one, must be ours, and on writes there must be one.
+- Bodies have a stated length of at most ``MAX_BODY``.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_HEADER = "x-lab-token"
+MAX_BODY = 1 << 18  # bytes; the largest honest one is a painted wound
+
+_HEADERS = {
+    # Blob addresses are how a page saves what it fetched with a header; eval is for WebAssembly alone.
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Around the application: refuses what is not ours before anything reads it.
+
+    Args:
+        app: what is guarded.
+        token: of this start.
+        port: the one that is listened on.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
+        self.app, self._token = app, token
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        self._origins = {f"http://{host}" for host in self._hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self.app(scope, receive, guarded)
+        else:
+            status, reason = refusal
+            await JSONResponse({"error": reason}, status)(scope, receive, guarded)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """A status and one line, or None where nothing speaks against the request."""
+        if scope["type"] != "http":
+            return 403, "the lab speaks HTTP only"
+        headers = Headers(scope=scope)
+        write = scope["method"] not in ("GET", "HEAD")
+        origin = headers.get("origin")
+        if headers.get("host", "") not in self._hosts:
+            return 403, "the lab answers to 127.0.0.1 and localhost only"
+        if (origin is None and write) or (origin is not None and origin not in self._origins):
+            return 403, "the lab is driven by its own page only"
+        given = headers.get(TOKEN_HEADER, "")
+        if scope["path"].startswith("/api") and not secrets.compare_digest(given.encode(), self._token.encode()):
+            return 403, "no valid token: open the address that `neuralquine lab` printed"
+        if write:
+            length = headers.get("content-length", "")
+            if not length.isdecimal():
+                return 411, "the length of the body is missing"
+            if len(length) > 9 or int(length) > MAX_BODY:
+                return 413, f"the body is larger than {MAX_BODY} bytes"
+        return None

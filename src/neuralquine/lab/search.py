@@ -1,0 +1,187 @@
+"""What takes long: solving, listing a zoo, proving. Run in a worker, cancelled by an interrupt."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..errors import NeuralQuineError, TooLarge
+from ..loop import Stop
+from ..methods import METHODS
+from ..quine import Quine
+from ..recipes import RECIPES, recipe
+from ..solution import TracePoint, finite_or_none
+from ..solve import solve as solve_quine
+from ..store import load, save
+from ..verify import verify
+from ..zoo import zoo as list_zoo
+from .pictures import plane
+
+Report = Callable[[dict[str, Any]], None]
+
+# In the order of the page: quick and telling ones first. The rest of the recipes has more than MOST weights.
+NETWORKS = (
+    *("blog", "cnn", "rnn", "gru", "lstm", "transformer", "blog-part1", "queried-121", "queried-441", "queried-2601"),
+    *("elman", "fletcher-coords", "fletcher-onehot", "fletcher-rnn", "chang-lipson"),
+)
+MOST = 2_000_000  # weights
+_ANCHOR = 0.1
+PAUSE = 0.05  # seconds between two points of a chart
+
+
+def warm(report: Report) -> None:
+    """Import what the first derivative imports, while the page is being read."""
+    verify(recipe(NETWORKS[0]), tries=1)
+
+
+def catalog(report: Report) -> dict[str, Any]:
+    """What can be chosen: networks, methods, and what else this installation can do."""
+    networks = []
+    for name in NETWORKS:
+        options = inspect.signature(RECIPES[name]).parameters
+        networks.append(
+            {
+                "name": name,
+                "summary": _summary(RECIPES[name]),
+                "queried": name in ("chang-lipson", "elman") or name.startswith(("queried", "fletcher")),
+                "anchors": "skip" in options,
+            }
+        )
+    return {
+        "networks": networks,
+        "methods": [{"name": n, "summary": _summary(type(m))} for n, m in METHODS.items()],
+        "proofs": importlib.util.find_spec("flint") is not None,
+        "onnx": importlib.util.find_spec("neuralquine.export") is not None,
+    }
+
+
+def _summary(thing: Any) -> str:
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].replace("``", "").split()).split(": ")[0]
+
+
+def solve(
+    report: Report,
+    *,
+    folder: str,
+    network: str,
+    seed: int,
+    method: str,
+    exact: bool,
+    anchored: bool,
+    time_limit: float,
+) -> dict[str, Any]:
+    """Search, judge, and keep what was found, or the best iterate, in the folder."""
+    quine = _built(network, seed, anchored)
+    due = 0.0
+
+    def watched(point: TracePoint) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + PAUSE
+            report(_point(point))
+
+    solution = solve_quine(
+        quine, method or None, exact=exact, stop=Stop(time_limit=time_limit), throw=False, progress=watched
+    )
+    if solution.trace:
+        report(_point(solution.trace[-1]))
+    return {"solution": solution.figures() | {"sentence": solution.status.value}, **kept(quine, folder)}
+
+
+def _built(network: str, seed: int, anchored: bool) -> Quine:
+    quine = recipe(network, seed=seed, **({"skip": _ANCHOR} if anchored else {}))
+    if quine.parameter_count > MOST:
+        raise TooLarge(f"{network} has {quine.parameter_count} weights, more than the lab's {MOST}")
+    return quine
+
+
+def _point(point: TracePoint) -> dict[str, Any]:
+    return {**asdict(point), "relative_residual": finite_or_none(point.relative_residual)}
+
+
+def kept(quine: Quine, folder: str) -> dict[str, Any]:
+    """Write a quine to its folder; what the verification and the network say."""
+    return {"verification": save(quine, folder).figures(), "quine": _description(quine)}
+
+
+def _description(quine: Quine) -> dict[str, Any]:
+    """What the page says of the network, and what it can do with it."""
+    return {
+        "recipe": {k: v for k, v in (quine.recipe or {}).items() if isinstance(v, str | int | float | bool)},
+        "parameters": quine.parameter_count,
+        "code_size": quine.code_size,
+        "code_bits": quine.code_bits,
+        "dtype": str(quine.dtype).removeprefix("torch."),
+        "layers": [[name, list(p.shape)] for name, p in quine.named_weights() if p.numel()],
+        "task": hasattr(quine, "outputs"),
+    }
+
+
+def zoo(report: Report, *, file: str, folder: str, starts: int) -> dict[str, Any]:
+    """The other quines of the network in a folder, as points; their weights go to a file.
+
+    The map shows the codes on their two principal axes. A grid is left out: the zoo is that of the smooth map.
+    """
+    own = load(Path(folder))
+    if not own.recipe or own.recipe.get("name") not in NETWORKS:
+        raise NeuralQuineError("only a network of the lab's list has a zoo here")
+    quine = recipe(**own.recipe)
+    found = list_zoo(quine, starts=starts, stop=Stop(time_limit=60), progress=lambda n: report({"found": n}))
+    thetas = [q.theta for q in found.quines]
+    if thetas:
+        save_file({"thetas": torch.stack(thetas)}, file)
+    with torch.no_grad():
+        points = plane(torch.stack([quine.real_code(theta) for theta in [*thetas, own.theta]]))
+    rows = [
+        {k: finite_or_none(v) for k, v in vars(q).items() if k != "theta"} | {"at": point}
+        for q, point in zip(found.quines, points, strict=False)
+    ]
+    return {
+        "quines": rows,
+        "own": points[-1],
+        "starts": found.starts,
+        "seconds": found.seconds,
+        "interrupted": found.interrupted,
+    }
+
+
+def adopt(report: Report, *, file: str, index: int, parent: str, folder: str) -> dict[str, Any]:
+    """Keep one quine of a zoo in a folder of its own."""
+    quine = recipe(**(load(Path(parent)).recipe or {}))
+    quine.theta = load_file(file)["thetas"][index]
+    return kept(quine, folder)
+
+
+def prove(report: Report, *, folder: str) -> dict[str, Any]:
+    """Portability, where the code has a grid, and a certificate beside the weights."""
+    if importlib.util.find_spec("flint") is None:
+        raise NeuralQuineError("proofs need python-flint: pip install 'neuralquine[proof]'")
+    from ..prove.certificate import NotProved, certify
+    from ..prove.portable import portability
+
+    bound = portability(folder)
+    try:
+        claim, proved = certify(folder)["claim"], True
+    except NotProved as error:
+        claim, proved = str(error), False
+    return {"proved": proved, "claim": claim, "portable": bound.proved, "portable_reason": bound.reason}
+
+
+def onnx(report: Report, *, folder: str, file: str) -> None:
+    """Write the quine as a model that checks itself."""
+    if importlib.util.find_spec("neuralquine.export") is None or importlib.util.find_spec("onnx") is None:
+        raise NeuralQuineError("the export needs onnx: pip install 'neuralquine[onnx]'")
+    importlib.import_module("neuralquine.export").export(folder, file)
+
+
+TASKS = (warm, catalog, solve, zoo, adopt, prove, onnx)

@@ -1,0 +1,128 @@
+// What is known of the quine on the bench: four words, the figures, the eigenvalues, and what can be kept.
+
+import { download, events, get, post } from "./api.js";
+import { $, bench, guarded, make, number, onQuine, percent, svg, whole } from "./page.js";
+
+const SIZE = 300;
+let proofs = false;
+
+export function openQuine(hello) {
+  onQuine(show);
+  onQuine(spectrum);
+  $("prove").addEventListener("click", guarded(prove));
+  proofs = hello.proofs;
+  $("get-onnx").hidden = !hello.onnx;
+  for (const [id, path, name] of [
+    ["get-folder", "folder.zip", "zip"],
+    ["get-onnx", "self.onnx", "onnx"],
+    ["get-certificate", "certificate.json", "json"],
+  ])
+    $(id).addEventListener("click", guarded(() => download(`/api/quines/${bench.quine.id}/${path}`, `quine-${bench.quine.id}.${name}`)));
+}
+
+function show(quine) {
+  const { verification: v, quine: network, solution, proof } = quine;
+  $("welcome").hidden = true;
+  $("facts").hidden = false;
+  $("facts").dataset.quine = quine.id;
+  $("facts-title").textContent = quine.title;
+  $("facts-verdict").className = v.is_quine ? "good" : "bad";
+  $("facts-verdict").textContent = v.is_quine
+    ? "A quine: the network prints its own weights, and no trick explains it."
+    : v.trivial.length
+      ? `Not a quine worth the name. Trivial, ${v.trivial.join("; ")}.`
+      : `No quine: ${solution?.sentence ?? "not converged"}.`;
+  const portable = proof ? proof.portable : v.portable;
+  const proved = proof ? proof.proved : v.proved;
+  $("words").replaceChildren(
+    word("converged", v.converged, "relative residual at round-off"),
+    word("bit-exact", v.bit_exact, v.bit_exact ? "printed bits equal the stored ones" : `${whole(v.differing_weights)} of ${whole(v.parameters)} differ in some bit`),
+    word("portable", portable, proof?.portable_reason ?? "the same bits on every machine"),
+    word("proved", proved, "a theorem about the exact network"),
+  );
+  $("figures").replaceChildren(
+    ...pairs([
+      ["relative residual", number(v.relative_residual)],
+      ["largest difference", number(v.max_abs_residual, 2)],
+      ["RMS weight", number(v.weight_rms)],
+      ["self-sensitivity", number(v.self_sensitivity), network.task ? "every sign is read with a margin" : "0 would be a printed constant"],
+      ["spectral radius", number(v.spectral_radius), v.spectral_radius < 1 ? "attracts" : "repels plain regeneration"],
+      ["generations", `${v.generations_survived} of ${v.generations_tried}`, "within 1 % of the start"],
+      ["weights", `${whole(v.parameters)} in ${v.dtype}`],
+      ...(quine.training ? [["test digits right", percent(quine.training.accuracy)]] : []),
+      ["code", `${whole(network.code_size)} ${network.task ? "signs" : "numbers"}`, grid(network)],
+      ...(solution ? [["found by", solution.method, `${number(solution.seconds)} s, ${whole(solution.map_evaluations)} evaluations`]] : []),
+    ]),
+  );
+  $("proof-claim").textContent = proof ? `${proof.proved ? "Proved. " : "Not proved: "}${proof.claim}` : "";
+  $("prove").hidden = !proofs || network.task; // a tape's code is too large to be proved here
+  $("prove").disabled = Boolean(proof);
+  $("get-certificate").disabled = !quine.certificate;
+  $("get-onnx").disabled = !v.bit_exact || !v.is_quine || network.task;
+}
+
+const grid = ({ task, code_bits }) => (task ? "" : code_bits === null ? "no grid" : `grid 2⁻${superscript(code_bits)}`);
+
+const superscript = (n) => [...String(n)].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("");
+
+function word(name, is, about) {
+  const answer = is === null ? "not examined" : is ? "yes" : "no";
+  return make(
+    "li",
+    // Only the first word decides whether it is a quine at all.
+    { className: is ? "good" : name === "converged" ? "bad" : "open" },
+    make("b", { textContent: name }),
+    make("span", { className: "answer", textContent: answer }),
+    make("small", { textContent: about }),
+  );
+}
+
+const pairs = (rows) =>
+  rows.map(([name, value, about]) =>
+    make("div", {}, make("dt", { textContent: name }), make("dd", {}, value, ...(about ? [make("small", { textContent: about })] : []))),
+  );
+
+async function prove() {
+  const { id } = bench.quine;
+  $("prove").disabled = true;
+  $("proof-claim").textContent = "proving …";
+  try {
+    const job = await post(`/api/quines/${id}/prove`);
+    for await (const event of events(job.id)) {
+      if (event.kind === "done" && bench.quine.id === id) {
+        bench.quine = event.result;
+        show(event.result);
+      }
+      if (event.kind === "failed") throw new Error(event.error);
+    }
+  } catch (error) {
+    $("proof-claim").textContent = "";
+    $("prove").disabled = false;
+    throw error;
+  }
+}
+
+async function spectrum(quine) {
+  $("spectrum").hidden = true;
+  const { values, bound, spectral_radius, self_sensitivity } = await get(`/api/quines/${quine.id}/eigenvalues`);
+  if (bench.quine.id !== quine.id || bound || !values.length) return;
+  $("spectrum").hidden = false;
+  const inside = values.filter(([re, im]) => Math.hypot(re, im) < 1).length;
+  $("spectrum-text").textContent =
+    `${values.length} eigenvalues, ${inside} inside the unit circle and ${values.length - inside} outside. Spectral radius ` +
+    `${number(spectral_radius)}, self-sensitivity ${number(self_sensitivity)}.`;
+  const reach = 1.15 * Math.max(1, ...values.map(([re, im]) => Math.max(Math.abs(re), Math.abs(im))));
+  const at = (v) => SIZE / 2 + (v / reach) * (SIZE / 2);
+  $("spectrum-plot").replaceChildren(
+    svg(
+      "svg",
+      { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": `Eigenvalues in the complex plane: ${$("spectrum-text").textContent}` },
+      svg("line", { class: "axis", x1: 0, x2: SIZE, y1: SIZE / 2, y2: SIZE / 2 }),
+      svg("line", { class: "axis", y1: 0, y2: SIZE, x1: SIZE / 2, x2: SIZE / 2 }),
+      svg("circle", { class: "unit", cx: SIZE / 2, cy: SIZE / 2, r: at(1) - SIZE / 2 }),
+      ...values.map(([re, im]) =>
+        svg("circle", { class: Math.hypot(re, im) < 1 ? "inside" : "outside", cx: at(re), cy: at(-im), r: 4 }),
+      ),
+    ),
+  );
+}
