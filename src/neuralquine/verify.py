@@ -128,6 +128,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     except Exception as error:  # whatever a module raises that runs at its own weights only
         findings += [] if findings else [unruly(error)]
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
+    far = response(quine) if nonfinite == 0 and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = nonfinite == 0 and figures.relative_residual <= limit
@@ -147,7 +148,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         nonfinite_weights=nonfinite,
         subnormal_weights=figures.subnormal_weights,
         self_sensitivity=local.self_sensitivity,
-        response=response(quine) if nonfinite == 0 and not findings else math.nan,
+        response=far,
         spectral_radius=local.spectral_radius,
         generations_survived=line.survived,
         generations_tried=len(line.distances),

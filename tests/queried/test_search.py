@@ -275,3 +275,11 @@ def test_a_limit_does_not_make_a_quine_of_what_was_put_aside(dead, monkeypatch, 
     assert solution.relative_residual < 1e-14
     assert solution.status is Status.CONSTANT_QUINE
     assert not solution.converged
+
+
+def test_a_time_limit_that_is_over_at_once_still_judges_the_start():
+    torch.manual_seed(1)
+    trunk = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1))
+    solution = nq.solve(nq.QueryQuine(trunk, seed=1), stop=nq.Stop(time_limit=1e-9), throw=False)
+    assert solution.status is nq.Status.TIME_LIMIT
+    assert solution.relative_residual > 1e-9

@@ -8,11 +8,11 @@ will do cannot be told beforehand: about one in ten ends at a quine, the others 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice, takewhile
+from itertools import islice
 from threading import Lock
 
 import torch
@@ -59,7 +59,7 @@ def solve_queried(
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
     try:
-        timely = takewhile(lambda _: not _over(stop, trace), islice(rungs, most))
+        timely = _timely(islice(rungs, most), stop, trace)
         with closing(_searched(f, timely, trace, journal)) as searched:
             for tool, search in searched:
                 results.append((type(tool).__name__.lower(), search))
@@ -88,6 +88,14 @@ def put_aside(f: QueryMap, search: Search) -> bool:
     return True
 
 
+def _timely(rungs: Iterable[Rung], stop: Stop, trace: Trace) -> Iterator[Rung]:
+    """Rungs as long as there is time; the first in any case, or there would be nothing to judge."""
+    for number, rung in enumerate(rungs):
+        if number and _over(stop, trace):
+            return
+        yield rung
+
+
 def _over(stop: Stop, trace: Trace) -> Status | None:
     """Which limit of the whole search was reached, if any."""
     if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
@@ -99,7 +107,7 @@ def _over(stop: Stop, trace: Trace) -> Status | None:
 
 def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Generator[tuple[Method, Search]]:
     """What every start of the ladder leads to, one after the other, until a limit."""
-    timely = takewhile(lambda _: not _over(stop, trace), _ladder(f, stop, generator))
+    timely = _timely(_ladder(f, stop, generator), stop, trace)
     return _searched(f, timely, trace, None)
 
 
