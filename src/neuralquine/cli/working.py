@@ -22,6 +22,7 @@ from .options import (
     status_line,
     terminate_like_interrupt,
 )
+from .recording import logger_of
 from .report import pairs, print_json, table
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a killed training with the same --out stopped.")
     ] = False,
+    log: Annotated[
+        str, typer.Option(help="Also log to tensorboard, wandb or trackio (needs the extra of that name).")
+    ] = "",
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -48,6 +52,7 @@ def train(
     from dataclasses import replace
 
     from .. import tasks
+    from ..logs import beside
     from ..store import check_target, save
     from ..trunks import usable
 
@@ -56,10 +61,16 @@ def train(
     quine = made.quine.to(usable(device))
     schedule = replace(made.schedule, patience=patience or None)
     checkpoint = out.with_name(out.name + ".training")
-    with status_line(f"training {task}", quiet=as_json) as show, terminate_like_interrupt():
+    with (
+        status_line(f"training {task}", quiet=as_json) as show,
+        logger_of(out, quine, log, "train", resume) as logger,
+        terminate_like_interrupt(),
+    ):
 
         def progress(figures: dict[str, float]) -> None:
             epoch = f"epoch {int(figures['epoch']) + 1} of {schedule.epochs}"
+            if logger is not None:
+                logger.log({k: v for k, v in figures.items() if k != "epoch"}, int(figures["epoch"]))
             show(f"{epoch}, loss {figures['loss']:.4f}, validation {figures['validation']:.4f}")
 
         try:
@@ -68,7 +79,9 @@ def train(
             typer.echo("neuralquine: interrupted", err=True)
             raise typer.Exit(130) from None
     accuracy = made.test()
-    verification = save(quine, out)
+    verification = save(quine, out, metrics=beside(out))
+    if not training.interrupted:
+        beside(out).unlink(missing_ok=True)
     data = {
         "recipe": task,
         "seed": seed,
