@@ -103,7 +103,7 @@ def make(card: Card, folder: Path, picture: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     exact = solve.get("code_bits") is not None and solve["bit_exact"]
     proof: dict[str, Any] = {"proved": None, "reason": "nothing to prove"}
-    if solve["converged"]:
+    if solve["converged"] and "test_accuracy" not in solve:
         proof = _answer(["certify", str(target)])
     verification = _answer(["verify", str(target), *(["--portable"] if exact else [])])
     environment = solve.pop("environment")
@@ -139,8 +139,9 @@ def _answer(words: list[str]) -> dict[str, Any]:
 
 def _summary(recipe: str) -> str:
     from neuralquine.recipes import RECIPES
+    from neuralquine.tasks import TASKS
 
-    return (RECIPES[recipe].__doc__ or "").strip().splitlines()[0]
+    return ((RECIPES | TASKS)[recipe].__doc__ or "").strip().splitlines()[0]
 
 
 def _processor() -> str:
@@ -204,6 +205,12 @@ def _draw_eigenvalues(axis: Any, quine: Any) -> None:
 
 
 def _draw_search(axis: Any, trace: list[dict[str, Any]], floor: float) -> None:
+    if not trace:
+        axis.text(
+            0.5, 0.5, "learned, not searched:\nthe residual is 0 from the start", ha="center", va="center", color=_QUIET
+        )
+        axis.set_axis_off()
+        return
     axis.semilogy(
         [p["seconds"] for p in trace],
         [p["relative_residual"] for p in trace],
@@ -263,6 +270,15 @@ def _overview(card: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def _found(s: dict[str, Any]) -> tuple[str, str]:
+    if "test_accuracy" in s:
+        return "learned", f"test accuracy {100 * s['test_accuracy']:.1f} %, {s['epochs']} epochs, {s['seconds']:.3g} s"
+    return (
+        "found by",
+        f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs, {s['seconds']:.3g} s",
+    )
+
+
 def _entry(card: dict[str, Any]) -> list[str]:
     v, s, name = card["verification"], card["solve"], card["name"]
     verdict = "a quine" if v["is_quine"] else "; ".join(v["trivial"]) or f"no quine: {s['status'].replace('_', ' ')}"
@@ -274,10 +290,7 @@ def _entry(card: dict[str, Any]) -> list[str]:
         ("spectral radius", _number(v["spectral_radius"], ".3g")),
         ("weights whose bits differ", f"{v['differing_weights']:,} of {v['parameters']:,}"),
         ("generations survived", f"{v['generations_survived']} of {v['generations_tried']}"),
-        (
-            "found by",
-            f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs, {s['seconds']:.3g} s",
-        ),
+        _found(s),
     ]
     if "portable_reason" in v:
         rows.append(("portable", v["portable_reason"]))

@@ -53,6 +53,7 @@ def train(
 
     from .. import tasks
     from ..logs import beside
+    from ..solution import environment
     from ..store import check_target, save
     from ..trunks import usable
 
@@ -92,6 +93,7 @@ def train(
         "interrupted": training.interrupted,
         "seconds": training.seconds,
         **verification.figures(),
+        "environment": environment(),
         "out": str(out),
     }
     if as_json:
