@@ -99,6 +99,7 @@ EXPECTED = {
     "export exact self.onnx": 0,
     "certify quines/blog": 0,
     "digits quines/blog --digits 1000 --out digits.txt": 0,
+    "lab": None,  # serves until it is stopped; tests/lab
     "train digits-cnn --out work": None,  # half a minute; tests/tasks/test_cli.py trains smaller ones
     "heal work --damage noise:0.5": None,
     "evolve digits --out life": None,  # minutes; tests/evolution
