@@ -36,12 +36,12 @@ nitpicky = True  # a name in a docstring that leads nowhere is a warning, and wa
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"neuralquine\.(printers\.hadamard\.Slot|queried\.stack\.Stack|selfmap\.SelfMap|methods\.base\.\w+)",
+        r"neuralquine\.(printers\.hadamard\.Slot|queried\.stack\.Stack|selfmap\.SelfMap|methods\.base\.\w+|bodies\.Taped)",
     ),  # not for users
-    (r"py:.*", r"(torch|numpy|np|pathlib|collections|types|enum|nn)\..*"),
+    (r"py:.*", r"(torch|numpy|np|os|pathlib|collections|types|enum|nn)\..*"),
     (
         r"py:.*",
-        r"(optional|Path|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
+        r"(optional|Path|Module|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
     ),
 ]
 

@@ -16,9 +16,11 @@ import typer
 import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.options import app
+from neuralquine.evolution.worlds import WORLDS
 from neuralquine.methods import METHODS
 from neuralquine.recipes import RECIPES
 from neuralquine.solve import LADDER
+from neuralquine.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -253,11 +255,12 @@ def test_the_ladder_is_the_one_that_is_climbed():
 
 def test_every_recipe_has_its_command_its_size_and_its_end():
     rows = [row for row in _rows("recipes.md") if len(row) == 4 and row[0] != "recipe"]
-    assert len(rows) == len(RECIPES)
-    assert {row[0].strip("`") for row in rows} == set(RECIPES)
+    made = RECIPES | TASKS | WORLDS
+    assert len(rows) == len(made)
+    assert {row[0].strip("`") for row in rows} == set(made)
     for name, weights, line, _ in rows:
         assert re.match(rf"`neuralquine [a-z]+ {name.strip('`')}\b", line), line
-        (stated,) = re.findall(r"P = ([\d,]+)", inspect.getdoc(RECIPES[name.strip("`")]))
+        (stated,) = re.findall(r"P = ([\d,]+)", inspect.getdoc(made[name.strip("`")]))
         assert int(weights.replace(",", "")) == int(stated.replace(",", "")), name
 
 
@@ -340,7 +343,7 @@ def test_the_page_of_the_gallery_is_that_of_its_figures():
     cards = json.loads((ROOT / "docs" / "gallery" / "cards.json").read_text())
     assert (ROOT / "docs" / "gallery.md").read_text() == gallery.page(cards)
     assert {c.name for c in gallery.CARDS if not c.long} <= {c["name"] for c in cards}
-    assert {c["solve"]["recipe"] for c in cards} | {c.command.split()[1] for c in gallery.CARDS} == set(RECIPES)
+    assert {c["solve"]["recipe"] for c in cards} | {c.command.split()[1] for c in gallery.CARDS} == {*RECIPES, *TASKS}
     pictures = list((ROOT / "docs" / "gallery").glob("*.png"))
     assert {p.stem for p in pictures} == {c["name"] for c in cards}
     assert sum(p.stat().st_size for p in pictures) < 3e6

@@ -50,6 +50,7 @@ class Healing:
 
     @property
     def all_healed(self) -> bool:
+        """Whether the original came back in every trial."""
         return self.healed == self.trials
 
     def figures(self) -> dict[str, Any]:

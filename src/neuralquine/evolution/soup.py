@@ -111,7 +111,7 @@ def classify(theta: Tensor, epsilon: float) -> Tensor:
 
 
 class Soup(World):
-    """Particles that live in one soup.
+    """Particles that live in one soup, linear networks 4-2-2-1 (P = 14 each).
 
     Args:
         seed: of the particles and of whom they meet.

@@ -27,7 +27,13 @@ _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0
 
 @dataclass(frozen=True)
 class Data:
-    """Three loaders of batches ``(inputs, targets)``; the first is shuffled, by a generator of its own."""
+    """Three loaders of batches ``(inputs, targets)``.
+
+    Attributes:
+        train: shuffled, by a generator of its own.
+        validation: in order.
+        test: in order.
+    """
 
     train: Loader
     validation: Loader

@@ -91,7 +91,7 @@ def capacity(redundancy: float, mean: float, variance: float, failure: float = 0
 
     Args:
         redundancy: R, independent votes for each sign.
-        mean, variance: of one vote under the damage; see :func:`moments`.
+        mean, variance: of one vote under the damage; see ``moments``.
         failure: probability to lose any.
 
     Returns:

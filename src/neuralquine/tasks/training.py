@@ -94,7 +94,7 @@ def train(
     """Learn the code of a task quine. Whatever is learned, and whenever it stops, it is a quine.
 
     The latent vector is real; the forward pass sees its signs, the backward pass the identity
-    (:func:`~neuralquine.tasks.quine.straight_through`). After each step it is cut off at -1 and 1.
+    (:func:`neuralquine.tasks.straight_through`). After each step it is cut off at -1 and 1.
 
     Args:
         quine: holds the learned weights afterwards.
