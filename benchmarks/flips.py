@@ -98,6 +98,11 @@ def main() -> None:
     for name in RECIPES:
         rows.append(row(name, options.flips))
         print(json.dumps(rows[-1]), flush=True)
+        write(rows, options.flips, options.out)
+
+
+def write(rows: list[dict[str, Any]], flips: int, out: Path) -> None:
+    """The table and the raw figures, of the recipes done so far."""
     columns = [
         "recipe",
         "weights",
@@ -110,7 +115,7 @@ def main() -> None:
     lines = [
         "# One flipped bit in self.onnx",
         "",
-        f"`python benchmarks/flips.py --flips {options.flips}`: a random bit of a random stored weight of the file, each",
+        f"`python benchmarks/flips.py --flips {flips}`: a random bit of a random stored weight of the file, each",
         "flip on its own, and the sign of every weight that is zero; ONNX Runtime answers.",
         "",
         "| " + " | ".join(columns) + " |",
@@ -122,16 +127,15 @@ def main() -> None:
         lines.append("| " + " | ".join(map(str, [*figures, r["changed_print"], len(r["left_true"])])) + " |")
     lines += [
         "",
-        "Where the print did not change, the flipped weight no longer agrees with it. Where it did, nearly every weight of the",
-        "print is another, but only one of the stored ones is.",
+        "Where the print did not change, the flipped weight no longer agrees with it. Where it did, the print has many other",
+        "weights, and what is stored only one.",
         "",
         f"Machine: {json.dumps(environment() | {'onnxruntime': ort.__version__, 'onnx': onnx.__version__})}",
         "",
     ]
-    options.out.mkdir(exist_ok=True)
-    (options.out / "flips.md").write_text("\n".join(lines))
-    (options.out / "flips.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-    print("\n".join(lines))
+    out.mkdir(exist_ok=True)
+    (out / "flips.md").write_text("\n".join(lines))
+    (out / "flips.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
