@@ -46,7 +46,7 @@ class File:
         self._session = ort.InferenceSession(model.SerializeToString(), options)
 
     def ask(self, **other: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-        printed, stored, is_quine = self._session.run(None, other)
+        printed, stored, is_quine = (np.asarray(output) for output in self._session.run(None, other))
         return printed, stored, bool(is_quine)
 
 
