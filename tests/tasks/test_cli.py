@@ -40,6 +40,10 @@ def test_train_writes_a_quine_that_does_its_task(trained):
     assert not differing(quine.printed(), quine.theta).any()
     assert (folder / "model.safetensors").exists()
     assert not folder.with_name("mlp.training").exists()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(15))
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["validation"] == pytest.approx(data["validation_accuracy"])
     verified = run("verify", folder, "--json")
     assert verified.returncode == 0
     assert json.loads(verified.stdout)["false_claims"] == []
