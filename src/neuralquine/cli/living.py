@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def evolve(
-    recipe: Annotated[str, typer.Argument(help="soup or digits; docs/evolution.md describes them.")],
+    recipe: Annotated[str, typer.Argument(help="soup, digits or fertility; docs/evolution.md describes them.")],
     out: Annotated[Path, typer.Option(help="Folder of the tables, the figures and the state.")],
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
     generations: Annotated[int, typer.Option(help="How many; 0 for the recipe's own number.", min=0)] = 0,

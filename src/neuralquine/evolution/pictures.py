@@ -91,6 +91,30 @@ def digits_figure(individuals: Mapping[str, Tensor], test: Tensor, diversity: Te
     return figure
 
 
+def fertility_figure(steps: Tensor, distances: Tensor) -> Any:
+    """How far each child is from its parent, and from its founder.
+
+    Args:
+        steps: relative, by generation, with and without the sink loss: ``(g, 2, lines)``; the first is not read.
+        distances: relative, of the same shape.
+    """
+    figure = _new_figure(11, 4.2)
+    left, right = figure.subplots(1, 2)
+    generations = np.arange(len(steps))
+    for kind, (color, label) in enumerate(((_KINDS[2], "with the sink loss"), (_KINDS[0], "without"))):
+        for axis, values in ((left, steps), (right, distances)):
+            lines = values[1:, kind].clamp(min=1e-17).numpy()  # a step of 0 is shown on the ground
+            drawn = axis.plot(generations[1:], lines, color=color, linewidth=1.2, alpha=0.8)
+            drawn[0].set_label(label)
+    left.set_title("from parent to child", fontsize=10)
+    right.set_title("from the founder", fontsize=10)
+    for axis in (left, right):
+        axis.set(yscale="log", xlabel="generation", ylabel="relative distance")
+        axis.grid(alpha=0.25)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
 def _lineage(axis: Any, identity: Tensor, parent: Tensor) -> None:
     """The last generation's ancestors: a line from everybody to its parent, one generation before."""
     generations = len(identity)

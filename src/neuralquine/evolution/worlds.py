@@ -8,17 +8,18 @@ from typing import Any
 from ..errors import NeuralQuineError, UnknownName, did_you_mean
 from ..recipes import checked_options
 from .digits import Digits
+from .fertility import Fertility
 from .life import World
 from .soup import Soup
 
-WORLDS: dict[str, Callable[..., World]] = {"soup": Soup, "digits": Digits}
+WORLDS: dict[str, Callable[..., World]] = {"soup": Soup, "digits": Digits, "fertility": Fertility}
 
 
 def world(name: str, *, seed: int = 0, generations: int | None = None, **options: Any) -> World:
     """A named world in its first generation.
 
     Args:
-        name: ``soup`` or ``digits``.
+        name: ``soup``, ``digits`` or ``fertility``.
         seed: of everything that is drawn.
         generations: how many there are to be; by default the world's own number.
         options: of that world.
