@@ -38,7 +38,7 @@ _RATE = 3e-3
 
 
 class Fertility(World):
-    """Lines with the sink loss, and as many from the same weights without.
+    """Lines of sine networks with the sink loss, and as many from the same weights without (P = 480 each).
 
     Args:
         seed: of the weights and genomes before training, and of the neighbors.
