@@ -211,8 +211,14 @@ def _build_parts(spec: dict[str, Any], count: list[int], depth: int) -> nn.Modul
             return Body(**made)
         sizes = arguments.get("features"), arguments.get("rows")
         whole = all(type(n) is int and 1 <= n < 2**40 for n in sizes) and type(arguments.get("bias")) is bool
-        if set(made) == set(parts) == {"body"} and set(arguments) == {"features", "rows", "bias"} and whole:
-            return Taped(**made, **arguments)
+        taped = spec["type"] == "neuralquine.Taped" and set(made) == set(parts) == {"body"}
+        if taped and set(arguments) == {"features", "rows", "bias"} and whole:
+            try:
+                return Taped(**made, **arguments)
+            except RuntimeError as error:  # sizes whose product no integer holds
+                raise QuineFileError(
+                    f"the trunk's description of a tape does not build: {first_line(error)}"
+                ) from error
     raise QuineFileError(f"the trunk's description of a {spec['type']} is malformed")
 
 

@@ -215,3 +215,34 @@ def test_a_forged_tape_is_refused(tmp_path, change):
     forge(tmp_path / "q", lambda config: config.update(change))
     with pytest.raises(nq.QuineFileError):
         nq.load(tmp_path / "q")
+
+
+@pytest.mark.parametrize("size", [0, -1, 17, 2**33, 2**39, 2**63, 1.5, True, None, "9"])
+@pytest.mark.parametrize("name", ["features", "rows"])
+def test_a_forged_size_of_the_tape_is_refused(tmp_path, name, size):
+    nq.save(quine(features=16, code_size=32), tmp_path / "q")
+    forge(tmp_path / "q", lambda config: config["trunk"]["arguments"].update({name: size}))
+    with pytest.raises(nq.QuineFileError) as caught:
+        nq.load(tmp_path / "q")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trunk: trunk.pop("parts"),
+        lambda trunk: trunk["parts"].update(body=None),
+        lambda trunk: trunk["parts"].update(body=trunk["parts"]["body"]["parts"]["head"]),
+        lambda trunk: trunk["parts"].update(other=trunk["parts"]["body"]),
+        lambda trunk: trunk["parts"]["body"].update(arguments={"features": 16}),
+        lambda trunk: trunk["arguments"].pop("bias"),
+        lambda trunk: trunk["arguments"].update(bias=True),
+        lambda trunk: trunk.update(type="neuralquine.Body"),
+    ],
+)
+def test_a_forged_body_is_refused(tmp_path, change):
+    nq.save(quine(features=16, code_size=32), tmp_path / "q")
+    forge(tmp_path / "q", lambda config: change(config["trunk"]))
+    with pytest.raises(nq.QuineFileError) as caught:
+        nq.load(tmp_path / "q")
+    assert "\n" not in str(caught.value)
