@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import shlex
+import statistics
 import sys
 import tomllib
 from pathlib import Path
@@ -392,3 +393,25 @@ def test_what_the_readme_says_of_the_benchmark_is_in_its_figures():
         assert run["ladder"][-1][1] < 1e-14  # ours reaches round-off
         assert run["solution"]["status"] == "converged"
         assert run["solution"]["spectral_radius"] > 1  # so far every quine repels regeneration
+
+
+def test_what_is_said_of_task_quines_is_what_was_measured():
+    data = json.loads((ROOT / "benchmarks" / "results" / "tasks.json").read_text())
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    for name in ("digits-mlp", "digits-cnn"):
+        rows = [r for r in data["splits"] if r["recipe"] == name]
+        assert len(rows) == 10
+        gaps = [100 * (r["quine"] - r["body"]) for r in rows]
+        mean, error = statistics.mean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
+        assert mean > -0.5
+        quine, free = (100 * statistics.mean(r[key] for r in rows) for key in ("quine", "body"))
+        figures = f"| {quine:.2f} % | {free:.2f} % | {mean:+.2f} +- {error:.2f} points | 0 |"
+        assert f"| {name} | {rows[0]['parameters']:,} {figures}" in page
+        assert f"{-mean:.2f} +- {error:.2f}" in README
+        assert not any(r["differing_weights"] or any(r["differing_elsewhere"].values()) for r in rows)
+        assert not any(r["trivial"] for r in rows)
+    healed = {(r["damage"], r["fraction"]): r["healed"] for r in data["healing"] if r["recipe"] == "digits-cnn"}
+    named = [("noise", 0.7), ("large-noise", 0.5), ("zero", 0.85), ("negate", 0.2), ("flip", 1.0)]
+    named += [("words", 0.6), ("bit-errors", 0.1), ("block", 0.2)]
+    assert [healed[damage] for damage in named] == [100] * len(named)
+    assert healed["neurons", 0.1] == 25
