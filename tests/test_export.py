@@ -277,7 +277,7 @@ async function ask(file) {
 def test_onnx_runtime_web_says_the_same_in_chromium(kept, tmp_path):
     shutil.copytree(str(files("neuralquine") / "lab" / "static" / "ort"), tmp_path / "ort")
     (tmp_path / "index.html").write_text(PAGE)
-    asked = {name: kept(name) for name in ("blog", "cnn", "gru", "transformer")}
+    asked = {name: kept(name) for name in RECIPES}
     for name, (folder, file) in asked.items():
         weights, model = weights_of(folder), file.read_bytes()
         (tmp_path / f"{name}.onnx").write_bytes(model)
