@@ -105,7 +105,7 @@ def make(card: Card, folder: Path, picture: Path) -> dict[str, Any]:
     proof: dict[str, Any] = {"proved": None, "reason": "nothing to prove"}
     if solve["converged"] and "test_accuracy" not in solve:
         proof = _answer(["certify", str(target)])
-    listed = exact and "no proof rule" not in str(proof["reason"])  # a module without a rule has no bound either
+    listed = exact and "no proof rule" not in proof.get("reason", "")  # a module without a rule has no bound either
     verification = _answer(["verify", str(target), *(["--portable"] if listed else [])])
     environment = solve.pop("environment")
     draw(target, picture)
