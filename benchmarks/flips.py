@@ -116,7 +116,7 @@ def write(rows: list[dict[str, Any]], flips: int, out: Path) -> None:
         "# One flipped bit in self.onnx",
         "",
         f"`python benchmarks/flips.py --flips {flips}`: a random bit of a random stored weight of the file, each",
-        "flip on its own, and the sign of every weight that is zero; ONNX Runtime answers.",
+        "flip on its own, and the sign of every weight that is zero; ONNX Runtime answers. The changed tensor is fed in place of the stored one; the tests change bytes of the files.",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),

@@ -53,7 +53,7 @@ def test_what_the_wheel_says_of_itself(wheel):
         licenses = [n for n in archive.namelist() if "/licenses/" in n]
     assert data["Version"] == nq.__version__
     assert data["Requires-Python"] == ">=3.11"
-    assert data["License-Expression"] == "Apache-2.0"
+    assert data["License-Expression"] == "Apache-2.0 AND MIT"
     assert len(licenses) == 2  # ours, and that of ONNX Runtime Web
     versions = [c.rpartition(" ")[2] for c in data.get_all("Classifier") if re.search(r"Python :: 3\.\d+", c)]
     assert versions == ["3.11", "3.12", "3.13"]
