@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.printers.expansion import GaussianExpansion
-from neuralquine.solution import environment
+from neuralquine.quines.printers.gaussian import GaussianExpansion
+from neuralquine.solving.solution import environment
 
 THRESHOLDS = (1e-1, 1e-2, 1e-6, 1e-14)
 ROOT = Path(__file__).resolve().parents[1]

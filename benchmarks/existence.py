@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import neuralquine as nq
-from neuralquine.queried.linearized import variation
-from neuralquine.solution import environment
+from neuralquine.solving.linearized import variation
+from neuralquine.solving.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {

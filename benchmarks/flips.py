@@ -19,7 +19,7 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 import neuralquine as nq
-from neuralquine.solution import environment
+from neuralquine.solving.solution import environment
 
 RESULTS = Path(__file__).parent / "results"
 RECIPES: dict[str, dict[str, Any]] = {

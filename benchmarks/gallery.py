@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from neuralquine.atomic import replace_file
-from neuralquine.card import word
+from neuralquine.files.atomic import replace_file
+from neuralquine.keeping.card import word
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "gallery"
@@ -159,8 +159,8 @@ def draw(folder: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     import neuralquine as nq
-    from neuralquine.measure import round_off
-    from neuralquine.store import saved_trace
+    from neuralquine.keeping.store import saved_trace
+    from neuralquine.quines.measure import round_off
 
     quine = nq.load(folder)
     figure = Figure(figsize=(10, 3.1), layout="constrained", dpi=80)

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.methods import METHODS
-from neuralquine.methods.gradient import OPTIMIZERS
-from neuralquine.solution import environment
+from neuralquine.solving.methods import METHODS
+from neuralquine.solving.methods.gradient import OPTIMIZERS
+from neuralquine.solving.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 LADDER = "the ladder"

@@ -6,7 +6,7 @@ The paper's vanilla quine (100 wide, two hidden layers, SELU, no biases, P = 20,
 queries scaled by 1/16, at which the initial loss is the published one. ``L_SR = ||F(theta) - theta||^2`` is what the paper
 reports, with the margin ``sqrt(L_SR / P)`` and the quotient ``ln(P / L_SR)``. Beside them stand what it does not report:
 the relative residual, and ``R^2 = 1 - L_SR / ||theta - mean||^2``, which is 0 for a network that answers one constant.
-Writes ``benchmarks/results/paper.md`` and ``paper.json``. The last row is ours: :func:`neuralquine.solve`.
+Writes ``benchmarks/results/paper.md`` and ``paper.json``. The last row is ours: :func:`neuralquine.solving.solve`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 import neuralquine as nq
-from neuralquine.methods import Epochs, HillClimbing, Method, Picard
-from neuralquine.methods.base import State
-from neuralquine.queried.map import QueryMap
-from neuralquine.solution import environment
+from neuralquine.solving.methods import Epochs, HillClimbing, Method, Picard
+from neuralquine.solving.methods.base import State
+from neuralquine.solving.queried_map import QueryMap
+from neuralquine.solving.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE = 1 / 16

@@ -29,9 +29,9 @@ from blog import PostNetwork
 from torch import Tensor, nn
 
 import neuralquine as nq
-from neuralquine.measure import relative_residual
-from neuralquine.printers.expansion import GaussianExpansion
-from neuralquine.solution import environment
+from neuralquine.quines.measure import relative_residual
+from neuralquine.quines.printers.gaussian import GaussianExpansion
+from neuralquine.solving.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLDS = (1e-1, 1e-2, 1e-4, 1e-14)

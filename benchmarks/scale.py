@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.solution import environment
+from neuralquine.solving.solution import environment
 
 RESULTS = Path(__file__).parent / "results"
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "scale.png"

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from neuralquine.evolution.soup import CLASSES, Soup
-from neuralquine.solution import environment
+from neuralquine.solving.solution import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, tuple[int, dict[str, Any], tuple[int, ...]]] = {

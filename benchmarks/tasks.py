@@ -43,7 +43,7 @@ DAMAGES = {
 }
 ELSEWHERE = """
 import sys, neuralquine as nq
-from neuralquine.bits import differing
+from neuralquine.quines.bits import differing
 quine = nq.load(sys.argv[1])
 print(int(differing(quine.printed(), quine.theta).sum()))
 """

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 import neuralquine as nq
-from neuralquine.atomic import replace_file
-from neuralquine.measure import measure
+from neuralquine.checking.verify import response
+from neuralquine.files.atomic import replace_file
+from neuralquine.quines.measure import measure
 from neuralquine.tasks import BiasTapeQuine, auxiliary, digits
-from neuralquine.verify import response
 
 HERE = Path(__file__).parent
 WEIGHTS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from neuralquine.causal import CausalTransformer
+from neuralquine.quines.networks.causal import CausalTransformer
 
 
 def cases():

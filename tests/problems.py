@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from neuralquine.selfmap import SelfMap
+from neuralquine.solving.maps import SelfMap
 
 PICARDS = frozenset({"picard", "regeneration"})
 SOLVERS = ("picard", "regeneration", "anderson", "broyden", "newton", "newton-krylov", "newton-full", "deflation")

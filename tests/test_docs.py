@@ -18,9 +18,9 @@ import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.options import app
 from neuralquine.evolution.worlds import WORLDS
-from neuralquine.methods import METHODS
 from neuralquine.recipes import RECIPES
-from neuralquine.solve import LADDER
+from neuralquine.solving.methods import METHODS
+from neuralquine.solving.solve import LADDER
 from neuralquine.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -313,7 +313,7 @@ def test_every_file_of_a_folder_is_in_the_table(tmp_path, small):
 
 
 def test_round_off_is_the_figure_that_is_quoted():
-    from neuralquine.measure import round_off
+    from neuralquine.quines.measure import round_off
 
     assert f"({round_off(torch.float64):.0e} in float64)" in README
     assert nq.recipe("blog").parameter_count == 1020

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 import pytest
 
 import neuralquine as nq
-from neuralquine import methods
-from neuralquine.methods import Method
+from neuralquine.solving import methods
+from neuralquine.solving.methods import Method
 
 ROOT = Path(__file__).resolve().parents[1]
 API = (ROOT / "docs" / "api.md").read_text()

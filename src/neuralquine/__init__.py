@@ -10,173 +10,102 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .errors import Irreparable as Irreparable
-from .errors import NeuralQuineError as NeuralQuineError
-from .errors import NothingToSolve as NothingToSolve
-from .errors import NotSolved as NotSolved
-from .errors import QuineFileError as QuineFileError
-from .errors import TooLarge as TooLarge
-from .errors import TrunkError as TrunkError
-from .errors import UnknownName as UnknownName
 from .version import __version__ as __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from . import tasks as tasks
-    from .bodies import Body as Body
-    from .damage import Damage as Damage
-    from .damage import damaged as damaged
-    from .export import export as export
-    from .generations import Generations as Generations
-    from .generations import generations as generations
-    from .guard import Guard as Guard
-    from .guard import Repair as Repair
-    from .guard import guard as guard
-    from .heal import Healing as Healing
-    from .heal import basin as basin
-    from .heal import heal as heal
-    from .loop import Stop as Stop
-    from .methods import Anderson as Anderson
-    from .methods import Broyden as Broyden
-    from .methods import Epochs as Epochs
-    from .methods import Gradient as Gradient
-    from .methods import HillClimbing as HillClimbing
-    from .methods import KrylovLM as KrylovLM
-    from .methods import Newton as Newton
-    from .methods import NewtonKrylov as NewtonKrylov
-    from .methods import Picard as Picard
-    from .queried.quine import QueryQuine as QueryQuine
-    from .quine import Quine as Quine
+    from .checking.generations import Generations as Generations
+    from .checking.generations import generations as generations
+    from .checking.spectrum import Spectrum as Spectrum
+    from .checking.spectrum import spectrum as spectrum
+    from .checking.verify import Verification as Verification
+    from .checking.verify import verify as verify
+    from .errors import BadOption as BadOption
+    from .errors import Irreparable as Irreparable
+    from .errors import NeuralQuineError as NeuralQuineError
+    from .errors import NothingToSolve as NothingToSolve
+    from .errors import NotSolved as NotSolved
+    from .errors import QuineFileError as QuineFileError
+    from .errors import TooLarge as TooLarge
+    from .errors import TrunkError as TrunkError
+    from .errors import UnknownName as UnknownName
+    from .healing.damage import Damage as Damage
+    from .healing.damage import damaged as damaged
+    from .healing.guard import Guard as Guard
+    from .healing.guard import Repair as Repair
+    from .healing.guard import guard as guard
+    from .healing.heal import Healing as Healing
+    from .healing.heal import basin as basin
+    from .healing.heal import heal as heal
+    from .keeping.export import export as export
+    from .keeping.store import load as load
+    from .keeping.store import save as save
+    from .quines.networks.bodies import Body as Body
+    from .quines.queried import QueryQuine as QueryQuine
+    from .quines.quine import Quine as Quine
+    from .quines.taped import TaskQuine as TaskQuine
     from .recipes import recipe as recipe
-    from .solution import Solution as Solution
-    from .solution import Status as Status
-    from .solve import solve as solve
-    from .spectrum import Spectrum as Spectrum
-    from .spectrum import spectrum as spectrum
-    from .store import load as load
-    from .store import save as save
-    from .tasks.quine import TaskQuine as TaskQuine
-    from .verify import Verification as Verification
-    from .verify import verify as verify
-    from .zoo import Zoo as Zoo
-    from .zoo import zoo as zoo
+    from .solving.loop import Stop as Stop
+    from .solving.methods import Anderson as Anderson
+    from .solving.methods import Broyden as Broyden
+    from .solving.methods import Epochs as Epochs
+    from .solving.methods import Gradient as Gradient
+    from .solving.methods import HillClimbing as HillClimbing
+    from .solving.methods import KrylovLM as KrylovLM
+    from .solving.methods import Newton as Newton
+    from .solving.methods import NewtonKrylov as NewtonKrylov
+    from .solving.methods import Picard as Picard
+    from .solving.solution import Solution as Solution
+    from .solving.solution import Status as Status
+    from .solving.solve import solve as solve
+    from .solving.zoo import Zoo as Zoo
+    from .solving.zoo import zoo as zoo
 
-# Names that need torch are imported when they are first used: `neuralquine --help` answers without it.
-# A room that is public itself has no other home.
-_HOMES = {
-    "Anderson": "methods",
-    "Body": "bodies",
-    "Broyden": "methods",
-    "Generations": "generations",
-    "Damage": "damage",
-    "Epochs": "methods",
-    "Gradient": "methods",
-    "Guard": "guard",
-    "Healing": "heal",
-    "HillClimbing": "methods",
-    "KrylovLM": "methods",
-    "Newton": "methods",
-    "NewtonKrylov": "methods",
-    "Picard": "methods",
-    "QueryQuine": "queried.quine",
-    "Quine": "quine",
-    "Repair": "guard",
-    "Solution": "solution",
-    "Spectrum": "spectrum",
-    "Status": "solution",
-    "Stop": "loop",
-    "TaskQuine": "tasks.quine",
-    "Verification": "verify",
-    "Zoo": "zoo",
-    "basin": "heal",
-    "damaged": "damage",
-    "export": "export",
-    "generations": "generations",
-    "guard": "guard",
-    "heal": "heal",
-    "load": "store",
-    "recipe": "recipes",
-    "save": "store",
-    "solve": "solve",
-    "spectrum": "spectrum",
-    "tasks": "",
-    "verify": "verify",
-    "zoo": "zoo",
+# Where each public name lives. Names are imported when they are first used: `neuralquine --help` answers without torch.
+_PUBLIC = {
+    "checking.generations": ("Generations", "generations"),
+    "checking.spectrum": ("Spectrum", "spectrum"),
+    "checking.verify": ("Verification", "verify"),
+    "errors": (
+        *("BadOption", "Irreparable", "NeuralQuineError", "NotSolved", "NothingToSolve"),
+        *("QuineFileError", "TooLarge", "TrunkError", "UnknownName"),
+    ),
+    "healing.damage": ("Damage", "damaged"),
+    "healing.guard": ("Guard", "Repair", "guard"),
+    "healing.heal": ("Healing", "basin", "heal"),
+    "keeping.export": ("export",),
+    "keeping.store": ("load", "save"),
+    "quines.networks.bodies": ("Body",),
+    "quines.queried": ("QueryQuine",),
+    "quines.quine": ("Quine",),
+    "quines.taped": ("TaskQuine",),
+    "recipes": ("recipe",),
+    "solving.loop": ("Stop",),
+    "solving.methods": (
+        *("Anderson", "Broyden", "Epochs", "Gradient", "HillClimbing"),
+        *("KrylovLM", "Newton", "NewtonKrylov", "Picard"),
+    ),
+    "solving.solution": ("Solution", "Status"),
+    "solving.solve": ("solve",),
+    "solving.zoo": ("Zoo", "zoo"),
 }
+_HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
+
+__all__ = ["__version__", "tasks"]
+__all__ += _HOMES  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "tasks":  # a room that is public itself
+        return importlib.import_module(".tasks", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(f".{_HOMES[name] or name}", __name__)
-    value = getattr(home, name) if _HOMES[name] else home
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Importing the submodule `verify` would bind it here and hide the function of that name.
-        if not (_HOMES.get(name) and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-__all__ = [
-    "Anderson",
-    "Body",
-    "Broyden",
-    "Damage",
-    "Epochs",
-    "Generations",
-    "Gradient",
-    "Guard",
-    "Healing",
-    "HillClimbing",
-    "Irreparable",
-    "KrylovLM",
-    "NeuralQuineError",
-    "Newton",
-    "NewtonKrylov",
-    "NotSolved",
-    "NothingToSolve",
-    "Picard",
-    "QueryQuine",
-    "Quine",
-    "QuineFileError",
-    "Repair",
-    "Solution",
-    "Spectrum",
-    "Status",
-    "Stop",
-    "TaskQuine",
-    "TooLarge",
-    "TrunkError",
-    "UnknownName",
-    "Verification",
-    "Zoo",
-    "__version__",
-    "basin",
-    "damaged",
-    "export",
-    "generations",
-    "guard",
-    "heal",
-    "load",
-    "recipe",
-    "save",
-    "solve",
-    "spectrum",
-    "tasks",
-    "verify",
-    "zoo",
-]

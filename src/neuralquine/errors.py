@@ -1,15 +1,13 @@
-"""The errors a user can meet. Each message is one line: what is wrong, then what to do about it."""
+"""The errors that a user can meet. Each message is one line: what is wrong, then what to do about it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .solution import Solution
+import importlib
+from typing import Any
 
 
 class NeuralQuineError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class TrunkError(NeuralQuineError):
@@ -17,7 +15,11 @@ class TrunkError(NeuralQuineError):
 
 
 class UnknownName(NeuralQuineError):
-    """A recipe, method or option that does not exist; the message suggests the nearest one."""
+    """A recipe, method, damage or option that does not exist; the message suggests the nearest name."""
+
+
+class BadOption(NeuralQuineError, ValueError):
+    """An option or argument exists, but its value is out of range, of the wrong type, or in conflict with another."""
 
 
 class QuineFileError(NeuralQuineError):
@@ -25,11 +27,11 @@ class QuineFileError(NeuralQuineError):
 
 
 class TooLarge(NeuralQuineError):
-    """An object that would need more memory than allowed; the message states the bytes."""
+    """An object would need more memory than allowed; the message states the bytes."""
 
 
 class NothingToSolve(NeuralQuineError):
-    """A network that prints itself by construction, whatever it has learned."""
+    """The network prints itself by construction, whatever it has learned, so that there is nothing to solve."""
 
 
 class Irreparable(NeuralQuineError):
@@ -37,14 +39,11 @@ class Irreparable(NeuralQuineError):
 
 
 class NotSolved(NeuralQuineError):
-    """No quine was found. The best iterate is in ``solution``."""
+    """No quine was found. The best iterate is in ``solution``, a :class:`neuralquine.Solution`."""
 
-    def __init__(self, solution: Solution) -> None:
+    def __init__(self, message: str, solution: Any) -> None:
+        super().__init__(message)
         self.solution = solution
-        super().__init__(
-            f"{solution.status.value} (relative residual {solution.relative_residual:.1e} after "
-            f"{plural(solution.map_evaluations, 'map evaluation')}{'; ' + solution.detail if solution.detail else ''})"
-        )
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
@@ -60,12 +59,37 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def check_bytes(what: str, size: int, limit: int, remedy: str) -> None:
-    """Refuse an allocation of ``size`` bytes above ``limit`` bytes, naming both."""
+MAX_BYTES = 2 << 30  # of one table or matrix; above it, a structured or matrix-free way has to be taken
+
+
+def check_bytes(what: str, size: int, remedy: str, limit: int = MAX_BYTES) -> None:
+    """Refuse an allocation of ``size`` bytes above ``limit`` bytes; the message names both and the remedy."""
     if size > limit:
         raise TooLarge(f"{what} would take {size / 2**30:.3g} GiB, more than {limit / 2**30:.3g} GiB: {remedy}")
 
 
 def first_line(error: Exception) -> str:
-    """Of an error's message, or its type where it has none."""
+    """The first line of an error's message, or its type where it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def needed(module: str, extra: str, purpose: str, package: str = "") -> Any:
+    """Import a library of an extra.
+
+    Args:
+        module: what is imported, such as ``"pyarrow.parquet"``.
+        extra: the extra of this package that installs it.
+        purpose: the subject of the message, with its verb: ``"sweeps need"``.
+        package: the name that the message calls it by; by default the first part of ``module``.
+
+    Raises:
+        NeuralQuineError: the library is not installed; the message says how to install it.
+    """
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        found = None
+    if getattr(found, "__file__", None) is None:  # a folder of that name, as wandb leaves one, is no package
+        name = package or module.partition(".")[0]
+        raise NeuralQuineError(f"{purpose} {name}: pip install 'neuralquine[{extra}]'")
+    return found

@@ -330,7 +330,7 @@ def test_a_file_that_is_no_quine_is_named_so_in_one_line(visit):
 
 def test_an_exported_quine_is_run_in_the_page_and_one_flipped_bit_is_seen(visit, tmp_path):
     pytest.importorskip("onnx")
-    pytest.importorskip("neuralquine.export")
+    pytest.importorskip("neuralquine.keeping.export")
     page = visit()
     solved(page, "blog", "exact")
     with page.expect_download(timeout=LONG) as download:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.bits import differing
+from neuralquine.quines.bias_tape import BiasTapeQuine
+from neuralquine.quines.bits import differing
 from neuralquine.tasks import Schedule, evaluate, straight_through, train, train_body
-from neuralquine.tasks.families import BiasTapeQuine
 from tasks.small import body, clouds, quine
 
 SHORT = Schedule(epochs=12)

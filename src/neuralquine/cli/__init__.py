@@ -16,13 +16,13 @@ from ..version import __version__
 from .options import app
 
 # These add their commands, in the order of `--help`.
-from . import solving as solving  # isort: skip
-from . import looking as looking  # isort: skip
-from . import proving as proving  # isort: skip
-from . import working as working  # isort: skip
-from . import handing_on as handing_on  # isort: skip
-from . import sweeping as sweeping  # isort: skip
-from . import living as living  # isort: skip
+from . import solve as solve  # isort: skip
+from . import look as look  # isort: skip
+from . import prove as prove  # isort: skip
+from . import tasks as tasks  # isort: skip
+from . import export as export  # isort: skip
+from . import sweep as sweep  # isort: skip
+from . import evolve as evolve  # isort: skip
 from . import lab as lab  # isort: skip
 
 

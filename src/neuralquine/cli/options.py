@@ -15,8 +15,8 @@ import typer
 from ..errors import NeuralQuineError
 
 if TYPE_CHECKING:
-    from ..quine import Quine
-    from ..solution import TracePoint
+    from ..quines.quine import Quine
+    from ..solving.solution import TracePoint
 
 app = typer.Typer(
     help="Find, verify, keep and show neural quines: networks that print their own weights.",
@@ -47,7 +47,7 @@ TrunkOption = Annotated[
 
 
 def load_quine(folder: Path, trunk: str) -> Quine:
-    from ..store import load
+    from ..keeping.store import load
 
     return load(folder, trunk=import_trunk(trunk) if trunk else None)
 
@@ -59,7 +59,7 @@ def prover(module: str) -> Any:
 
     if importlib.util.find_spec("flint") is None:
         raise NeuralQuineError("proofs need python-flint: pip install 'neuralquine[proof]'")
-    return importlib.import_module(f"neuralquine.prove.{module}")
+    return importlib.import_module(f"neuralquine.proving.{module}")
 
 
 def check_certificate(folder: Path) -> tuple[bool | None, str]:
@@ -153,9 +153,9 @@ def draw(quine: Quine, folder: Path) -> list[Path]:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise NeuralQuineError("drawing needs matplotlib: pip install 'neuralquine[plot]'")
-    from ..plots import plot as draw
-    from ..store import saved_trace
-    from ..verify import verify as run
+    from ..checking.plots import plot as draw
+    from ..checking.verify import verify as run
+    from ..keeping.store import saved_trace
 
     verification = run(quine)
     words = [

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..card import word
+from ..keeping.card import word
 
 if TYPE_CHECKING:
-    from ..solution import Solution
-    from ..verify import Verification
+    from ..checking.verify import Verification
+    from ..solving.solution import Solution
 
 
 def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:

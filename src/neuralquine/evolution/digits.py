@@ -1,6 +1,6 @@
 """Evolution of task quines: the fittest of a population print themselves, and what damages their tapes is heritable.
 
-An individual is a :class:`~neuralquine.tasks.quine.TaskQuine`, all of its weights: a classifier of digits and its tape.
+An individual is a :class:`~neuralquine.TaskQuine`, all of its weights: a classifier of digits and its tape.
 
     parent        one of the fittest; nothing else selects, and no gradient is ever taken
     damage        a share of all weights is negated, and some rows of the tape are struck: random signs
@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from ..bits import differing
-from ..store import save
+from ..keeping.store import save
+from ..quines.bits import differing
 from ..tasks import recipe
 from .life import World
 

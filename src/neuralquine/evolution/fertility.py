@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..printers.queries import QueryTable
-from ..threads import threads_for
+from ..quines.queries import QueryTable
+from ..quines.threads import threads_for
 from .life import World
 
 SETTLED = 1e-12  # relative step from parent to child, about which nothing moves but round-off

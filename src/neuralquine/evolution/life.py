@@ -25,10 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import replace_file
 from ..errors import NeuralQuineError, QuineFileError, first_line
-from ..folder import METADATA_KEY, canonical
-from ..solution import environment
+from ..files.atomic import replace_file
+from ..files.folder import METADATA_KEY, canonical
+from ..solving.solution import environment
 
 STATE, RESULT = "state.safetensors", "result.json"
 EVERY = 5.0  # seconds between two states that are written

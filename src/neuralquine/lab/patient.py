@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bits import differing
-from ..damage import Damage, damaged
+from ..checking.spectrum import spectrum as local_spectrum
 from ..errors import NeuralQuineError, plural
-from ..measure import relative_residual, round_off
-from ..quine import Quine
-from ..solution import finite_or_none
-from ..spectrum import spectrum as local_spectrum
-from ..store import load
-from ..threads import threads_for
+from ..healing.damage import Damage, damaged
+from ..keeping.store import load
+from ..quines.bits import differing
+from ..quines.measure import relative_residual, round_off
+from ..quines.quine import Quine
+from ..quines.threads import threads_for
+from ..solving.solution import finite_or_none
 from .pictures import covered, layers
 
 _BEDS = 4  # quines kept in memory

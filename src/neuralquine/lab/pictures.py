@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bits import differing
-from ..quine import Quine
+from ..quines.bits import differing
+from ..quines.quine import Quine
 
 ROWS, COLUMNS = 96, 192  # cells of a heat map; larger tensors show the weight of largest modulus of each block
 

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from ..checking.verify import verify
 from ..errors import NeuralQuineError, TooLarge
-from ..loop import Stop
-from ..methods import METHODS
-from ..quine import Quine
+from ..keeping.export import export
+from ..keeping.store import load, save
+from ..quines.quine import Quine
 from ..recipes import RECIPES, recipe
-from ..solution import TracePoint, finite_or_none
-from ..solve import solve as solve_quine
-from ..store import load, save
-from ..verify import verify
-from ..zoo import zoo as list_zoo
+from ..solving.loop import Stop
+from ..solving.methods import METHODS
+from ..solving.solution import TracePoint, finite_or_none
+from ..solving.solve import solve as solve_quine
+from ..solving.zoo import zoo as list_zoo
 from .pictures import plane
 
 Report = Callable[[dict[str, Any]], None]
@@ -60,7 +61,7 @@ def catalog(report: Report) -> dict[str, Any]:
         "networks": networks,
         "methods": [{"name": n, "summary": _summary(type(m))} for n, m in METHODS.items()],
         "proofs": importlib.util.find_spec("flint") is not None,
-        "onnx": importlib.util.find_spec("neuralquine.export") is not None,
+        "onnx": importlib.util.find_spec("onnx") is not None and importlib.util.find_spec("onnxruntime") is not None,
     }
 
 
@@ -166,8 +167,8 @@ def prove(report: Report, *, folder: str) -> dict[str, Any]:
     """Portability, where the code has a grid, and a certificate beside the weights."""
     if importlib.util.find_spec("flint") is None:
         raise NeuralQuineError("proofs need python-flint: pip install 'neuralquine[proof]'")
-    from ..prove.certificate import NotProved, certify
-    from ..prove.portable import portability
+    from ..proving.certificate import NotProved, certify
+    from ..proving.portable import portability
 
     bound = portability(folder)
     try:
@@ -179,9 +180,7 @@ def prove(report: Report, *, folder: str) -> dict[str, Any]:
 
 def onnx(report: Report, *, folder: str, file: str) -> None:
     """Write the quine as a model that checks itself."""
-    if importlib.util.find_spec("neuralquine.export") is None or importlib.util.find_spec("onnx") is None:
-        raise NeuralQuineError("the export needs onnx: pip install 'neuralquine[onnx]'")
-    importlib.import_module("neuralquine.export").export(folder, file)
+    export(folder, file)
 
 
 TASKS = (warm, catalog, solve, zoo, adopt, prove, onnx)

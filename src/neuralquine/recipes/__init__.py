@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..errors import NeuralQuineError, UnknownName, did_you_mean
-from ..queried.quine import QueryQuine
-from ..quine import Quine
+from ..quines.queried import QueryQuine
+from ..quines.quine import Quine
 from . import blog, chang_lipson, fletcher, language, recurrent, transformer, vision
 from .problem import Problem
 

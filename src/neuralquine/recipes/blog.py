@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..printers.normalize import InstanceNorm
+from ..quines.networks.normalize import InstanceNorm
 from .problem import Problem, drawn, numbers
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..printers.sequence import Clocked, FreeRunning
+from ..quines.networks.sequence import Clocked, FreeRunning
 from .problem import Problem, drawn
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NeuralQuineError
-from ..printers.philox import dyadic_gaussian, words
-from ..trunks import Probe
+from ..quines.networks.running import Probe
+from ..quines.printers.philox import dyadic_gaussian, words
 
 _PROBE_STREAM = 3
 

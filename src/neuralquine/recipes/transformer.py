@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..causal import CausalTransformer
+from ..quines.networks.causal import CausalTransformer
 from .problem import Problem, drawn, settings, tokens
 
 

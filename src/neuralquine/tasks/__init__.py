@@ -1,12 +1,12 @@
 """Quines that work for a living: networks that do a task, print themselves exactly, and repair themselves."""
 
+from ..quines.bias_tape import BiasTapeQuine as BiasTapeQuine
+from ..quines.taped import straight_through as straight_through
 from .auxiliary import Auxiliary as Auxiliary
 from .auxiliary import auxiliary as auxiliary
 from .data import Data as Data
 from .data import digits as digits
 from .data import mnist as mnist
-from .families import BiasTapeQuine as BiasTapeQuine
-from .quine import straight_through as straight_through
 from .recipes import TASKS as TASKS
 from .recipes import Task as Task
 from .recipes import recipe as recipe

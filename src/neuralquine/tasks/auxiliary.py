@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..printers.philox import dyadic_gaussian
-from ..printers.queries import QueryTable
-from ..queried.quine import QueryQuine
+from ..quines.printers.philox import dyadic_gaussian
+from ..quines.queried import QueryQuine
+from ..quines.queries import QueryTable
 from ..recipes.problem import drawn
 from .data import Data
 from .training import Progress, Schedule, Training, evaluate, train_body

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import replace_file
 from ..errors import QuineFileError, first_line
-from ..folder import METADATA_KEY, canonical
+from ..files.atomic import replace_file
+from ..files.folder import METADATA_KEY, canonical
 
 
 class Checkpoint:

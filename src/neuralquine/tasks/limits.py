@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..damage import KINDS, Damage, Patient, damaged
 from ..errors import NeuralQuineError
-from .quine import TaskQuine
+from ..healing.damage import KINDS, Damage, Patient, damaged
+from ..quines.taped import TaskQuine
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _FEWER = {"negate": 0.5, "bit-errors": 0.4, "block": 0.5}  # kinds that are as bad as they can be at less than 1

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..bodies import Body, TokenMean, Tokens
 from ..errors import UnknownName, did_you_mean
+from ..quines.networks.bodies import Body, TokenMean, Tokens
+from ..quines.taped import TaskQuine
 from ..recipes import checked_options
 from ..recipes.problem import drawn
 from .data import Data, Loader, digits, mnist
-from .quine import TaskQuine
 from .training import Progress, Schedule, Training, evaluate, train
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NeuralQuineError
-from ..threads import threads_for
+from ..quines.taped import TaskQuine
+from ..quines.threads import threads_for
 from .checkpoint import Checkpoint
-from .quine import TaskQuine
 
 Batches = Iterable[Any]  # of (inputs, targets), such as a DataLoader
 Loss = Callable[[Tensor, Tensor], Tensor]

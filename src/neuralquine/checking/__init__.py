@@ -1,0 +1,1 @@
+"""What is true of a quine: verdicts, spectra, generations, figures."""

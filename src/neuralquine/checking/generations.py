@@ -1,0 +1,83 @@
+"""Fertility: install what was printed, print again, and see how long the line stays true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..quines.in_place import weights_kept
+from ..quines.measure import measure, relative_residual
+from ..quines.quine import Quine
+
+
+@dataclass(frozen=True)
+class Generations:
+    """What became of a quine's descendants.
+
+    Attributes:
+        distances: ``||theta_k - theta_0|| / ||theta_0||`` for generations k = 1, 2, ...
+        residuals: relative residual of each generation.
+        survived: generations before the distance first passes ``tolerance``.
+        tolerance: relative distance at which a descendant no longer counts as a copy.
+        identical: generations, from the first on, that equal the start bit for bit.
+    """
+
+    distances: tuple[float, ...]
+    residuals: tuple[float, ...]
+    survived: int
+    tolerance: float
+    identical: int
+
+
+@torch.no_grad()
+def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Generations:
+    """Print ``n`` times in a row from the stored weights, which stay as they are.
+
+    Args:
+        quine: the start.
+        n: generations.
+        tolerance: relative distance up to which a descendant counts as a copy.
+    """
+    from ..quines.bits import differing
+
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
+    if quine.in_place:
+        return _in_place(quine, n, tolerance)
+    start = current = quine.theta
+    distances, residuals = [], []
+    identical, same = 0, True
+    for _ in range(n):
+        child = quine.self_map(current)
+        residuals.append(relative_residual(child, current))
+        distances.append(relative_residual(child, start))
+        same = same and not bool(differing(child, start).any())
+        identical += same
+        if quine.constructed and not bool(differing(child, current).any()):  # so are all that follow
+            left = n - len(distances)
+            distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left
+            identical += left if same else 0
+            break
+        current = child
+    # Written so that a NaN counts as dead.
+    survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)
+    return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)
+
+
+def _in_place(quine: Quine, n: int, tolerance: float) -> Generations:
+    """The same for a large network; once a child is its parent bit for bit, so are all that follow."""
+    distances, residuals, identical = [], [], 0
+    with weights_kept(quine) as start:
+        for k in range(n):
+            figures = measure(quine)
+            residuals.append(figures.relative_residual)
+            if figures.differing_weights == 0:
+                identical = n if k == 0 else identical
+                distances += [distances[-1] if distances else 0.0] * (n - k)
+                residuals += [figures.relative_residual] * (n - k - 1)
+                break
+            quine.install(quine.code())
+            distances.append(start.distance())
+    survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)
+    return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)

@@ -1,0 +1,185 @@
+"""Pictures of a quine: how it was found, what it holds and prints, and its eigenvalues (extra ``plot``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..files.atomic import replace_file
+from ..healing.damage import KINDS
+from ..healing.heal import Healing
+from ..quines.bits import differing
+from ..quines.measure import measure, round_off
+from ..quines.quine import Quine
+from .spectrum import spectrum
+
+_ROWS = 6  # tensors on one page
+_MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
+_INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
+
+
+def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None = None, words: str = "") -> list[Path]:
+    """Write every figure of a quine as PNG.
+
+    Args:
+        quine: holds the weights; they are printed afresh.
+        folder: where the files go.
+        trace: points of the search with ``step``, ``seconds`` and ``relative_residual``; by default those of the
+            last solve.
+        words: what is known of it (converged, bit-exact, ...), shown in the titles.
+
+    Returns:
+        The files written.
+    """
+    if trace is None:
+        trace = [vars(point) for point in quine.solution.trace] if quine.solution else []
+    figures = [("spectrum.png", eigenvalue_figure(quine, words))]
+    figures += [(f"weights-{i + 1}.png", figure) for i, figure in enumerate(weight_figures(quine, words))]
+    if trace:
+        figures.append(("residual.png", residual_figure(trace, round_off(quine.dtype))))
+    written = []
+    for name, figure in figures:
+        written.append(write_figure(figure, Path(folder) / name))
+    return written
+
+
+def _new_figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
+    """Best relative residual against steps and against seconds."""
+    figure = _new_figure(9, 3.6)
+    axes = figure.subplots(1, 2, sharey=True)
+    residuals = [point["relative_residual"] for point in trace]
+    for axis, key, label in zip(axes, ("step", "seconds"), ("step", "seconds"), strict=True):
+        axis.semilogy([point[key] for point in trace], residuals, color=_ACCENT, marker=".", markersize=4)
+        axis.axhline(floor, color=_QUIET, linestyle="--", linewidth=1)
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel(r"relative residual  $\|F(\theta)-\theta\|\,/\,\|\theta\|$")
+    axes[0].annotate("round-off", (0.02, floor), xycoords=("axes fraction", "data"), va="bottom", color=_QUIET)
+    figure.suptitle(f"Best of all starts: {residuals[-1]:.1e} after {trace[-1]['seconds']:.2f} s", color=_INK)
+    return figure
+
+
+def basin_figure(found: Sequence[Healing], law: Sequence[float | None] = ()) -> Any:
+    """Share of damages that healed, with 95 % intervals, against the fraction damaged, beside what was predicted."""
+    figure = _new_figure(6.5, 4)
+    axis = figure.subplots()
+    x = [h.damage.fraction for h in found]
+    y = [h.healed / h.trials for h in found]
+    low, high = ([h.confidence[i] for h in found] for i in (0, 1))
+    axis.fill_between(x, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label="95 % interval (Clopper-Pearson)")
+    axis.plot(x, y, color=_ACCENT, marker="o", markersize=4, label="healed, every bit")
+    if any(p is not None for p in law):
+        axis.plot(
+            x,
+            [math.nan if p is None else p for p in law],
+            color=_INK,
+            linestyle="--",
+            linewidth=1,
+            label="predicted by counting votes",
+        )
+    axis.set_xlabel(f"fraction of the weights {KINDS[found[0].damage.kind][1]}")
+    axis.set_ylabel(f"share of {found[0].trials} damages healed")
+    axis.set_ylim(-0.03, 1.03)
+    axis.grid(alpha=0.25)
+    axis.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def write_figure(figure: Any, path: Path) -> Path:
+    """As a PNG, in one step."""
+    with replace_file(path) as partial:
+        figure.savefig(partial, dpi=130)
+    return path
+
+
+def weight_figures(quine: Quine, words: str = "") -> list[Any]:
+    """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own color."""
+    theta, figures = quine.theta, measure(quine)
+    stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
+    names = [name for name, tensor in stored.items() if tensor.numel()]
+    pages = []
+    for first in range(0, len(names), _ROWS):
+        page = names[first : first + _ROWS]
+        heights = [0.55 if min(_matrix(stored[n]).shape) == 1 else 1.6 for n in page]
+        figure = _new_figure(10, sum(heights) + 0.45 * len(page) + 0.9)
+        grid = figure.subplots(len(page), 3, squeeze=False, height_ratios=heights)
+        for row, name in zip(grid, page, strict=True):
+            _weight_row(figure, row, name, stored[name], printed[name])
+        title = f"stored | printed | difference:  relative residual {figures.relative_residual:.1e}, "
+        title += f"{figures.differing_weights} of {theta.numel()} weights differ in bits"
+        figure.suptitle(title + (f"  ({words})" if words else ""), color=_INK, fontsize=10)
+        pages.append(figure)
+    return pages
+
+
+def _matrix(tensor: Tensor) -> np.ndarray:
+    flat = tensor.detach().double().reshape(tensor.shape[0], -1) if tensor.dim() > 1 else tensor.double().reshape(1, -1)
+    return flat[:_MAX_CELLS, :_MAX_CELLS].cpu().numpy()
+
+
+def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tensor) -> None:
+    from matplotlib import colormaps
+
+    difference = _matrix(printed.double() - stored.double())
+    limit = float(stored.abs().max()) or 1.0
+    largest = float(np.abs(difference).max())
+    count = int(differing(printed, stored).sum())
+    palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
+    panels = (
+        (_matrix(stored), limit, f"{name} {tuple(stored.shape)}"),
+        (_matrix(printed), limit, "printed"),
+        (np.ma.masked_equal(difference, 0.0), largest or 1.0, _difference_title(largest, count, stored.numel())),
+    )
+    for axis, (values, bound, title) in zip(row, panels, strict=True):
+        image = axis.imshow(values, cmap=palette, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
+        axis.set_title(title, fontsize=8, color=_INK)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if largest > 0 or axis is not row[2]:
+            bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-bound, 0, bound])
+            bar.ax.set_yticklabels([f"{-bound:.0e}", "0", f"{bound:.0e}"])
+            bar.ax.tick_params(labelsize=6)
+
+
+def _difference_title(largest: float, differing_count: int, count: int) -> str:
+    if differing_count == 0:
+        return "difference: exactly 0 everywhere"
+    return f"difference: at most {largest:.0e}, exactly 0 in {count - differing_count} of {count} (green)"
+
+
+def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
+    """Non-zero eigenvalues of the self-map's derivative, with the unit circle."""
+    local = spectrum(quine)
+    values = local.eigenvalues.cpu().numpy()
+    figure = _new_figure(5.6, 6.2)
+    axis = figure.subplots()
+    angle = torch.linspace(0, 2 * torch.pi, 400).numpy()
+    axis.plot(
+        np.cos(angle), np.sin(angle), color=_QUIET, linewidth=1, label="unit circle: regeneration attracts inside"
+    )
+    axis.plot([1], [0], marker="+", color=_INK, linestyle="", label="1: Newton is singular here")
+    real, imaginary, inside = np.real(values), np.imag(values), np.abs(values) < 1
+    for chosen, color, label in ((inside, "#2b6a99", "inside"), (~inside, _ACCENT, "outside")):
+        if chosen.any():
+            axis.scatter(real[chosen], imaginary[chosen], s=22, color=color, label=f"{chosen.sum()} {label}", zorder=3)
+    reach = 1.1 * max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.1
+    axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="real part", ylabel="imaginary part", aspect="equal")
+    axis.grid(alpha=0.25)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
+    title = f"eigenvalues of the self-map: spectral radius {local.spectral_radius:.3g}\n"
+    axis.set_title(
+        title + f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else ""), fontsize=10
+    )
+    return figure

@@ -1,0 +1,32 @@
+"""The command that hands a quine on to other programs: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Folder, app
+from .report import print_json
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="The file to write, such as self.onnx.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a portable quine as an ONNX model that says in any runtime whether it is one (extra `onnx`)."""
+    from ..keeping.export import export as run
+
+    file = run(folder, out)
+    size = file.stat().st_size
+    if as_json:
+        print_json({"out": str(file), "bytes": size, "inputs": [], "outputs": ["printed", "stored", "is_quine"]})
+        return
+    typer.echo(f"written to {file}, {size:,} bytes: no inputs; outputs printed, stored and is_quine")
+    typer.echo("  the proof that it prints the same bits everywhere holds, and ONNX Runtime says True here")
+    typer.echo(
+        f"  ask it: python -c 'import onnxruntime as o; print(o.InferenceSession(\"{file}\").run(None, {{}})[2])'"
+    )

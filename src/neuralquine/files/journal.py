@@ -1,0 +1,148 @@
+"""Long searches that survive ``kill -9``: what was evaluated is written down, and a resumed search reads it back.
+
+A search is a deterministic program around its evaluations of the map. So nothing but the evaluations need be kept, in
+their order: a resumed search runs the same program from the start, is given the recorded values, bit for bit, and goes
+on computing where they end. A record is small, d numbers or a ``d x d`` derivative, whatever P is.
+
+    header   one line of JSON: the format and the problem's fingerprint
+    record   kind, SHA-256 of the point, shape and type, the values, CRC-32; a torn last one is dropped
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import QuineFileError
+from .folder import canonical
+
+_FORMAT = 1
+_HEAD = struct.Struct("<1s32s1sBQ")  # kind, hash of the point, type, dimensions, bytes
+_TYPES = {b"d": np.float64, b"f": np.float32}
+_SYNC = 1.0  # seconds of work that a power failure may cost
+
+
+class Journal:
+    """An append-only file of evaluations. Use it as a context manager.
+
+    Args:
+        path: the file.
+        problem: whatever determines the search, ready for JSON.
+        resume: read what is there; otherwise begin anew.
+
+    Raises:
+        QuineFileError: the file belongs to another problem, or is none of ours.
+    """
+
+    def __init__(self, path: Path, problem: dict[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self._fingerprint = hashlib.sha256(canonical(problem).encode()).hexdigest()
+        self._records = self._read() if resume and path.exists() else []
+        self.recorded = len(self._records)
+        self._next, self._synced = 0, time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("r+b" if self.recorded or (resume and path.exists()) else "wb")
+            if self.recorded:
+                self._file.seek(self._end)
+                self._file.truncate()
+            else:
+                self._file.seek(0)
+                self._file.truncate()
+                self._file.write(self._header())
+                self._file.flush()
+        except OSError as error:
+            raise QuineFileError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def discard(self) -> None:
+        """The search is over: nothing is left to resume."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def __call__(self, kind: bytes, point: Tensor, evaluate: Callable[[], Tensor]) -> Tensor:
+        """The recorded value of this evaluation, or a new one, which is recorded."""
+        key = hashlib.sha256(_bytes(point)).digest()
+        if self._next < len(self._records):
+            recorded_kind, recorded_key, value = self._records[self._next]
+            if (recorded_kind, recorded_key) != (kind, key):
+                raise QuineFileError(f"{self.path} was written by another run of this search: start without --resume")
+            self._records[self._next] = (kind, key, np.zeros(0))  # read once
+            self._next += 1
+            return torch.from_numpy(value).to(point.device)
+        value = evaluate()
+        self._append(kind, key, value)
+        return value
+
+    def _append(self, kind: bytes, key: bytes, value: Tensor) -> None:
+        data = _bytes(value)
+        code = b"d" if value.dtype == torch.float64 else b"f"
+        record = (
+            _HEAD.pack(kind, key, code, value.ndim, len(data)) + struct.pack(f"<{value.ndim}Q", *value.shape) + data
+        )
+        self._file.write(record + struct.pack("<I", zlib.crc32(record)))
+        self._file.flush()  # survives the death of the process; the disk's own cache is emptied now and then
+        if time.monotonic() - self._synced > _SYNC:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def _header(self) -> bytes:
+        return (json.dumps({"neuralquine-journal": _FORMAT, "problem": self._fingerprint}) + "\n").encode()
+
+    def _read(self) -> list[tuple[bytes, bytes, np.ndarray]]:
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise QuineFileError(f"cannot read {self.path}: {error.strerror or error}") from error
+        header = self._header()
+        if not data.startswith(header):
+            if header.startswith(data):
+                return []  # killed before the first line was whole
+            ours = data.startswith(b'{"neuralquine-journal"')
+            what = "belongs to another problem or other options" if ours else "is not a journal of neuralquine"
+            raise QuineFileError(f"{self.path} {what}: start without --resume")
+        records, at = [], len(header)
+        while (record := _parse(data, at)) is not None:
+            kind, key, value, at = record
+            records.append((kind, key, value))
+        self._end = at
+        return records
+
+
+def _parse(data: bytes, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
+    """The record at an offset and where the next begins; None where it is torn or damaged."""
+    if at + _HEAD.size > len(data):
+        return None
+    kind, key, code, ndim, size = _HEAD.unpack_from(data, at)
+    body = at + _HEAD.size + 8 * ndim
+    stop = body + size
+    if code not in _TYPES or ndim > 3 or stop + 4 > len(data):
+        return None
+    if zlib.crc32(data[at:stop]) != struct.unpack_from("<I", data, stop)[0]:
+        return None
+    shape = struct.unpack_from(f"<{ndim}Q", data, at + _HEAD.size)
+    value = np.frombuffer(data, _TYPES[code], size // np.dtype(_TYPES[code]).itemsize, body)
+    return kind, key, value.reshape(shape).copy(), stop + 4
+
+
+def _bytes(t: Tensor) -> bytes:
+    return t.detach().cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,1 @@
+"""Damage, what comes back after it, and a network that watches itself."""

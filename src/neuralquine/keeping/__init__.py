@@ -1,0 +1,1 @@
+"""A quine as a folder, a model card, a repository, an ONNX file."""

@@ -1,0 +1,195 @@
+"""A quine as one ONNX file that asks itself: no inputs, and the outputs ``printed``, ``stored`` and ``is_quine``.
+
+Only quines that print the same bits on every machine are written (``prove/portable.py``): the proof bounds what any
+runtime may round, so ``is_quine`` is True in all of them. Each parameter is an initializer under its own name. ``stored``
+joins these initializers, ``printed`` is what the network computes from them, and ``is_quine`` says whether all bits are
+the same; change one bit of a weight in the file and it is False.
+
+The trunk runs in float64. The code is rounded to its grid and expanded in the weights' own type by a fixed table of
+whole numbers, as exactly as everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NeuralQuineError, QuineFileError, check_bytes
+from ..files.atomic import replace_file
+from ..version import __version__
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from ..proving.network import Network
+    from ..quines.quine import Quine
+    from .onnx.values import Graph, Value
+
+OPSET, IR = 18, 8  # of 2022: old enough for any runtime in use
+_LARGEST = 1 << 30  # bytes of one file; ONNX itself ends at 2 GiB
+
+
+def export(quine: Quine | str | Path, path: str | Path) -> Path:
+    """Write a portable quine as an ONNX model that prints itself and says so.
+
+    Args:
+        quine: a quine, or the folder of one.
+        path: ends in ``.onnx``; a file that is there is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        NeuralQuineError: it is not bit-exact, not proved portable, or made of a module without a rule; or ONNX and
+            python-flint (extra ``onnx``) are missing.
+        QuineFileError: the path cannot be written.
+        TooLarge: the file would be larger than 1 GiB.
+
+    Example:
+        >>> import neuralquine as nq, onnxruntime
+        >>> quine = nq.recipe("blog", seed=0)
+        >>> _ = nq.solve(quine, exact=True)
+        >>> session = onnxruntime.InferenceSession(nq.export(quine, "/tmp/self.onnx"))
+        >>> bool(session.run(["is_quine"], {})[0])
+        True
+    """
+    _check_extras()
+    target = Path(path)
+    if target.suffix != ".onnx" or target.is_dir():
+        raise QuineFileError(f"{target} is not the name of an ONNX file: let it end in .onnx")
+    if isinstance(quine, str | Path):
+        model = to_model(quine)
+    else:
+        from .store import save
+
+        with tempfile.TemporaryDirectory() as folder:
+            save(quine, Path(folder) / "quine")
+            model = to_model(Path(folder) / "quine")
+    try:
+        with replace_file(target) as file:
+            file.write_bytes(model.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise QuineFileError(f"cannot write {target}: {error.strerror}") from error
+    return target
+
+
+def to_model(folder: str | Path) -> ModelProto:
+    """The model of a folder's quine, run once by ONNX Runtime and found to say True."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from ..proving.network import Network
+    from ..proving.portable import portability
+    from .onnx.values import Graph
+
+    network = Network(folder)
+    size = network.count + 2 * network.theta.nbytes
+    check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", _LARGEST)
+    verdict = portability(folder)
+    if not verdict.proved:
+        raise NeuralQuineError(
+            f"{folder} is not proved to print the same bits everywhere: {verdict.reason}; "
+            "try another seed, or a coarser grid, with `neuralquine solve --exact`"
+        )
+    graph = Graph()
+    outputs = _write(graph, network)
+    kind = helper.np_dtype_to_tensor_dtype(network.theta.dtype)
+    types = [(kind, network.theta.shape), (kind, network.theta.shape), (TensorProto.BOOL, ())]
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "neural_quine",
+            [],
+            [helper.make_tensor_value_info(v.name, *t) for v, t in zip(outputs, types, strict=True)],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+        producer_name="neuralquine",
+        producer_version=__version__,
+        doc_string="A neural quine: it prints its own weights. Run it without inputs.",
+    )
+    helper.set_model_props(model, {"weights": ", ".join(network.names), "sha256 of model.safetensors": network.sha256})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    if not bool(np.asarray(session.run(["is_quine"], {})[0])):
+        raise NeuralQuineError(f"ONNX Runtime {onnxruntime.__version__} does not print the weights of {folder}")
+    return model
+
+
+def _write(graph: Graph, network: Network) -> list[Value]:
+    """The whole graph; gives the outputs ``printed``, ``stored`` and ``is_quine``."""
+    from .onnx.values import concat
+
+    weights = hold_weights(graph, network)
+    grid = 2.0 ** int(network.code_bits or 0)
+    code = (real_code(graph, network, weights) * grid).unary("Round") / grid
+    printed = concat(EXPANSIONS[network.expansion](graph, network, code.cast(network.dtype)), 0, "printed")
+    stored = concat([value.reshape(-1) for value in weights.values()], 0, "stored")
+    return [printed, stored, _same_bits(printed, stored, network.theta.dtype)]
+
+
+def hold_weights(graph: Graph, network: Network) -> dict[str, Value]:
+    """Every printed parameter as an initializer under its own name, in its own type."""
+    pieces = np.split(network.theta, np.cumsum(network.sizes)[:-1])
+    named = zip(network.names, network.shapes, pieces, strict=True)
+    return {name: graph.hold(name, piece.reshape(shape)) for name, shape, piece in named}
+
+
+def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Value:
+    """The code before it is rounded, ``(1, d)`` in float64, from the weights' initializers."""
+    from .onnx.functions import normalize
+    from .onnx.rules import run
+
+    wide = weights if network.dtype == "float64" else {name: v.cast("float64") for name, v in weights.items()}
+    wide |= {name: graph.hold(name, numbers.astype(np.float64)) for name, numbers in network.buffers.items()}
+    whole = np.issubdtype(network.probe.dtype, np.integer)
+    probe = graph.hold("/probe", network.probe.astype(np.int64 if whole else np.float64))
+    h = run(network.spec, probe, wide.get).reshape(1, -1)
+    if h.shape[1] != network.d:
+        h = h @ graph.hold("/readout", network.readout(h.shape[1]).astype(np.float64)).mT
+    c = normalize(h, network.eps) if network.normalized else h
+    if network.anchor is None:
+        return c
+    return normalize(c * float(network.anchor_gain) + graph.hold("/anchor", network.anchor), network.eps)
+
+
+def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:
+    """Whether no bit differs: numbers are compared, then their reciprocals, which tell +0 from -0; NaN equals nothing."""
+    graph = a.graph
+    one = graph.constant(np.array(1, dtype))
+    same = [graph.op("Equal", pair, a.shape) for pair in ((a, b), (one / a, one / b))]
+    both = graph.op("And", same, a.shape).cast("int32")
+    return graph.op("Cast", [graph.op("ReduceMin", [both], (), keepdims=0)], (), "is_quine", to=_BOOL)
+
+
+_BOOL = 9  # TensorProto.BOOL
+
+
+def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
+    """``mean + gain * (A c)`` tensor by tensor, with 4 A, whole numbers below 2^6, in bytes."""
+    # 4 A c / 4 is exact in any order: portability was proved.
+    quarter = code.reshape(-1, 1) * graph.constant(np.array(0.25, network.theta.dtype))
+    pieces, start = [], 0
+    for name, count in zip(network.names, network.sizes, strict=True):
+        if count:
+            rows = (4 * network.matrix[start : start + count]).astype(np.int8)
+            sums = graph.hold(f"/expansion/{name}", rows).cast(network.dtype) @ quarter
+            gain, mean = (graph.constant(numbers[start]) for numbers in (network.gain, network.mean))
+            pieces.append((sums.reshape(-1) * gain) + mean)
+        start += count
+    return pieces
+
+
+# Each prints all weights, tensor by tensor, from the code ``(1, d)`` in the weights' own type.
+EXPANSIONS: dict[str, Callable[[Graph, Network, Value], list[Value]]] = {"gaussian": _table, "hadamard": _table}
+
+
+def _check_extras() -> None:
+    for package, name in (("onnx", "onnx"), ("onnxruntime", "onnxruntime"), ("flint", "python-flint")):
+        if importlib.util.find_spec(package) is None:
+            raise NeuralQuineError(f"export needs {name}: pip install 'neuralquine[onnx]'")

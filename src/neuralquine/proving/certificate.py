@@ -1,0 +1,185 @@
+"""Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
+
+The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
+torch nor any solver. What it trusts is FLINT, the rules of ``rules.py`` and the Philox generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ..errors import NeuralQuineError, QuineFileError
+from ..files.atomic import replace_file
+from ..files.folder import canonical, read_json
+from .network import Network
+from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
+
+FORMAT = 1
+CERTIFICATE = "certificate.json"
+_RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
+_CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
+
+
+class NotProved(NeuralQuineError):
+    """The theorem does not apply: nothing is claimed, least of all that there is no quine."""
+
+
+def certify(folder: str | Path) -> dict[str, Any]:
+    """Prove what can be proved about the quine of a folder, and write ``certificate.json`` beside it.
+
+    Without a grid: a real quine of the network exists within a stated distance of the stored weights, it is the only
+    one in its box, and it is not zero. With a grid: the network in exact real arithmetic prints the stored weights.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        NotProved: the stored weights are not close enough to a quine, or it is too ill-conditioned.
+        NoRule: a module has no proof rule.
+        QuineFileError: the folder is not readable.
+    """
+    folder = Path(folder)
+    network = Network(folder)
+    certificate = _rounding_certificate(network) if network.code_bits is not None else _fixed_point_certificate(network)
+    certificate["digest"] = _digest(certificate)
+    with replace_file(folder / CERTIFICATE) as path:
+        path.write_text(json.dumps(certificate, indent=1) + "\n", encoding="utf-8")
+    return certificate
+
+
+def _common(network: Network, kind: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "weights_sha256": network.sha256,
+        "parameters": len(network.theta),
+        "code_size": network.d,
+        "dtype": network.dtype,
+        "precision": PRECISION,
+    }
+
+
+def _fixed_point_certificate(network: Network) -> dict[str, Any]:
+    start = stored_code(network)
+    if not all(math.isfinite(c) for c in start):
+        raise NotProved("the code of the stored weights is not finite")
+    midpoint = refine(network, start)
+    for radius in _RADII:
+        enclosure = krawczyk(network, midpoint, radius)
+        if enclosure.proved:
+            break
+    else:
+        raise NotProved(f"no box up to radius {max(_RADII):.0e} around the stored code is mapped into itself")
+    if not enclosure.nonzero:
+        raise NotProved("the box contains the zero quine")
+    if enclosure.theta_radius > _CLOSE * _rms(network):
+        raise NotProved(f"the nearest quine is {enclosure.theta_radius:.1e} away from the stored weights")
+    certificate = _common(network, "fixed point")
+    certificate |= {
+        "code_midpoint": midpoint,
+        "code_radius": radius,
+        "theta_radius": enclosure.theta_radius,
+    }
+    return certificate | {"claim": _claim(certificate)}
+
+
+def _rounding_certificate(network: Network) -> dict[str, Any]:
+    x = network.grid_code()
+    if x is None:
+        raise NotProved("the stored weights are not the print of any code on the grid")
+    margin = rounding_margin(network, x)
+    if not margin > 0:
+        raise NotProved("in exact arithmetic the code does not round to the stored one")
+    certificate = _common(network, "bit-exact")
+    certificate |= {"code_bits": network.code_bits, "code": x, "margin": margin}
+    return certificate | {"claim": _claim(certificate)}
+
+
+def _rms(network: Network) -> float:
+    return float((network.theta.astype("float64") ** 2).mean() ** 0.5)
+
+
+def _claim(c: dict[str, Any]) -> str:
+    if c["kind"] == "bit-exact":
+        return (
+            f"In exact real arithmetic the network with the stored {c['parameters']} weights computes a code that rounds, "
+            f"with a margin of at least {c['margin']!r} of a grid step 2^-{c['code_bits']}, to one that prints these weights."
+        )
+    return (
+        f"In exact real arithmetic the network has a quine, not zero, whose {c['parameters']} weights are within "
+        f"{c['theta_radius']!r} of the stored ones; no other quine has its code within {c['code_radius']!r} of the midpoint."
+    )
+
+
+def _digest(certificate: dict[str, Any]) -> str:
+    body = {k: v for k, v in certificate.items() if k != "digest"}
+    return hashlib.sha256(canonical(body).encode()).hexdigest()
+
+
+def check(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
+    """Verify a certificate again, from the weights alone.
+
+    Args:
+        path: the certificate.
+        folder: the quine; by default the folder that the certificate lies in.
+
+    Returns:
+        The certificate, if it holds.
+
+    Raises:
+        NotProved: a number was altered, the weights are others, or the theorem does not apply.
+        QuineFileError: an unreadable file.
+    """
+    path = Path(path)
+    c = read_json(path)
+    try:
+        return _check(c, Path(folder) if folder is not None else path.parent)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise QuineFileError(f"{path} is not a certificate: {type(error).__name__} {error}") from error
+
+
+def _check(c: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if c["format"] != FORMAT or c["kind"] not in ("fixed point", "bit-exact"):
+        raise NotProved("the certificate is of another format")
+    if c["digest"] != _digest(c):
+        raise NotProved("the certificate was altered: its digest does not fit")
+    network = Network(folder)
+    if c["weights_sha256"] != network.sha256:
+        raise NotProved("the certificate is of other weights")
+    if {k: c[k] for k in _common(network, c["kind"])} != _common(network, c["kind"]) or c["claim"] != _claim(c):
+        raise NotProved("the certificate describes another network")
+    if (c["kind"] == "bit-exact") != (network.code_bits is not None):
+        raise NotProved("the certificate is of the other kind of network")
+    if c["kind"] == "bit-exact":
+        _check_rounding(c, network)
+    else:
+        _check_fixed_point(c, network)
+    return c
+
+
+def _check_rounding(c: dict[str, Any], network: Network) -> None:
+    x = c["code"]
+    if c["code_bits"] != network.code_bits or len(x) != network.d or not all(type(v) is int for v in x):
+        raise NotProved("the code is not one of this network")
+    if not network.prints(x):
+        raise NotProved("the code does not print the stored weights")
+    if not 0 < c["margin"] <= rounding_margin(network, x):
+        raise NotProved("the margin is smaller than claimed")
+
+
+def _check_fixed_point(c: dict[str, Any], network: Network) -> None:
+    midpoint, radius, reach = c["code_midpoint"], c["code_radius"], c["theta_radius"]
+    numbers = [*midpoint, radius, reach]
+    if len(midpoint) != network.d or not all(type(v) is float and math.isfinite(v) for v in numbers):
+        raise NotProved("the box is not one of this network")
+    if not (radius > 0 and reach <= _CLOSE * _rms(network)):
+        raise NotProved("the box is empty, or too far from the stored weights")
+    enclosure = krawczyk(network, midpoint, radius)
+    if not (enclosure.proved and enclosure.nonzero):
+        raise NotProved("the box is not mapped into itself")
+    if enclosure.theta_radius > reach:
+        raise NotProved("the quine may be farther from the stored weights than claimed")

@@ -1,0 +1,58 @@
+"""The real-valued tape: the other way to carry one's description, exact and unable to heal.
+
+The code is ``d`` real numbers in the bias of the last layer, whose weights are 0, so that the layer answers the code as it
+stands, and the fixed expansion prints everything from it, the bias included. Any numbers are a fixed point, one printed
+copy is exact, and no damage to the tape can be told from what was meant: it is a mutation, printed for ever.
+
+Source: Kleene's recursion theorem (1938), in a network.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .taped import TaskQuine
+
+
+class BiasTapeQuine(TaskQuine):
+    """A task quine whose code are real numbers in a bias: ``F(theta) = E(W a + b)``, printed with ``W = 0`` and ``b = c``.
+
+    ``verify`` names it a copy, which it is.
+
+    Args:
+        body, probe, code_size, seed, dtype, scales, copy: as for :class:`~neuralquine.TaskQuine`.
+        repeats: has no meaning here.
+    """
+
+    kind = "bias"
+    _bias = True
+
+    @property
+    def _rows_per_sign(self) -> int:
+        return 1
+
+    def reading(self, theta: Tensor | None = None) -> Tensor:
+        """``W a + b``: weights ``(P,)`` to ``(d,)``."""
+        return self.features(theta)
+
+    def real_code(self, theta: Tensor | None = None) -> Tensor:
+        """``W a + b``, as it stands: weights ``(P,)`` to code ``(d,)``."""
+        return self.reading(theta)
+
+    def parametrize(self, latent: Tensor) -> Tensor:
+        """The latent vector is the code."""
+        return latent
+
+    def bound(self, latents: list[Tensor]) -> None:
+        """Real numbers need none."""
+
+    def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
+        """Gaussian codes ``(count, d)``."""
+        codes = torch.randn(count, self.code_size, generator=generator, dtype=torch.float64)
+        return codes.to(self.trunk_device, self.code_dtype)
+
+    @property
+    def margin(self) -> float:
+        """None: every number is read as it stands."""
+        return 0.0

@@ -1,0 +1,1 @@
+"""Networks that can hold a quine's weights, and what runs, describes and builds them."""

@@ -1,0 +1,144 @@
+"""Running a module that somebody else wrote: its inputs, its kernels, and what is read of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...errors import TrunkError, first_line
+
+Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+Inputs = Sequence[Tensor] | Mapping[str, Tensor]
+Select = str | int | Callable[[Any], Tensor] | None
+
+
+def probe_inputs(probe: Probe) -> Inputs:
+    if isinstance(probe, Tensor):
+        return (probe,)
+    values = probe.values() if isinstance(probe, Mapping) else probe
+    if not isinstance(probe, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
+        raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
+    return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
+
+
+def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    def cast(t: Tensor) -> Tensor:
+        return t.detach().clone().to(dtype) if t.is_floating_point() else t.detach().clone()
+
+    if isinstance(inputs, Mapping):
+        return {name: cast(t) for name, t in inputs.items()}
+    return tuple(cast(t) for t in inputs)
+
+
+def moved_to(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, Mapping):
+        return {name: t.to(device) for name, t in inputs.items()}
+    return tuple(t.to(device) for t in inputs)
+
+
+def unwrapped(trunk: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile``, ``DataParallel`` and the like, which run it but hold no weights.
+
+    Raises:
+        TrunkError: a scripted or traced module, whose weights cannot be replaced for one evaluation.
+    """
+    if isinstance(trunk, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(trunk.module)
+    original = getattr(trunk, "_orig_mod", None)
+    if isinstance(original, nn.Module):
+        return unwrapped(original)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in trunk.modules()):
+        raise TrunkError("the trunk is scripted or traced (torch.jit): hand in the nn.Module that it was made from")
+    return trunk
+
+
+def usable(device: str) -> torch.device:
+    """A device by name, if this machine and this torch have it.
+
+    Raises:
+        TrunkError: it is not there.
+    """
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TrunkError(f"no device {device!r} here: {first_line(error)}") from error
+    return found
+
+
+def places_of(trunk: nn.Module) -> dict[str, list[str]]:
+    """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
+
+    ``functional_call(tie_weights=True)`` takes such a module for two, and leaves its temporary weights in it.
+    """
+    names: dict[nn.Parameter, str] = {}
+    places: dict[str, list[str]] = {}
+    for prefix, module in trunk.named_modules():
+        for name, parameter in module.named_parameters(prefix=prefix, recurse=False, remove_duplicate=False):
+            places.setdefault(names.setdefault(parameter, name), []).append(name)
+    return places
+
+
+def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
+    """The probe's tensors in their order; types that numpy lacks as float64."""
+    tensors = inputs.values() if isinstance(inputs, Mapping) else inputs
+    return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in tensors]
+
+
+def pick(output: Any, select: Select) -> Tensor:
+    """The tensor of a module's output that the code is read from."""
+    try:
+        if callable(select):
+            output = select(output)
+        elif isinstance(select, int):
+            output = output[select]
+        elif isinstance(select, str):
+            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
+    found = next(_tensors_in(output), None)
+    if found is None:
+        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
+    # A tensor class of somebody's own would answer for itself whenever it is compared.
+    if not type(found).__module__.startswith("torch"):
+        with torch._C.DisableTorchFunctionSubclass():
+            found = found.as_subclass(Tensor)
+    return found
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors_in(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors_in(value)
+
+
+@contextmanager
+def differentiable_kernels() -> Iterator[None]:
+    """Run attention and recurrent layers in the kernels that have derivatives of every kind.
+
+    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has none at all;
+    one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
+    mkldnn = torch.backends.mkldnn.set_flags(False)
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cuda.enable_flash_sdp(flash)
+        torch.backends.cuda.enable_mem_efficient_sdp(memory)
+        torch.backends.mkldnn.set_flags(*mkldnn)

@@ -1,0 +1,214 @@
+"""The structured expansion for large networks: no ``P x d`` table, printed in place, chunk by chunk.
+
+For block ``b`` of ``D`` weights ``theta_b = mean + gain * (H_D diag(s_b) c)``. All sums are of ``+-c_j``, so they are exact
+in floating point, whatever their order, for a code on a grid. One chunk costs 8 additions a weight: the sum over each
+byte of signs has 256 possible values, which are tabulated once for a code ("four Russians").
+
+Source: fast dense sign products after Ailon and Chazelle (2006), "Approximate nearest neighbors and the fast
+Johnson-Lindenstrauss transform"; the tables after Arlazarov, Dinic, Kronrod and Faradzhev (1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import check_bytes
+from .signs import block_size, hadamard, sign_bytes, signs
+
+_CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A stretch of one tensor: ``count`` weights from the ``first`` on; a whole tensor, or one rank's part of it."""
+
+    tensor: int
+    first: int
+    count: int
+
+
+class HadamardExpansion:
+    """``E(c) = mean + gain * (A c)`` with entries of ``A`` +1 and -1; see the module.
+
+    Args:
+        sizes: weights in each tensor; they sum to P.
+        means: one mean for each tensor.
+        gains: one gain for each tensor; ``std(weights) = gain * ||c||``.
+        code_size: d.
+        seed: key of the generator.
+        dtype: floating-point type of the printed weights. Narrower ones than float32 are computed in float32 and
+            rounded once.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        means: Sequence[float],
+        gains: Sequence[float],
+        *,
+        code_size: int,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.sizes, self.means, self.gains = list(sizes), list(means), list(gains)
+        self.code_size, self.seed, self.dtype, self.device = code_size, seed, dtype, torch.device(device)
+        self.block = block_size(code_size)
+        check_bytes("the tables of the expansion", 256 * self.block**2, "choose a smaller code_size")
+        self.offsets = [0]
+        for size in self.sizes:
+            self.offsets.append(self.offsets[-1] + size)
+        self.parameters = self.offsets[-1]
+        self.work = dtype if dtype in (torch.float64, torch.float32) else torch.float32
+        self._hadamard = torch.from_numpy(hadamard(self.block)).to(self.device, self.work)
+        self._index: dict[Slot, Tensor] = {}
+
+    def to(self, device: torch.device) -> HadamardExpansion:
+        return HadamardExpansion(
+            self.sizes,
+            self.means,
+            self.gains,
+            code_size=self.code_size,
+            seed=self.seed,
+            dtype=self.dtype,
+            device=device,
+        )
+
+    @property
+    def slots(self) -> list[Slot]:
+        """One for every tensor."""
+        return [Slot(i, 0, size) for i, size in enumerate(self.sizes)]
+
+    # -- in place -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def pieces(self, c: Tensor, slots: Sequence[Slot] | None = None) -> Iterator[tuple[int, int, Tensor]]:
+        """``E(c)`` of one code ``(d,)``, cut into pieces: (number of the slot, offset in it, values)."""
+        tables: dict[float, Tensor] = {}
+        table = self._tables(c)
+        step = max(1, _CHUNK // self.block)
+        bags = torch.arange(0, step * self.block // 8, self.block // 8, dtype=torch.int32, device=self.device)
+        for number, slot in enumerate(self.slots if slots is None else slots):
+            if slot.count == 0:
+                continue
+            index, lead = self._index_of(slot)
+            gain, mean = self.gains[slot.tensor], self.means[slot.tensor]
+            scaled = tables.setdefault(gain, table * gain)
+            done = 0
+            for row in range(0, len(index), step):
+                part = index[row : row + step].to(torch.int32)
+                values = torch.nn.functional.embedding_bag(part.view(-1), scaled, bags[: len(part)], mode="sum").view(
+                    -1
+                )
+                begin = lead if row == 0 else 0
+                values = values[begin : begin + slot.count - done]
+                if mean:
+                    values = values.add_(mean)
+                yield number, done, values.to(self.dtype)
+                done += len(values)
+
+    def _tables(self, c: Tensor) -> Tensor:
+        """Sums over each byte of signs: row ``256 j + v`` is ``sum_i (-1)^bit_i(v) c_{8j+i} H[:, 8j+i]``."""
+        padded = torch.zeros(self.block, dtype=self.work, device=self.device)
+        padded[: self.code_size] = c.to(self.work)
+        bits = torch.arange(256, device=self.device)[:, None] >> torch.arange(8, device=self.device)
+        flips = (1 - 2 * (bits & 1)).to(self.work)
+        bytes_of_code = padded.view(-1, 1, 8) * flips  # (D / 8, 256, 8)
+        columns = self._hadamard.T.reshape(-1, 8, self.block)
+        return (bytes_of_code @ columns).reshape(-1, self.block)
+
+    def _index_of(self, slot: Slot) -> tuple[Tensor, int]:
+        """Rows of the tables for the blocks that a slot touches, and how far into the first block it starts.
+
+        ``(blocks, D / 8)``, ``256 j`` plus the j-th byte of signs: int16, a quarter of a byte for each weight.
+        """
+        start = self.offsets[slot.tensor] + slot.first
+        first, last = start // self.block, -(-(start + slot.count) // self.block)
+        if slot not in self._index:
+            narrow = np.int16 if self.block <= 1024 else np.int32
+            index = sign_bytes(self.seed, self.block, first, last - first).astype(narrow)
+            index += 256 * np.arange(self.block // 8, dtype=narrow)
+            self._index[slot] = torch.from_numpy(index).to(self.device)
+        return self._index[slot], start - first * self.block
+
+    # -- as a function, for networks that are differentiated or evaluated many at a time ------------------------------
+
+    @cached_property
+    def mean(self) -> Tensor:
+        return self._spread(self.means)
+
+    @cached_property
+    def gain(self) -> Tensor:
+        return self._spread(self.gains)
+
+    def _spread(self, numbers: Sequence[float]) -> Tensor:
+        values = torch.tensor(numbers, dtype=self.work)
+        return values.repeat_interleave(torch.tensor(self.sizes)).to(self.device)
+
+    def _signs(self, first: int, count: int) -> Tensor:
+        return torch.from_numpy(signs(sign_bytes(self.seed, self.block, first, count))).to(self.device, self.work)
+
+    @cached_property
+    def _all_signs(self) -> Tensor:
+        return self._signs(0, -(-self.parameters // self.block))
+
+    def linear(self, c: Tensor) -> Tensor:
+        """``E(c) - mean``: codes ``(..., d)`` to ``(..., P)``."""
+        padded = torch.nn.functional.pad(c.to(self.work), (0, self.block - self.code_size))
+        rows = (self._all_signs * padded[..., None, :]) @ self._hadamard
+        return self.gain * rows.flatten(-2)[..., : self.parameters]
+
+    def __call__(self, c: Tensor) -> Tensor:
+        """Codes ``(..., d)`` to weights ``(..., P)``."""
+        return (self.mean + self.linear(c)).to(self.dtype)
+
+    def pull_back(self, rows: Tensor) -> Tensor:
+        """Multiply derivatives ``(..., P)`` by the expansion's Jacobian: ``(..., d)``."""
+        blocks = len(self._all_signs)
+        scaled = torch.nn.functional.pad(rows.to(self.work) * self.gain, (0, blocks * self.block - self.parameters))
+        pulled = (scaled.unflatten(-1, (blocks, self.block)) @ self._hadamard) * self._all_signs
+        return pulled.sum(-2)[..., : self.code_size].to(rows.dtype)
+
+    def pull_back_tensors(self, tensors: Sequence[Tensor | None]) -> Tensor:
+        """:meth:`pull_back` of one derivative given tensor by tensor, a chunk at a time: ``(d,)``."""
+        total = torch.zeros(self.block, dtype=torch.float64, device=self.device)
+        for slot, tensor in zip(self.slots, tensors, strict=True):
+            if tensor is None or slot.count == 0:
+                continue
+            index, lead = self._index_of(slot)
+            flat, step, done = tensor.detach().reshape(-1), max(1, _CHUNK // self.block), 0
+            for row in range(0, len(index), step):
+                part = index[row : row + step]
+                begin = lead if row == 0 else 0
+                values = flat[done : done + len(part) * self.block - begin].to(self.work)
+                done += len(values)
+                filled = torch.nn.functional.pad(values, (begin, len(part) * self.block - begin - len(values)))
+                bits = (part[:, :, None] >> torch.arange(8, dtype=part.dtype, device=self.device)) & 1
+                flips = (1 - 2 * bits.to(self.work)).view(len(part), self.block)
+                pulled = ((filled.view(len(part), self.block) @ self._hadamard) * flips).sum(0)
+                total += self.gains[slot.tensor] * pulled.double()
+        return total[: self.code_size]
+
+    def gram(self) -> Tensor:
+        """``E^T E`` of the Jacobian, ``(d, d)``: a whole block adds ``gain^2 D`` to the diagonal."""
+        total = torch.zeros(self.block, self.block, dtype=torch.float64)
+        for tensor, size in enumerate(self.sizes):
+            start, stop, square = self.offsets[tensor], self.offsets[tensor] + size, self.gains[tensor] ** 2
+            if size == 0:
+                continue
+            first, last = start // self.block, -(-stop // self.block)
+            whole = max(0, stop // self.block - -(-start // self.block))
+            total += square * self.block * whole * torch.eye(self.block, dtype=torch.float64)
+            ends = {first, last - 1} - set(range(-(-start // self.block), stop // self.block))
+            for block in sorted(ends):
+                inside = torch.arange(block * self.block, (block + 1) * self.block)
+                inside = ((inside >= start) & (inside < stop)).double()
+                rows = self._hadamard.double().cpu() * self._signs(block, 1).double().cpu() * inside[:, None]
+                total += square * rows.T @ rows
+        return total[: self.code_size, : self.code_size].to(self.device)

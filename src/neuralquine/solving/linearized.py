@@ -1,0 +1,172 @@
+"""Where to start: the quines of the linearized network.
+
+With every activation ``s(z)`` replaced by ``a + g z``, a stack of layers answers ``f(x) = (x, 1) . G`` with
+``G = G(theta)``. Its printed weights are ``theta = E v``, so that its quines are the fixed points of ``v -> G(E v)`` in
+q or q + 1 unknowns instead of P. Without biases and intercepts ``G(E v)`` is homogeneous of degree L + 1: any solution of
+the eigenproblem ``G(v) = lambda v`` with ``lambda > 0`` on the unit sphere gives a quine, ``v lambda^(-1 / L)``. The
+real network's weights are then already of the right size and kind, at a relative residual of some 0.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ..quines.stack import Stack
+
+_STEPS = 200
+_CLOSE = 1e-4  # relative: the residual of the real network there is a thousand times larger
+_ASCENT = 40
+_VARIED = 0.8
+_FRUITLESS = 4  # batches without a new start after which there are no more
+_SPREAD = 0.1  # of a pre-activation, over which the gain is averaged
+
+
+class Linearized:
+    """``G`` and its derivative, in float32: a start need not be exact."""
+
+    @torch.no_grad()
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.n = stack, stack.unknowns
+        self.layers = []
+        for layer in stack.layers:
+            weight = stack.rows(layer.weight, torch.float32).view(*layer.shape, self.n)
+            bias = None if layer.bias is None else stack.rows(layer.bias, torch.float32)
+            gain, offset = 1.0, 0.0
+            if layer.activation is not None:
+                at = torch.tensor([_SPREAD, -_SPREAD, 0.0], dtype=weight.dtype, device=stack.device)
+                up, down, offset = layer.activation(at).tolist()
+                gain = (up - down) / (2 * _SPREAD)
+            self.layers.append((weight, bias, gain, offset))
+        self.device = stack.device
+        self.degree = len(self.layers)  # of G in v, where there are no constants
+
+    def __call__(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """``G(E v)`` and ``dG / dv``: ``(n,)`` to ``(n,)`` and ``(n, n)``."""
+        weight, bias, *_ = self.layers[-1]
+        s, ds = (weight @ v)[0], weight[0]
+        c, dc = (s.new_zeros(()), s.new_zeros(self.n)) if bias is None else ((bias @ v)[0], bias[0])
+        for weight, bias, gain, offset in reversed(self.layers[:-1]):
+            c, dc = c + offset * s.sum(), dc + offset * ds.sum(0)
+            if bias is not None:
+                b = bias @ v
+                c, dc = c + gain * (s @ b), dc + gain * (b @ ds + s @ bias)
+            w = weight @ v
+            ds = gain * (w.mT @ ds + (s @ weight.flatten(1)).view(-1, self.n))
+            s = gain * (w.mT @ s)
+        if not self.stack.affine:
+            return s, ds
+        return torch.cat([s, c[None]]), torch.cat([ds, dc[None]])
+
+
+def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) -> Iterator[Tensor]:
+    """Weights ``(P,)`` of quines of the linearized network, for ever; of each batch the largest eigenvalue first.
+
+    Where L is even, ``-v`` solves the same eigenproblem as v: another start.
+    """
+    linearized = Linearized(stack)
+    seen: list[Tensor] = []
+    fruitless = 0
+    while fruitless < _FRUITLESS:
+        found: list[tuple[float, Tensor]] = []
+        for _ in range(batch):
+            v = torch.randn(linearized.n, generator=generator).to(stack.device)
+            pair = fixed_point(linearized, v) if stack.affine else eigenpair(linearized, v)
+            if pair is None or any(_same(pair[0], other) for other in seen):
+                continue
+            v, eigenvalue = pair
+            seen.append(v)
+            root = eigenvalue ** (-1 / (linearized.degree - 1))
+            found.append((eigenvalue, v * root))
+            if not stack.affine and linearized.degree % 2:
+                seen.append(-v)
+                found.append((eigenvalue, -v * root))
+        fruitless = 0 if found else fruitless + 1
+        for _, v in sorted(found, key=lambda pair: -pair[0]):
+            theta = stack.expand(v.to(stack.dtype))
+            if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
+                yield theta
+
+
+def variation(theta: Tensor) -> float:
+    """Standard deviation of the weights over their root mean square: 0 for one constant, 1 for none at all."""
+    return float(theta.std(correction=0) / theta.square().mean().sqrt().clamp_min(torch.finfo(theta.dtype).tiny))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return float(torch.linalg.vector_norm(a - b)) < 1e-2 * float(torch.linalg.vector_norm(a))
+
+
+@torch.no_grad()
+def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
+    """A unit vector with ``G(v) = lambda v``, ``lambda > 0``, from a random one; None if none was reached.
+
+    First ``v . G(v)`` is climbed, because large lambda means small, well-conditioned weights; then Levenberg-Marquardt on
+    ``G / |G| - v``, whose sign makes lambda positive.
+    """
+    v = _unit(v)
+    for _ in range(_ASCENT):
+        g, m = linearized(v)
+        v = _unit(v + _unit(g + m.mT @ v))
+    identity = torch.eye(len(v), device=v.device)
+
+    def residual(v: Tensor) -> tuple[Tensor, Tensor]:
+        g, m = linearized(v)
+        size = torch.linalg.vector_norm(g)
+        u = g / size
+        return u - v, (m - torch.outer(u, u @ m)) / size - identity
+
+    found = _minimized(residual, v, _unit)
+    return None if found is None else (found, float(torch.linalg.vector_norm(linearized(found)[0])))
+
+
+@torch.no_grad()
+def fixed_point(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
+    """``G(v) = v``, v not 0, where the linearized network has constants; the second number is 1.
+
+    Levenberg-Marquardt on ``(G(v) - v) / |v|``, which zero does not attract, from where a random direction has
+    ``|G(v)| = |v|``.
+    """
+    v = _unit(v)
+    sizes = torch.logspace(-3, 2, 40)
+    gaps = [abs(float((torch.linalg.vector_norm(linearized(s * v)[0]) / s).log())) for s in sizes]
+    v = v * float(sizes[min(range(len(gaps)), key=gaps.__getitem__)])
+    identity = torch.eye(len(v), device=v.device)
+
+    def residual(v: Tensor) -> tuple[Tensor, Tensor]:
+        g, m = linearized(v)
+        size = torch.linalg.vector_norm(v)
+        r = (g - v) / size
+        return r, (m - identity) / size - torch.outer(r, v) / size**2
+
+    found = _minimized(residual, v, lambda v: v)
+    return None if found is None else (found, 1.0)
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / torch.linalg.vector_norm(v)
+
+
+def _minimized(
+    residual: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor, project: Callable[[Tensor], Tensor]
+) -> Tensor | None:
+    """Levenberg-Marquardt on a residual with its Jacobian, to within ``_CLOSE``; None where it does not get there."""
+    mu, identity = 0.1, torch.eye(len(v), device=v.device)
+    r, jacobian = residual(v)
+    for _ in range(_STEPS):
+        gap = float(torch.linalg.vector_norm(r))
+        if gap < _CLOSE:
+            return v
+        normal, right = jacobian.mT @ jacobian, -(jacobian.mT @ r)
+        for _ in range(12):
+            trial = project(v + torch.linalg.solve(normal + mu * identity, right))
+            after = residual(trial)
+            if float(torch.linalg.vector_norm(after[0])) < gap:
+                break
+            mu = max(4 * mu, 1e-7)
+        else:
+            return None
+        v, (r, jacobian), mu = trial, after, max(0.3 * mu, 1e-7)
+    return None

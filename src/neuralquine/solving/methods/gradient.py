@@ -1,0 +1,77 @@
+"""The post's training loop: an optimizer on the squared difference of printed and stored weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...errors import UnknownName, did_you_mean
+from ..maps import SelfMap
+from .base import State
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": partial(torch.optim.AdamW, weight_decay=0.0),
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rprop": torch.optim.Rprop,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gradient:
+    """Minimise ``L = ||F(theta) - theta||^2`` with a torch optimizer.
+
+    Attributes:
+        optimizer: a name in ``OPTIMIZERS``.
+        lr: learning rate; the post uses 1e-3.
+        gradient: "semi" is what the post's code does: it copies the weights into the network outside of
+            autograd, so the gradient is ``-2 (F(theta) - theta)`` and the method is a preconditioned, damped
+            regeneration. "true" differentiates the network as well: ``2 (J - I)^T (F(theta) - theta)``.
+
+    Fails when: asked for more than about two digits. With "semi", fixed points of spectral radius above 1 can
+        repel it for ever.
+
+    Source: the blog post, part 2; optimizers: Chang and Lipson (2018), section 4.1.
+    """
+
+    optimizer: str = "rmsprop"
+    lr: float = 1e-3
+    gradient: str = "semi"
+    space: str = "full"
+    starts: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownName(f"no optimizer {self.optimizer!r}: {did_you_mean(self.optimizer, list(OPTIMIZERS))}")
+        if self.gradient not in ("semi", "true"):
+            raise UnknownName(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
+
+    def limits(self, n: int) -> tuple[int, int]:
+        return 200_000, 1_000_000  # the post's loop wanders for ever, and is let to
+
+    def init(self, f: SelfMap, x: Tensor) -> State:
+        return State(x, f(x), OPTIMIZERS[self.optimizer]([x], lr=self.lr))
+
+    def step(self, f: SelfMap, state: State, active: Tensor) -> State:
+        r = state.fx - state.x
+        gradient = -2 * r
+        if self.gradient == "true":
+            gradient = gradient + 2 * f.vjp(state.x, r)
+        resting = torch.ones(len(r), dtype=torch.bool, device=r.device)
+        resting[active] = False
+        gradient[resting] = 0
+        state.x.grad = gradient
+        state.memory.step()
+        state.fx = f(state.x)
+        return state

@@ -1,0 +1,220 @@
+"""Levenberg-Marquardt inside a Krylov subspace: damped Newton for P unknowns without a P x P matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..maps import SelfMap
+from .base import State
+
+_FINE = 1e-3  # relative residual below which every trial is evaluated in full precision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KrylovLM:
+    """Minimise ``||(I - J) s - r||^2 + mu ||s||^2`` over a Krylov subspace of ``I - J``, with ``mu`` found by trying.
+
+    Arnoldi on ``(I - J) M``, with the map's own preconditioner ``M``, gives ``(I - J) Z = V H``. For any ``mu`` the
+    damped step is then a small dense problem, so that a trial costs one evaluation and no derivative; mu is moved
+    by factors of 4 as long as the residual falls. Where a valley is narrow and curved, such steps are short: a
+    *bold* one goes several times farther and is kept only if correcting it once or twice ends below the plain one.
+    Near the solution mu is 0 and the convergence quadratic. Inside, everything is float32; outside, float64.
+
+    Attributes:
+        krylov_dim: most Krylov vectors of a step.
+        eta: the inner tolerance far from a solution.
+        window, gain: a start is left when in ``window`` steps the residual fell by less than this factor.
+        products: most derivative products that one start is worth; by default ``200 + 16 sqrt(P)``. Most of those
+            that succeed need half of it.
+
+    Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
+
+    Source: Levenberg (1944), Marquardt (1963); in Krylov subspaces: Wright and Holt (1985), Bellavia and Morini (2001).
+    """
+
+    krylov_dim: int = 90
+    eta: float = 0.05
+    window: int = 10
+    gain: float = 0.75
+    products: int = 0
+    space: str = "full"
+    starts: ClassVar[int] = 1
+
+    def limits(self, n: int) -> tuple[int, int]:
+        return 200, 4
+
+    def init(self, f: SelfMap, x: Tensor) -> State:
+        return State(x, f(x), [_Memory() for _ in x])
+
+    def step(self, f: SelfMap, state: State, active: Tensor) -> State:
+        for row in active.tolist():
+            state.x[row], state.fx[row] = self._step(f, state.x[row], state.fx[row], state.memory[row])
+        return state
+
+    def _step(self, f: SelfMap, x: Tensor, fx: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
+        here = _Trial(x, fx, 0.0, 0.0, relative(x, fx))
+        past = memory.residuals
+        past.append(here.residual)
+        hopeless = len(past) > self.window and past[-1] > max(self.gain * past[-1 - self.window], 1e-5)
+        spent = memory.products > (self.products or 200 + 16 * len(x) ** 0.5) and past[-1] > 1e-5
+        if memory.stuck or hopeless or spent:
+            memory.stuck = True
+            return x, fx
+        eta = self.eta if here.residual > 3e-2 else max(min(1e-2, 0.3 * here.residual), 3e-6)
+        best = self._search(_Family(f, here, eta, self.krylov_dim, memory), memory.mu)
+        if best.residual >= here.residual:
+            memory.stuck = True
+            return x, fx
+        if best.mu > 0 and 0.75 * here.residual < best.residual < 0.05:
+            best = self._bold(f, here, best, eta, memory)
+        memory.mu = best.mu or 1e-4
+        assert best.fx is not None
+        return best.x, best.fx
+
+    def _search(self, family: _Family, mu: float) -> _Trial:
+        """The best damping, from the last one on: down or up by factors of 4 while the residual falls."""
+        here = family.here.residual
+        trials: list[_Trial] = []
+        if mu < 1e-2 or here < 3e-3:
+            trials.append(family(0.0))
+            if trials[0].residual < 0.5 * here:
+                return trials[0].full(family.f)
+        mu = min(max(mu, 1e-3), 1e4)
+        trials += [family(mu), family(mu / 4)]
+        down = trials[-1].residual < trials[-2].residual
+        before = trials[-1] if down else trials[-2]
+        mu = mu / 16 if down else mu * 4
+        while 1e-6 < mu < 1e6:
+            trials.append(family(mu))
+            if trials[-1].residual > before.residual and (down or before.residual < here):
+                break
+            before, mu = trials[-1], mu / 4 if down else mu * 4
+        best = min(trials, key=lambda trial: trial.residual)
+        return best.full(family.f)
+
+    def _bold(self, f: SelfMap, here: _Trial, plain: _Trial, eta: float, memory: _Memory) -> _Trial:
+        family = plain.family
+        assert family is not None
+        far, mu = plain, plain.mu
+        for _ in range(12):
+            mu /= 3
+            far = family(mu)
+            if far.length >= memory.reach * plain.length or far.residual > 8 * here.residual:
+                break
+        far = far.full(f)
+        for _ in range(2):
+            far = self._search(_Family(f, far, max(0.03, eta), self.krylov_dim, memory), 0.1)
+            if far.residual < 0.995 * plain.residual:
+                memory.reach = min(1.5 * memory.reach, 30.0)
+                return _Trial(far.x, far.fx, plain.mu, far.length, far.residual)
+        memory.reach = max(memory.reach / 2, 2.0)
+        return plain
+
+
+@dataclass
+class _Memory:
+    """What one start remembers from step to step."""
+
+    mu: float = 0.1
+    reach: float = 4.0
+    stuck: bool = False
+    products: int = 0
+
+    def __post_init__(self) -> None:
+        self.residuals: list[float] = []
+
+
+@dataclass
+class _Trial:
+    """A point with its image; ``fx`` is None where it was evaluated in float32 only."""
+
+    x: Tensor
+    fx: Tensor | None
+    mu: float
+    length: float
+    residual: float
+    family: _Family | None = None
+
+    def full(self, f: SelfMap) -> _Trial:
+        if self.fx is None:
+            self.fx = f(self.x[None])[0]
+            self.residual = relative(self.x, self.fx)
+        return self
+
+
+class _Family:
+    """The damped steps of one Krylov subspace: ``mu`` to a trial."""
+
+    def __init__(self, f: SelfMap, here: _Trial, eta: float, most: int, memory: _Memory) -> None:
+        self.f, self.here = f, here
+        assert here.fx is not None
+        product, precondition = f.linearize(here.x)
+        self.z, self.h, self.beta = arnoldi(product, precondition, (here.fx - here.x).float(), eta, most)
+        memory.products += len(self.z)
+        self.gram = (self.z @ self.z.mT).double().cpu()
+        self.normal = self.h.mT @ self.h
+        self.size = float(torch.linalg.vector_norm(here.x))
+
+    def __call__(self, mu: float) -> _Trial:
+        right = self.h[0] * self.beta
+        if mu > 0:
+            y = torch.linalg.solve(self.normal + mu * self.gram, right)
+        else:
+            first = torch.zeros(len(self.h), dtype=self.h.dtype)
+            first[0] = self.beta
+            y = torch.linalg.lstsq(self.h, first[:, None], driver="gelsd").solution[:, 0]
+        s = (y.to(self.z) @ self.z).to(self.here.x)
+        x = self.here.x + s
+        rough = self.here.residual > _FINE
+        fx = self.f.rough(x) if rough else self.f(x[None])[0]
+        length = float(torch.linalg.vector_norm(s)) / self.size
+        return _Trial(x, None if rough else fx, mu, length, relative(x, fx), self)
+
+
+def relative(x: Tensor, fx: Tensor) -> float:
+    """Relative residual; infinity where there is none."""
+    value = float(torch.linalg.vector_norm(fx.double() - x) / torch.linalg.vector_norm(x))
+    return value if value == value else float("inf")
+
+
+def arnoldi(
+    product: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], b: Tensor, eta: float, most: int
+) -> tuple[Tensor, Tensor, float]:
+    """``(I - J) Z = V H`` with ``V[0] = b / beta`` until the residual of the subspace is below ``eta beta``.
+
+    Returns:
+        ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64, and beta.
+    """
+    most = min(most, len(b))
+    beta = float(torch.linalg.vector_norm(b))
+    v = b.new_zeros(most + 1, len(b))
+    z = b.new_zeros(most, len(b))
+    h = torch.zeros(most + 1, most, dtype=torch.float64)
+    v[0] = b / beta
+    k = 0
+    while k < most:
+        z[k] = precondition(v[k])
+        w = z[k] - product(z[k])
+        basis = v[: k + 1]
+        for _ in range(2):  # twice is enough
+            share = basis @ w
+            w = w - share @ basis
+            h[: k + 1, k] += share.cpu()
+        size = float(torch.linalg.vector_norm(w))
+        h[k + 1, k] = size
+        k += 1
+        if size <= 1e-7 * abs(float(h[:k, k - 1].norm())):
+            break
+        v[k] = w / size
+        if k % 4 == 0:
+            first = torch.zeros(k + 1, 1, dtype=h.dtype)
+            first[0] = 1
+            y = torch.linalg.lstsq(h[: k + 1, :k], first, driver="gelsd").solution
+            if float(torch.linalg.vector_norm(first - h[: k + 1, :k] @ y)) < eta:
+                break
+    return z[:k], h[: k + 1, :k], beta

@@ -1,0 +1,69 @@
+"""The self-map of a queried quine, for searches: counted, cancellable, and with derivatives written out where they can be."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from ..quines.queried import QueryQuine
+from ..quines.stack import Linearization, MeanField
+from .linearized import variation
+from .maps import FullMap, Product
+
+UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
+
+
+class QueryMap(FullMap):
+    """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
+
+    Attributes:
+        cancelled: once set, every search on this map ends as if interrupted.
+    """
+
+    def __init__(self, quine: QueryQuine) -> None:
+        super().__init__(quine)
+        self.queried = quine
+        self.stack = quine.stack
+        self.cancelled = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self._count(len(x), 0)
+        if self.stack is not None:  # the module itself can hold one set of weights at a time
+            return torch.stack([self.stack.answers(row) for row in x])
+        with torch.no_grad():
+            return self._evaluate(x)
+
+    def answers(self, x: Tensor, rows: Tensor) -> Tensor:
+        return super().answers(x, rows) if self.stack is None else self.stack.some_answers(x, rows)
+
+    def rough(self, x: Tensor) -> Tensor:
+        if self.stack is None:
+            return self(x[None])[0]
+        self._count(1, 0)
+        return self.stack.answers(x.float())
+
+    def linearize(self, x: Tensor) -> tuple[Product, Product]:
+        if self.stack is None:
+            return super().linearize(x)
+        at = Linearization(self.stack, x)
+
+        def product(v: Tensor) -> Tensor:
+            self._count(0, 1)
+            return at.jvp(v)
+
+        return product, MeanField(at)
+
+    def collapsed(self, x: Tensor) -> Tensor:
+        """Also where all weights went to one number, which a network of dead units and a bias answers."""
+        one = torch.tensor([variation(row) < UNIFORM for row in x], device=x.device)
+        return super().collapsed(x) | one
+
+    def _count(self, evaluations: int, jvps: int) -> None:
+        if self.cancelled.is_set():
+            raise KeyboardInterrupt
+        with self._lock:
+            self.evaluations += evaluations
+            self.jvps += jvps

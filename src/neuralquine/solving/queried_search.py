@@ -1,0 +1,223 @@
+"""``solve`` for queried quines: starts of several kinds, each followed by one method, as many at once as there are cores.
+
+Of a stack of layers, the starts are the quines of its linearized network; of homogeneous positive networks, what plain
+regeneration with a normalization converges to; of any other trunk, what it holds, and random weights. How well a start
+will do cannot be told beforehand: about one in ten ends at a quine, the others in local minima of the residual.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from ..checking.krylov import DENSE, continuum
+from ..errors import plural
+from ..files.journal import Journal
+from ..quines.queried import QueryQuine
+from ..quines.stack import Stack
+from ..quines.threads import available
+from .judge import judge
+from .linearized import linear_starts
+from .loop import Progress, Search, Stop, Trace, iterate, starting_points
+from .methods import Anderson, KrylovLM, Method, Picard
+from .methods.krylov_lm import relative
+from .queried_map import QueryMap
+from .solution import Solution, Status
+
+STARTS = 400
+_TOGETHER = 2_000  # weights below which a start is too quick to share the processor
+_NEAR = 0.5  # relative residual below which weights are a start worth its price
+_ENDS = list(Status)
+
+Rung = tuple[Method, Tensor, Stop]
+
+
+def solve_queried(
+    quine: QueryQuine,
+    method: Method | None,
+    *,
+    seed: int,
+    starts: int | None,
+    stop: Stop,
+    journal: Journal | None,
+    progress: Progress | None,
+) -> Solution:
+    """Find weights that answer themselves; see :func:`neuralquine.solve`."""
+    f = QueryMap(quine)
+    trace = _SharedTrace(f, progress)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    rungs = _ladder(f, stop, generator) if method is None else _of_method(f, method, stop, generator)
+    most = starts or (STARTS if method is None else method.starts)
+    results: list[tuple[str, Search]] = []
+    ended: Status | None = None
+    try:
+        timely = _timely(islice(rungs, most), stop, trace)
+        with closing(_searched(f, timely, trace, journal)) as searched:
+            for tool, search in searched:
+                results.append((type(tool).__name__.lower(), search))
+                if search.status[0] is Status.CONVERGED:
+                    if not put_aside(f, search):
+                        break
+                    trace.forget(min(float(other.residuals.min()) for _, other in results))
+        ended = _over(stop, trace)
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        ended = Status.INTERRUPTED
+    if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
+        for _, search in results:
+            if search.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # what was named stays named
+                search.status = [ended]
+    return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
+
+
+def put_aside(f: QueryMap, search: Search) -> bool:
+    """Put a solution aside that is one of a line of them: dead units and a bias answer any constant. Whether it was."""
+    theta = search.best[0]
+    if len(theta) > DENSE or continuum(f.queried.code_derivative(theta), theta.dtype) is None:
+        return False
+    search.status, search.residuals = [Status.CONSTANT_QUINE], torch.full_like(search.residuals, torch.inf)
+    return True
+
+
+def _timely(rungs: Iterable[Rung], stop: Stop, trace: Trace) -> Iterator[Rung]:
+    """Rungs as long as there is time; the first in any case, or there would be nothing to judge."""
+    for number, rung in enumerate(rungs):
+        if number and _over(stop, trace):
+            return
+        yield rung
+
+
+def _over(stop: Stop, trace: Trace) -> Status | None:
+    """Which limit of the whole search was reached, if any."""
+    if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
+        return Status.TIME_LIMIT
+    return (
+        Status.MAX_STEPS if stop.max_evaluations is not None and trace.f.evaluations >= stop.max_evaluations else None
+    )
+
+
+def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Generator[tuple[Method, Search]]:
+    """What every start of the ladder leads to, one after the other, until a limit."""
+    timely = _timely(_ladder(f, stop, generator), stop, trace)
+    return _searched(f, timely, trace, None)
+
+
+class _SharedTrace(Trace):
+    """One trace of several searches at once."""
+
+    def __init__(self, f: QueryMap, progress: Progress | None) -> None:
+        super().__init__(f, progress)
+        self._lock = Lock()
+
+    def record(self, residual: float) -> None:
+        with self._lock:
+            super().record(residual)
+
+    def forget(self, honest: float) -> None:
+        """Strike out what a search reached that was put aside."""
+        with self._lock:
+            self.points = [point for point in self.points if point.relative_residual >= honest]
+            self.best = honest
+
+
+def _searched(
+    f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
+) -> Generator[tuple[Method, Search]]:
+    """Every rung's search, in order, some of them running ahead on other cores; closing the iterator cancels those."""
+    workers = available() if f.stack is not None and f.n > _TOGETHER else 1
+    threads = torch.get_num_threads()
+    known = 0 if journal is None else journal.recorded
+    running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()
+    with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(threads if workers == 1 else 1)) as pool:
+        try:
+            torch.set_num_threads(threads if workers == 1 else 1)
+            index = 0
+            while True:
+                for method, start, limits in islice(rungs, workers - len(running)):
+                    recorded = index < known
+                    future = None if recorded else pool.submit(iterate, f, method, start[None], limits, trace)
+                    running.append((method, start, future))
+                    index += 1
+                if not running:
+                    return
+                method, start, future = running.popleft()
+                if journal is None:
+                    assert future is not None
+                    yield method, future.result()
+                else:
+                    yield method, _written(journal, start, future)
+        finally:
+            f.cancelled.set()
+            torch.set_num_threads(threads)
+
+
+def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> Search:
+    """A search's result, written down as one vector, or read back."""
+
+    def packed() -> Tensor:
+        assert future is not None
+        search = future.result()
+        if search.status[0] is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # not a result to go on from
+        end = torch.tensor([float(search.residuals[0]), _ENDS.index(search.status[0]), search.steps])
+        return torch.cat([search.best[0].double(), search.last[0].double(), end.double().to(search.best.device)])
+
+    row = journal(b"s", start, packed)
+    best, last = (part[None].to(start.dtype) for part in (row[: len(start)], row[len(start) : -3]))
+    residual, end, steps = row[-3:].tolist()
+    return Search(best, torch.tensor([residual], dtype=start.dtype), last, [_ENDS[int(end)]], int(steps))
+
+
+# -- where to start -------------------------------------------------------------------------------------------------
+
+
+def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+    own, solver = f.quine.theta, KrylovLM()
+    quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
+    if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
+        yield solver, own, stop
+    if f.stack is not None:
+        if f.stack.homogeneous:
+            yield from ((solver, start, stop) for start in islice(_positive_starts(f, f.stack, generator), 2))
+        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
+    while True:
+        for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
+            yield tool, starting_points(f.quine, f, 1, generator, own=False)[0], limits
+
+
+def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+    yield method, f.quine.theta, stop
+    while True:
+        yield method, starting_points(f.quine, f, 1, generator, own=False)[0], stop
+
+
+def _positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
+    """Regeneration with a normalization from positive weights, of a network that is homogeneous and keeps them positive.
+
+    ``theta <- F(theta) / ||F(theta)||`` has one attracting direction for each table (Perron and Frobenius); where
+    ``F(theta) = lambda theta``, the quine is ``theta lambda^(-1 / L)``.
+    """
+    degree = len(stack.layers)
+    while True:
+        x = f.quine.random_codes(1, generator)[0].abs()
+        size = 1.0
+        for _ in range(200):
+            x = x / torch.linalg.vector_norm(x)
+            image = stack.answers(x)
+            size = float(torch.linalg.vector_norm(image))
+            if not size > 0:
+                break
+            if relative(x, image / size) < 1e-12:
+                break
+            x = image
+        if size > 0:
+            yield x / torch.linalg.vector_norm(x) * size ** (-1 / (degree - 1))

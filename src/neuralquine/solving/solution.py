@@ -1,0 +1,164 @@
+"""What a solve says about itself: the status, the figures, the trace and the machine."""
+
+from __future__ import annotations
+
+import enum
+import platform
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import plural
+
+
+class Status(enum.Enum):
+    """Why a solve ended. The name is the stable key, the value a sentence with cause and remedy."""
+
+    CONVERGED = "converged: a fresh evaluation of the returned weights prints them to round-off"
+    ZERO_QUINE = (
+        "zero quine: every weight went to its mean, where F(0) = 0 holds for any network; "
+        "print through a normalization (normalize=True), or start elsewhere"
+    )
+    CONSTANT_QUINE = (
+        "constant quine: what is printed hardly depends on the weights, so it fits them trivially; "
+        "check that the trunk uses its weights and its probe"
+    )
+    MAX_STEPS = "step limit reached while the residual was still falling: raise max_steps or choose another method"
+    TIME_LIMIT = "time limit reached: raise time_limit, or resume from the best iterate"
+    NOT_EXACT = (
+        "no bit-exact quine found on any grid near any fixed point; the weights kept are a converged quine without a "
+        "grid, if there was one: allow other probes, more starts, another seed or another grid"
+    )
+    STALLED = "stalled: the residual stopped falling; try more starts or another method (newton, broyden)"
+    CYCLE = "cycle: the iterates repeat with a short period; use damping, anderson or newton"
+    DIVERGED = "diverged: the iterates grew without bound; use damping, a smaller step or newton"
+    NONFINITE = "NaN or infinity in the map: the last finite iterate is kept; use smaller steps or check the trunk"
+    INTERRUPTED = "interrupted: the best iterate so far is kept"
+
+
+def environment() -> dict[str, Any]:
+    """Versions and settings that the printed bits may depend on."""
+    import numpy
+
+    from ..version import __version__
+
+    return {
+        "neuralquine": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """One step of the loop.
+
+    Attributes:
+        step: of all methods and starts in turn.
+        map_evaluations: so far, every start counted.
+        seconds: since the search began.
+        relative_residual: the best of any start so far.
+    """
+
+    step: int
+    map_evaluations: int
+    seconds: float
+    relative_residual: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """The result of :func:`neuralquine.solve`. All residuals are of ``theta`` itself, evaluated afresh.
+
+    Attributes:
+        status: why the solve ended.
+        theta: ``(P,)`` the best weights; None for a large network, which holds them itself.
+        last_theta: ``(P,)`` the last iterate of the method (the post keeps this one).
+        parameters: P.
+        relative_residual: ``||F(theta) - theta|| / ||theta||``.
+        max_abs_residual: ``max |F(theta) - theta|``.
+        last_relative_residual: the same of ``last_theta``.
+        weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
+        differing_weights: weights whose printed bits differ from the stored ones.
+        bit_exact: no weight differs, on this machine.
+        self_sensitivity: ``||J_F(theta)||_2``, of a large network a lower bound; near 0 the quine is a printed
+            constant.
+        spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
+            large network.
+        map_evaluations: evaluations of the map, every start counted.
+        jvps: derivative products, forward or reverse.
+        steps: steps of the loop.
+        seconds: wall time of the search.
+        portable, proved: not examined by a solve; see :func:`neuralquine.verify` and ``neuralquine certify``.
+        code_bits: k of the code's grid ``2^-k``; None: the code is not rounded.
+        detail: what was tried, where the status alone does not say it.
+        method: what found it.
+        seed: of the starts.
+        dtype: type of the weights.
+        trace: residual against steps, evaluations and seconds.
+        environment: versions and settings.
+    """
+
+    status: Status
+    theta: Tensor | None
+    last_theta: Tensor | None
+    parameters: int
+    relative_residual: float
+    max_abs_residual: float
+    last_relative_residual: float
+    weight_rms: float
+    differing_weights: int
+    bit_exact: bool
+    self_sensitivity: float
+    spectral_radius: float
+    map_evaluations: int
+    jvps: int
+    steps: int
+    seconds: float
+    method: str
+    seed: int
+    dtype: str
+    trace: tuple[TracePoint, ...] = field(repr=False)
+    code_bits: int | None = None
+    portable: bool | None = None
+    proved: bool | None = None
+    detail: str = ""
+    environment: dict[str, Any] = field(default_factory=environment, repr=False)
+
+    @property
+    def converged(self) -> bool:
+        """Whether a non-trivial quine was found to round-off. Says nothing about bits."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def failure(self) -> str:
+        """Why no quine was found, in one line."""
+        evaluations = plural(self.map_evaluations, "map evaluation")
+        detail = f"; {self.detail}" if self.detail else ""
+        return f"{self.status.value} (relative residual {self.relative_residual:.1e} after {evaluations}{detail})"
+
+    def figures(self) -> dict[str, Any]:
+        """Everything but the tensors and the trace, ready for JSON."""
+        skip = {"theta", "last_theta", "trace", "environment", "status"}
+        plain = {f.name: finite_or_none(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
+        return {"status": self.status.name.lower(), "converged": self.converged, **plain}
+
+    def __repr__(self) -> str:
+        return (
+            f"Solution({self.status.name}: relative residual {self.relative_residual:.2e}, "
+            f"max |F(theta) - theta| {self.max_abs_residual:.1e}, {self.differing_weights} of {self.parameters} "
+            f"weights differ in bits\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
+            f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}\n  {self.method}, seed "
+            f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
+            f"{self.seconds:.3f} s, {self.dtype})"
+        )
+
+
+def finite_or_none(value: Any) -> Any:
+    """NaN and infinity are not JSON: they become null."""
+    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value

@@ -1,0 +1,144 @@
+"""Figures: they exist, and what is on their axes is the quine's own data."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import neuralquine as nq
+from neuralquine.checking import plots
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def exact():
+    quine = nq.recipe("blog", seed=0)
+    nq.solve(quine, exact=True)
+    return quine
+
+
+def panels(figure):
+    """Rows of (stored, printed, difference) axes, without the color bars."""
+    axes = [axis for axis in figure.axes if axis.images]
+    axes = [axis for axis in axes if axis.get_label() != "<colorbar>"]
+    return [axes[i : i + 3] for i in range(0, len(axes), 3)]
+
+
+def test_every_figure_is_written(tmp_path, solved):
+    written = plots.plot(solved, tmp_path / "figures", words="converged")
+    assert [p.name for p in written] == ["spectrum.png", "weights-1.png", "residual.png"]
+    for path in written:
+        assert path.read_bytes().startswith(PNG)
+        assert path.stat().st_size > 5000
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(p.name for p in written)
+
+
+def test_without_a_trace_there_is_no_residual_to_draw(tmp_path, small):
+    assert [p.name for p in plots.plot(small, tmp_path)] == ["spectrum.png", "weights-1.png"]
+    trace = [{"step": 1, "seconds": 0.1, "relative_residual": 0.5}]
+    assert [p.name for p in plots.plot(small, tmp_path, trace=trace)][-1] == "residual.png"
+
+
+def test_the_residual_is_drawn_against_steps_and_seconds(solved):
+    trace = [vars(point) for point in solved.solution.trace]
+    figure = plots.residual_figure(trace, 9e-15)
+    for axis, key in zip(figure.axes, ("step", "seconds"), strict=True):
+        line = axis.lines[0]
+        assert list(line.get_xdata()) == [p[key] for p in trace]
+        assert list(line.get_ydata()) == [p["relative_residual"] for p in trace]
+        assert axis.get_yscale() == "log"
+        assert axis.get_xlabel() == key
+        assert list(axis.lines[1].get_ydata()) == [9e-15, 9e-15]
+    assert "relative residual" in figure.axes[0].get_ylabel()
+    assert f"{trace[-1]['relative_residual']:.1e}" in figure.get_suptitle()
+
+
+def test_stored_printed_and_difference_stand_side_by_side_for_every_tensor(solved):
+    (figure,) = plots.weight_figures(solved, "converged")
+    stored, printed = solved.tensors(solved.theta), solved.tensors(solved.printed())
+    rows = panels(figure)
+    assert len(rows) == 6
+    for (name, tensor), (left, middle, right) in zip(stored.items(), rows, strict=True):
+        shape = tensor.shape if tensor.dim() == 2 else (1, len(tensor))
+        assert np.array_equal(left.images[0].get_array(), tensor.reshape(shape).numpy())
+        assert np.array_equal(middle.images[0].get_array(), printed[name].reshape(shape).numpy())
+        difference = (printed[name] - tensor).reshape(shape).numpy()
+        shown = right.images[0].get_array()
+        assert np.array_equal(np.ma.getmaskarray(shown), difference == 0)
+        assert np.array_equal(shown.compressed(), difference[difference != 0])
+        assert left.get_title() == f"{name} {tuple(tensor.shape)}"
+        assert left.images[0].get_clim() == middle.images[0].get_clim()  # one scale, or they could not be compared
+        assert f"at most {np.abs(difference).max():.0e}" in right.get_title()
+        assert f"exactly 0 in {(difference == 0).sum()} of {tensor.numel()}" in right.get_title()
+    assert "converged" in figure.get_suptitle()
+    assert f"{solved.solution.differing_weights} of 1020 weights differ in bits" in figure.get_suptitle()
+
+
+def test_a_difference_of_exactly_zero_is_shown_as_such(exact):
+    (figure,) = plots.weight_figures(exact)
+    for _, _, right in panels(figure):
+        assert right.get_title() == "difference: exactly 0 everywhere"
+        image = right.images[0]
+        assert np.ma.getmaskarray(image.get_array()).all()
+        assert matplotlib.colors.to_hex(image.cmap.get_bad()) == plots._EXACT
+    assert "0 of 1020 weights differ in bits" in figure.get_suptitle()
+
+
+def test_a_zero_of_the_other_sign_is_not_shown_as_equal():
+    class Zero(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+
+        def forward(self, z):
+            return 0 * self.weight
+
+    quine = nq.Quine(Zero(), torch.ones(1), code_size=2, normalize=False, alpha=1.0)
+    quine.theta = torch.tensor([-0.0, -0.0])
+    (figure,) = plots.weight_figures(quine)
+    assert panels(figure)[0][2].get_title() != "difference: exactly 0 everywhere"
+
+
+def test_eigenvalues_are_drawn_with_the_unit_circle(solved):
+    figure = plots.eigenvalue_figure(solved, "converged")
+    (axis,) = figure.axes
+    spectrum = nq.spectrum(solved)
+    drawn = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
+    values = spectrum.eigenvalues.numpy()
+    assert sorted(map(tuple, drawn)) == sorted(zip(values.real, values.imag, strict=True))
+    circle = axis.lines[0]
+    np.testing.assert_allclose(np.hypot(circle.get_xdata(), circle.get_ydata()), 1, rtol=1e-6)
+    assert f"spectral radius {spectrum.spectral_radius:.3g}" in axis.get_title()
+    assert "converged" in axis.get_title()
+    outside = int((np.abs(values) >= 1).sum())
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(re.fullmatch(f"{outside} outside", label) for label in labels)
+    assert axis.get_xlim()[1] > np.abs(values).max()
+
+
+def test_many_tensors_take_several_pages_and_large_ones_show_their_first_cells():
+    trunk = nn.Sequential(nn.Linear(600, 3), *[nn.Linear(3, 3) for _ in range(4)])
+    quine = nq.Quine(trunk, torch.randn(600), code_size=3)
+    pages = plots.weight_figures(quine)
+    assert [len(panels(page)) for page in pages] == [6, 4]
+    assert panels(pages[0])[0][0].images[0].get_array().shape == (3, 512)
+
+
+def test_scalars_and_empty_tensors_can_be_drawn():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.empty = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.zeros(0, 3))
+            self.weight = nn.Parameter(torch.randn(4, 2, 3))
+
+        def forward(self, z):
+            return self.scale * self.weight.sum((1, 2)) * z
+
+    (figure,) = plots.weight_figures(nq.Quine(Odd(), torch.randn(4), code_size=4))
+    assert [row[0].get_title() for row in panels(figure)] == ["scale ()", "weight (4, 2, 3)"]

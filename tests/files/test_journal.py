@@ -1,0 +1,116 @@
+"""A killed search goes on where it stopped and finds the same bits."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import neuralquine as nq
+from neuralquine.files.journal import Journal
+from neuralquine.solving.loop import Stop
+
+PROBLEM = {"recipe": "blog", "seed": 0}
+
+
+def solved(path, *, resume, method=None, **options):
+    quine = nq.recipe("blog", seed=0)
+    with Journal(path, PROBLEM, resume=resume) as journal:
+        recorded = journal.recorded
+        solution = nq.solve(quine, method, journal=journal, throw=False, **options)
+    return recorded, solution, quine.theta
+
+
+@pytest.mark.parametrize(
+    "method",
+    [None, "newton", "anderson", "newton-krylov", "deflation", "rmsprop", "adam", "regeneration", "newton-full"],
+)
+def test_a_search_cut_anywhere_is_resumed_to_the_same_bits(method, tmp_path):
+    options = {"stop": Stop(max_steps=12), "starts": 2} if method else {}
+    _, whole, theta = solved(tmp_path / "whole", resume=False, method=method, **options)
+    data = (tmp_path / "whole").read_bytes()
+    for share in (0.02, 0.3, 0.77, 1.0):
+        path = tmp_path / f"cut-{share}"
+        path.write_bytes(data[: int(len(data) * share)])
+        recorded, again, found = solved(path, resume=True, method=method, **options)
+        assert torch.equal(found, theta)
+        assert again.map_evaluations == whole.map_evaluations
+        assert again.jvps == whole.jvps
+        assert path.read_bytes() == data
+        assert recorded > 0 or share < 0.1
+
+
+def test_what_is_recorded_is_not_computed_again(tmp_path):
+    solved(tmp_path / "j", resume=False)
+    quine = nq.recipe("blog", seed=0)
+    calls = [0]
+    real_codes = quine.real_codes
+
+    def counted(thetas):
+        calls[0] += 1
+        return real_codes(thetas)
+
+    quine.real_codes = counted
+    with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
+        nq.solve(quine, journal=journal)
+    assert calls[0] <= 2  # the spectrum at the end, which is no part of the search
+
+
+def test_an_exact_search_is_resumed_too(tmp_path):
+    quine = nq.recipe("blog", seed=1)
+    with Journal(tmp_path / "j", PROBLEM, resume=False) as journal:
+        nq.solve(quine, exact=True, journal=journal)
+    data = (tmp_path / "j").read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    again = nq.recipe("blog", seed=1)
+    with Journal(tmp_path / "cut", PROBLEM, resume=True) as journal:
+        assert nq.solve(again, exact=True, journal=journal).bit_exact
+    assert torch.equal(again.theta, quine.theta)
+
+
+def test_a_damaged_record_ends_what_is_believed(tmp_path):
+    solved(tmp_path / "j", resume=False)
+    data = bytearray((tmp_path / "j").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "j").write_bytes(data)
+    with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
+        assert journal.recorded > 0
+    _, solution, _ = solved(tmp_path / "j", resume=True)
+    assert solution.converged
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x80\x04pickle"])
+def test_a_foreign_file_is_refused(content, tmp_path):
+    (tmp_path / "j").write_bytes(content)
+    if not content:
+        Journal(tmp_path / "j", PROBLEM, resume=True).discard()
+        return
+    with pytest.raises(nq.QuineFileError, match="not a journal"):
+        Journal(tmp_path / "j", PROBLEM, resume=True)
+
+
+def test_another_problems_journal_is_refused(tmp_path):
+    solved(tmp_path / "j", resume=False)
+    with pytest.raises(nq.QuineFileError, match="another problem"):
+        Journal(tmp_path / "j", {"recipe": "cnn"}, resume=True)
+
+
+def test_kill_9_on_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "neuralquine", "solve", "cnn", "--exact", "--out"]
+    killed = subprocess.Popen([*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "b.journal"
+    for _ in range(600):
+        if journal.exists() and journal.stat().st_size > 3000:
+            break
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "b").exists()
+    resumed = subprocess.run([*command, str(tmp_path / "b"), "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after" in resumed.stderr
+    assert not journal.exists()
+    subprocess.run([*command, str(tmp_path / "a")], capture_output=True, check=True)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()

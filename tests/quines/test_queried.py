@@ -1,0 +1,180 @@
+"""QueryQuine: what is printed is what the network answers when it is asked for one weight at a time."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import neuralquine as nq
+from neuralquine.errors import QuineFileError, TooLarge, TrunkError
+from neuralquine.files.folder import canonical, sha256
+from neuralquine.quines.queries import KINDS
+from quines.networks_of_queries import Batched, OneByOne, stack
+
+WIDTHS = {"projection": 6, "sinusoidal": 6, "coordinates": 2, "one-hot": 10, "binary": 6}
+
+
+def matrix(kind):
+    """One 5 x 5 matrix between two fixed projections."""
+    torch.manual_seed(0)
+    front, out = nn.Linear(WIDTHS[kind], 5).requires_grad_(False), nn.Linear(5, 1).requires_grad_(False)
+    trunk = nn.Sequential(front, nn.Tanh(), nn.Linear(5, 5, bias=False), nn.Tanh(), out)
+    return nq.QueryQuine(trunk, kind, print_frozen=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_printing_all_at_once_is_asking_for_one_weight_at_a_time(kind):
+    quine = matrix(kind)
+    (table,) = quine.inputs
+    assert table.shape == (25, WIDTHS[kind])
+    asked = torch.cat([quine.trunk(row[None]).reshape(-1) for row in table])
+    torch.testing.assert_close(quine.printed(), asked, rtol=1e-12, atol=1e-12)
+
+
+def test_chunks_answer_like_the_whole(monkeypatch):
+    whole = stack(size=12).printed()
+    monkeypatch.setattr("neuralquine.quines.queried._CHUNK", 7)
+    torch.testing.assert_close(stack(size=12).printed(), whole, rtol=1e-13, atol=1e-13)
+
+
+def test_a_network_that_looks_at_all_queries_together_is_never_cut_into_chunks(monkeypatch):
+    torch.manual_seed(0)
+    trunk = Batched()
+    whole = nq.QueryQuine(trunk, "coordinates", print_frozen=False).printed()
+    monkeypatch.setattr("neuralquine.quines.queried._CHUNK", 7)
+    assert torch.equal(nq.QueryQuine(trunk, "coordinates", print_frozen=False).printed(), whole)
+
+
+class ReadsItself(nn.Module):
+    """Takes a weight's value beside its query, and so wants all queries at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 2, bias=False), nn.Linear(2, 1, bias=False)
+
+    def forward(self, places):
+        own = torch.cat([p.reshape(-1) for p in self.parameters()])[:, None]
+        return self.out(self.first(torch.cat([own, places], 1)))
+
+
+def test_a_network_that_takes_its_weights_as_input_is_asked_for_all_of_them_together():
+    torch.manual_seed(0)
+    quine = nq.QueryQuine(ReadsItself(), "coordinates")
+    theta = quine.theta
+    jacobian = quine.code_derivative(theta)
+    step = torch.randn(len(theta), dtype=theta.dtype) * 1e-6
+    slope = (quine.self_map(theta + step) - quine.self_map(theta - step)) / 2
+    torch.testing.assert_close(jacobian @ step, slope, rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("make", [stack, lambda: nq.QueryQuine(OneByOne(), "projection"), lambda: coupled()])
+def test_the_jacobian_is_the_derivative_of_what_is_printed(make):
+    quine = make()
+    theta = quine.theta
+    jacobian = quine.code_derivative(theta)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        v = torch.randn(len(theta), generator=generator, dtype=theta.dtype)
+        slope = (quine.self_map(theta + 1e-6 * v) - quine.self_map(theta - 1e-6 * v)) / 2e-6
+        torch.testing.assert_close(jacobian @ v, slope, rtol=1e-6, atol=1e-7)
+
+
+def coupled():
+    torch.manual_seed(3)
+    return nq.QueryQuine(Batched(), "coordinates", print_frozen=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nq.QueryQuine(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))), "answers 60 numbers"),
+        (lambda: nq.QueryQuine(nn.Linear(4, 1), "projektion"), "did you mean"),
+        (lambda: nq.QueryQuine(nn.Linear(4, 1), "coordinates"), "fails on the probe"),
+        (lambda: nq.QueryQuine(nn.Tanh()), "no weights"),
+        (lambda: nq.QueryQuine("trunk"), "nn.Module"),
+        (lambda: nq.QueryQuine(nn.Linear(4, 1), torch.randn(5, 4), width=4), "its own width"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_line(make, message):
+    with pytest.raises(TrunkError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dense_jacobian_too_large_is_refused():
+    quine = nq.recipe("chang-lipson")
+    with pytest.raises(TooLarge, match="20100 x 20100"):
+        quine.code_derivative(quine.theta)
+
+
+def test_exact_bits_are_refused_with_a_reason():
+    with pytest.raises(nq.UnknownName, match="no grid"):
+        nq.solve(stack(), exact=True)
+
+
+@pytest.mark.parametrize("kind", ["projection", "sinusoidal", "own"])
+def test_a_saved_quine_comes_back_bit_for_bit(tmp_path, kind):
+    if kind == "own":
+        torch.manual_seed(1)
+        quine = nq.QueryQuine(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), torch.randn(21, 3))
+    else:
+        quine = stack(queries=kind)
+    nq.save(quine, tmp_path / "q")
+    back = nq.load(tmp_path / "q")
+    assert isinstance(back, nq.QueryQuine)
+    assert torch.equal(back.theta, quine.theta)
+    assert torch.equal(back.printed(), quine.printed())
+    assert back.queries == (None if kind == "own" else kind)
+
+
+def test_a_table_of_the_seed_is_not_stored(tmp_path):
+    quine = stack(size=20)
+    nq.save(quine, tmp_path / "q")
+    assert (tmp_path / "q" / "model.safetensors").stat().st_size < 8 * quine.parameter_count + 4000
+
+
+def test_a_trunk_that_no_file_describes_is_handed_in_again(tmp_path):
+    torch.manual_seed(0)
+    quine = nq.QueryQuine(OneByOne(), "projection")
+    nq.save(quine, tmp_path / "q")
+    assert torch.equal(nq.load(tmp_path / "q", trunk=OneByOne()).printed(), quine.printed())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("queries", None),
+        ("queries", "table"),
+        ("queries", "nonsense"),
+        ("queries", 3),
+        ("width", 2**40),
+        ("width", 11),
+        ("scale", 0),
+        ("scale", "1"),
+        ("expansion", "gaussian"),
+        ("code_size", 120),
+    ],
+)
+def test_a_forged_query_table_is_one_line(tmp_path, key, value):
+    folder = tmp_path / "q"
+    nq.save(stack(), folder)
+    forge(folder, key, value)
+    with pytest.raises(QuineFileError) as caught:
+        nq.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def forge(folder, key, value):
+    """Change the configuration in both places and make the hash fit."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("weights_sha256")
+    config[key] = value
+    weights = folder / "model.safetensors"
+    with safe_open(weights, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, weights, metadata={"neuralquine": canonical(config)})
+    (folder / "config.json").write_text(json.dumps(config | {"weights_sha256": sha256(weights)}))

@@ -1,0 +1,202 @@
+"""Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import neuralquine as nq
+from neuralquine.quines.printers.philox import dyadic_gaussian
+from neuralquine.solving.exact import settle
+from neuralquine.solving.lattice import points_in_cube
+from neuralquine.solving.maps import SelfMap
+
+
+def printed_by_numpy(folder):
+    """The blog's network with a grid, in float64, with nothing but numpy and the folder's files."""
+    config = json.loads((folder / "config.json").read_text())
+    held = load_file(folder / "model.safetensors")
+    weights = [held[f"trunk.{name}"] for name, _ in config["tensors"]]
+    theta = np.concatenate([w.ravel() for w in weights])
+
+    def norm(h):
+        centered = h - h.mean()
+        return centered / np.sqrt((centered**2).mean() + 1e-5)
+
+    h = held["probe.0"][0]
+    for layer in range(3):
+        h = norm(np.tanh(weights[2 * layer] @ h + weights[2 * layer + 1]))
+    scale = 2.0 ** config["code_bits"]
+    code = np.round(h * scale) / scale
+    matrix = dyadic_gaussian(config["seed"], 1, 0, theta.size * 20).reshape(-1, 20)
+    return theta, 0.25 / 20 * (matrix @ code)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Exact quines of three seeds, saved."""
+    made = {}
+    for seed in range(3):
+        quine = nq.recipe("blog", seed=seed)
+        nq.solve(quine, exact=True)
+        made[seed] = tmp_path_factory.mktemp("exact") / f"quine-{seed}"
+        nq.save(quine, made[seed])
+    return made
+
+
+def test_the_printed_bits_equal_the_stored_ones_for_every_seed():
+    for seed in range(5, 7):
+        quine = nq.recipe("blog", seed=seed)
+        solution = nq.solve(quine, exact=True)
+        assert solution.bit_exact
+        assert solution.differing_weights == 0
+        assert solution.relative_residual == 0.0
+        assert solution.code_bits == quine.code_bits
+        assert solution.self_sensitivity > 0.1
+        assert solution.weight_rms > 0.01
+        assert quine.theta.numpy().tobytes() == quine.printed().numpy().tobytes()
+        assert nq.verify(quine).is_quine
+
+
+@pytest.mark.slow
+def test_twenty_seeds_in_a_minute_each():
+    for seed in range(20):
+        solution = nq.solve(nq.recipe("blog", seed=seed), exact=True)
+        assert solution.bit_exact
+        assert solution.seconds < 60
+
+
+def test_numpy_alone_prints_the_same_bits(folders):
+    for folder in folders.values():
+        theta, printed = printed_by_numpy(folder)
+        assert theta.tobytes() == printed.tobytes()
+
+
+def test_another_process_with_another_number_of_threads_prints_the_same_bits(folders):
+    code = (
+        "import sys, torch; torch.set_num_threads(int(sys.argv[1])); import neuralquine as nq\n"
+        "for f in sys.argv[2:]:\n"
+        "    q = nq.load(f); assert q.theta.numpy().tobytes() == q.printed().numpy().tobytes(), f"
+    )
+    for threads in ("1", "3"):
+        subprocess.run([sys.executable, "-c", code, threads, *map(str, folders.values())], check=True)
+
+
+def test_it_stays_the_same_for_a_thousand_generations(folders):
+    line = nq.generations(nq.load(folders[0]), 1000)
+    assert line.identical == 1000
+
+
+def test_small_damage_to_the_weights_is_repaired_in_one_generation(folders):
+    quine = nq.load(folders[0])
+    theta = quine.theta
+    damaged = theta * (1 + 1e-12 * torch.sign(theta))
+    assert not torch.equal(damaged, theta)
+    assert torch.equal(quine.self_map(damaged), theta)
+
+
+def test_an_unrounded_quine_is_not_called_bit_exact():
+    quine = nq.recipe("blog", seed=0)
+    solution = nq.solve(quine)
+    assert solution.converged
+    assert not solution.bit_exact
+    verification = nq.verify(quine)
+    assert verification.converged
+    assert not verification.bit_exact
+
+
+def test_one_flipped_bit_is_no_longer_bit_exact(folders):
+    quine = nq.load(folders[1])
+    theta = quine.theta
+    theta.view(torch.int64)[7] ^= 1
+    quine.theta = theta
+    verification = nq.verify(quine)
+    assert verification.differing_weights == 1
+    assert not verification.bit_exact
+    assert verification.max_ulp == 1
+
+
+def test_a_given_grid_is_kept():
+    quine = nq.Quine(*_net(), code_size=12, code_bits=9)
+    solution = nq.solve(quine, throw=False)
+    assert quine.code_bits == 9
+    assert solution.bit_exact == (solution.status is nq.Status.CONVERGED)
+
+
+def test_failure_says_what_was_tried():
+    quine = nq.Quine(*_net(), code_size=12, code_bits=0)  # a grid of whole numbers is too coarse
+    with pytest.raises(nq.NotSolved, match=r"tried \d+ fixed points? on 1 grid \(.* with 2 probes") as caught:
+        nq.solve(quine, starts=4, probes=1)
+    assert caught.value.solution.status is nq.Status.NOT_EXACT
+
+
+def test_large_codes_are_settled_asynchronously():
+    generator = torch.Generator().manual_seed(0)
+    matrix = 0.1 * torch.randn(100, 100, generator=generator, dtype=torch.float64) / 10
+    shift = torch.randn(100, generator=generator, dtype=torch.float64)
+    f = SelfMap(lambda x: x @ matrix.mT + shift, 100)
+    point = torch.linalg.solve(torch.eye(100, dtype=torch.float64) - matrix, shift)
+    found = [(bits, x) for bits in range(8, 20) for x in settle(f, point, bits, generator)]
+    assert found  # about one in 1 / |det| grids has one
+    for bits, x in found:
+        assert torch.equal(torch.round(f(x[None])[0] * 2**bits) / 2**bits, x)
+
+
+def test_a_grid_that_does_not_settle_gives_nothing():
+    f = SelfMap(lambda x: 1 - x, 3)
+    assert len(settle(f, torch.full((3,), 0.5, dtype=torch.float64), 0, torch.Generator().manual_seed(0))) == 0
+
+
+def test_other_methods_are_refused_together_with_exact():
+    with pytest.raises(nq.UnknownName, match="leave out the method"):
+        nq.solve(nq.recipe("blog"), "newton", exact=True)
+
+
+def test_lattice_points_are_those_of_brute_force():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        basis = np.eye(4) + 0.2 * generator.standard_normal((4, 4))
+        target = 5 * generator.standard_normal(4)
+        center = np.round(np.linalg.solve(basis, target))
+        span = np.arange(-6, 7)
+        near = np.stack(np.meshgrid(*[span] * 4), -1).reshape(-1, 4) + center
+        expected = near[np.abs(near @ basis.T - target).max(1) <= 0.5]
+        found = {tuple(x) for x in points_in_cube(basis, target, side=1.0)}
+        assert found <= {tuple(x) for x in expected}
+        missed = len(expected) - len(found)
+        assert missed <= 0.1 * len(expected)
+
+
+def test_lattice_finds_nothing_where_nothing_is():
+    assert len(points_in_cube(np.eye(3) * 10, np.full(3, 5.0))) == 0
+
+
+def _net():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Linear(12, 12)), torch.randn(1, 4)
+
+
+def test_a_search_that_runs_out_of_time_says_so_and_claims_nothing():
+    quine = nq.recipe("blog", seed=3)
+    with pytest.raises(nq.NotSolved, match="time limit"):
+        nq.solve(quine, exact=True, stop=nq.Stop(time_limit=0.05))
+    assert quine.solution.status.name == "TIME_LIMIT"
+    assert quine.code_bits is None
+
+
+def test_where_everything_ends_at_zero_the_zero_quine_is_named():
+    trunk = torch.nn.Sequential(torch.nn.Linear(6, 12), torch.nn.Hardshrink(10.0))  # gives zeros only
+    with pytest.raises(nq.NotSolved, match="zero quine"):
+        nq.solve(nq.Quine(trunk, torch.ones(1, 6), code_size=8), exact=True)
+
+
+def test_regeneration_on_a_grid_keeps_the_time_limit():
+    quine = nq.recipe("lstm", skip=0.1, code_bits=8)
+    solution = nq.solve(quine, stop=nq.Stop(time_limit=1e-9), throw=False)
+    assert solution.status.name == "TIME_LIMIT"
+    assert not solution.bit_exact
+    assert nq.solve(nq.recipe("lstm", skip=0.1, code_bits=8)).bit_exact

@@ -1,0 +1,285 @@
+"""Searches: small queried networks are solved, zero and one constant are named, and long searches can be resumed."""
+
+import pytest
+import torch
+from torch import nn
+
+import neuralquine as nq
+from neuralquine.errors import NeuralQuineError
+from neuralquine.files.journal import Journal
+from neuralquine.solving.linearized import variation
+from neuralquine.solving.loop import Search, Stop
+from neuralquine.solving.queried_map import QueryMap
+from neuralquine.solving.queried_search import _SharedTrace, put_aside
+from neuralquine.solving.solution import Status
+from quines.networks_of_queries import Batched, OneByOne, stack
+
+
+@pytest.mark.parametrize("act", [nn.Tanh, nn.SELU], ids=["tanh", "selu"])
+@pytest.mark.parametrize("size", [10, 20])
+@pytest.mark.parametrize("seed", [11, 12])
+def test_a_network_of_one_hidden_layer_is_solved(size, act, seed):
+    quine = stack(size, act=act, seed=seed)
+    solution = nq.solve(quine)
+    assert solution.relative_residual < 1e-14
+    assert solution.weight_rms > 0.01
+    assert solution.self_sensitivity > 1
+    assert variation(quine.theta) > 0.5
+    assert nq.verify(quine).is_quine
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_papers_network_is_solved_at_a_small_width(layers):
+    quine = stack(20, layers=layers, bias=False, act=nn.SELU, front=True, seed=3)
+    assert nq.solve(quine).relative_residual < 1e-14
+    assert nq.verify(quine).is_quine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [nn.Tanh, nn.SELU], ids=["tanh", "selu"])
+def test_a_network_of_2601_weights_is_solved(act):
+    quine = stack(50, act=act, seed=1)
+    assert nq.solve(quine).relative_residual < 1e-14
+    assert nq.verify(quine).is_quine
+
+
+def test_a_homogeneous_network_is_solved_by_normalized_regeneration():
+    quine = stack(20, layers=2, bias=False, act=nn.ReLU)
+    solution = nq.solve(quine)
+    assert solution.relative_residual < 1e-14
+    assert solution.detail == "1 start tried"
+    assert variation(quine.theta) > 0.5
+
+
+def test_a_network_that_is_no_plain_stack_is_searched_too():
+    torch.manual_seed(2)
+    quine = nq.QueryQuine(OneByOne(4), "projection", seed=2)
+    solution = nq.solve(quine, throw=False, stop=Stop(time_limit=60))
+    assert solution.relative_residual < 0.5
+    assert solution.converged == (solution.relative_residual < 1e-14)
+
+
+def test_fletchers_normalized_matrix_is_solved():
+    torch.manual_seed(1)
+    quine = nq.QueryQuine(Batched(8), "coordinates", print_frozen=False)
+    solution = nq.solve(quine)
+    assert solution.relative_residual < 1e-13
+    assert nq.verify(quine).is_quine
+
+
+def test_without_normalization_fletchers_matrix_is_the_zero_quine():
+    quine = nq.recipe("fletcher-coords", normalize=False)
+    solution = nq.solve(quine, "regeneration", throw=False)
+    assert solution.status is Status.ZERO_QUINE
+    assert not nq.verify(quine).is_quine
+
+
+def test_zero_is_no_quine_of_a_network_without_biases():
+    quine = stack(10, layers=2, bias=False, act=nn.SELU)
+    quine.theta = torch.zeros(quine.parameter_count, dtype=torch.float64)
+    verification = nq.verify(quine)
+    assert not verification.is_quine
+    assert any("zero" in trick for trick in verification.trivial)
+    solution = nq.solve(quine, "regeneration", throw=False)
+    assert solution.status is Status.ZERO_QUINE
+
+
+@pytest.fixture
+def dead():
+    """A ReLU network whose weights are all -1/2: every unit is dead, and the output bias answers."""
+    quine = stack(10, act=nn.ReLU)
+    quine.inputs = (quine.inputs[0].abs(),)  # queries of a positive sum put all units to sleep
+    quine.theta = torch.full_like(quine.theta, -0.5)
+    assert torch.equal(quine.printed(), quine.theta)
+    return quine
+
+
+def test_one_constant_answered_by_a_bias_is_no_quine(dead):
+    verification = nq.verify(dead)
+    assert verification.converged
+    assert not verification.is_quine
+    assert any(trick.startswith("uniform") for trick in verification.trivial)
+    assert any(trick.startswith("copy") for trick in verification.trivial)
+    assert nq.solve(dead, throw=False, starts=1).status is Status.ZERO_QUINE
+
+
+def test_a_search_puts_a_line_of_fixed_points_aside(dead):
+    theta = dead.theta[None]
+    search = Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1)
+    assert put_aside(QueryMap(dead), search)
+    assert search.status == [Status.CONSTANT_QUINE]
+    assert not bool(torch.isfinite(search.residuals).any())
+    trace = _SharedTrace(QueryMap(dead), None)
+    for residual in (0.5, 0.1, 1e-16):
+        trace.record(residual)
+    trace.forget(0.1)
+    assert [point.relative_residual for point in trace.points] == [0.5, 0.1]
+    assert trace.best == 0.1
+    honest = stack(10, seed=1)
+    nq.solve(honest)
+    theta = honest.theta[None]
+    assert not put_aside(
+        QueryMap(honest), Search(theta, torch.zeros(1, dtype=theta.dtype), theta, [Status.CONVERGED], 1)
+    )
+
+
+def test_a_solved_quine_is_recognized_at_once():
+    quine = stack(10, seed=1)
+    nq.solve(quine)
+    again = nq.solve(quine)
+    assert again.converged
+    assert again.detail == "1 start tried"
+
+
+def test_the_same_seed_gives_the_same_bits():
+    thetas = []
+    for _ in range(2):
+        quine = stack(20, act=nn.SELU, seed=5)
+        nq.solve(quine)
+        thetas.append(quine.theta)
+    assert torch.equal(*thetas)
+
+
+def test_a_time_limit_ends_a_hopeless_search_and_keeps_the_best():
+    quine = stack(20, act=nn.ReLU, seed=1)
+    solution = nq.solve(quine, throw=False, stop=Stop(time_limit=2.0))
+    assert solution.status is Status.TIME_LIMIT
+    assert solution.seconds < 8
+    assert solution.relative_residual < 0.5
+
+
+def test_a_limit_of_evaluations_ends_it_too():
+    solution = nq.solve(stack(20, act=nn.ReLU, seed=1), throw=False, stop=Stop(max_evaluations=300))
+    assert not solution.converged
+    assert solution.map_evaluations < 1000
+
+
+def test_a_killed_search_goes_on_where_it_was(tmp_path):
+    def search(resume, **limits):
+        quine = stack(20, seed=0)
+        with Journal(tmp_path / "j", {"a": 1}, resume=resume) as journal:
+            recorded = journal.recorded
+            solution = nq.solve(quine, journal=journal, throw=False, **limits)
+        return recorded, solution, quine.theta
+
+    _, whole, theta = search(False)
+    starts = int(whole.detail.split()[0])
+    assert starts > 1
+    search(False, starts=starts - 1)
+    recorded, resumed, same = search(True)
+    assert recorded == starts - 1
+    assert resumed.converged
+    assert torch.equal(theta, same)
+    assert resumed.jvps < whole.jvps
+
+
+def test_an_interrupt_keeps_the_best_start(monkeypatch):
+    from neuralquine.quines import search
+
+    real, calls = search.iterate, []
+
+    def interrupted(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(search, "iterate", interrupted)
+    solution = nq.solve(stack(20, act=nn.ReLU, seed=1), throw=False)
+    assert solution.status is Status.INTERRUPTED
+    assert solution.relative_residual < 0.5
+
+
+@pytest.mark.parametrize("method", ["sgd", "adam", "adamax", "epochs", "hill-climbing", "regeneration", "anderson"])
+def test_the_methods_of_history_run_and_do_not_find_one(method):
+    quine = stack(10, layers=2, bias=False, act=nn.SELU, front=True)
+    solution = nq.solve(quine, method, throw=False, stop=Stop(max_steps=20))
+    assert not solution.converged
+
+
+def test_epochs_with_regeneration_install_what_is_printed():
+    quine = stack(6, seed=4)
+    solution = nq.solve(quine, nq.Epochs(regenerate=1, lr=0.0, optimizer="sgd"), throw=False, stop=Stop(max_steps=1))
+    other = stack(6, seed=4)
+    torch.testing.assert_close(solution.last_theta, other.printed(), rtol=1e-12, atol=1e-12)
+
+
+def test_epochs_follow_the_gradient_with_frozen_targets():
+    quine = stack(6, seed=4)
+    theta = quine.theta
+    rate = 1e-3
+    r = quine.printed() - theta
+    wanted = theta - rate * 2 * quine.code_derivative(theta).T @ r
+    method = nq.Epochs(optimizer="sgd", lr=rate, batch=len(theta))
+    solution = nq.solve(quine, method, throw=False, stop=Stop(max_steps=1))
+    torch.testing.assert_close(solution.last_theta, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_hill_climbing_never_climbs_down():
+    quine = stack(6, seed=4)
+    first = float((quine.printed() - quine.theta).square().sum())
+    solution = nq.solve(quine, "hill-climbing", throw=False, stop=Stop(max_steps=200))
+    theta = solution.last_theta
+    last = float((quine.self_map(theta) - theta).square().sum())
+    assert last < first
+
+
+def test_unknown_optimizers_are_named():
+    with pytest.raises(NeuralQuineError, match="did you mean 'adamax'"):
+        nq.Epochs(optimizer="adamaxx")
+
+
+def test_a_zoo_holds_distinct_quines_of_one_queried_network():
+    quine = stack(10, seed=1)
+    theta = quine.theta
+    zoo = nq.zoo(quine, starts=25)
+    assert torch.equal(quine.theta, theta)
+    assert len(zoo.quines) >= 2
+    for entry in zoo.quines:
+        assert entry.relative_residual < 1e-14
+        torch.testing.assert_close(quine.self_map(entry.theta), entry.theta, rtol=1e-9, atol=1e-12)
+    thetas = torch.stack([entry.theta for entry in zoo.quines])
+    gaps = torch.cdist(thetas, thetas) + torch.eye(len(thetas)) * 9
+    assert float(gaps.min()) > 1e-6
+
+
+def test_a_proof_of_a_queried_quine_is_refused_by_name(tmp_path):
+    pytest.importorskip("flint")
+    from neuralquine.proving.certificate import certify
+    from neuralquine.proving.network import NoRule
+
+    quine = stack(6, seed=1)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NoRule, match="one by one"):
+        certify(tmp_path / "q")
+
+
+def test_a_network_in_float32_is_solved_to_its_round_off():
+    quine = stack(20, seed=0, dtype=torch.float32)
+    solution = nq.solve(quine)
+    assert solution.dtype == "float32"
+    assert solution.relative_residual < 5e-6
+    assert nq.verify(quine).is_quine
+
+
+@pytest.mark.parametrize("end", [Status.TIME_LIMIT, Status.MAX_STEPS])
+def test_a_limit_does_not_make_a_quine_of_what_was_put_aside(dead, monkeypatch, end):
+    from neuralquine.quines import map as query_map
+    from neuralquine.quines import search
+
+    monkeypatch.setattr(query_map, "UNIFORM", 0.0)  # let it through, for the eigenvalue of 1 to be found
+    monkeypatch.setattr(search, "_ladder", lambda f, stop, generator: iter([(nq.KrylovLM(), f.quine.theta, Stop())]))
+    answers = iter([None])
+    monkeypatch.setattr(search, "_over", lambda stop, trace: next(answers, end))
+    solution = nq.solve(dead, throw=False)
+    assert solution.relative_residual < 1e-14
+    assert solution.status is Status.CONSTANT_QUINE
+    assert not solution.converged
+
+
+def test_a_time_limit_that_is_over_at_once_still_judges_the_start():
+    torch.manual_seed(1)
+    trunk = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1))
+    solution = nq.solve(nq.QueryQuine(trunk, seed=1), stop=nq.Stop(time_limit=1e-9), throw=False)
+    assert solution.status is nq.Status.TIME_LIMIT
+    assert solution.relative_residual > 1e-9

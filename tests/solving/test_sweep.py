@@ -1,0 +1,94 @@
+"""Many solves in one table, continued where they stopped."""
+
+import json
+
+import pytest
+
+import neuralquine as nq
+from neuralquine.solving.sweep import JOBS, TABLE, read_spec, run_job, sweep
+
+parquet = pytest.importorskip("pyarrow.parquet")
+SPEC = 'recipe = ["blog", "blog-part1"]\nseed = "0-1"\n[options]\nalpha = [0.25, 0.3]\n'
+
+
+@pytest.fixture
+def spec(tmp_path):
+    (tmp_path / "spec.toml").write_text(SPEC)
+    return read_spec(tmp_path / "spec.toml")
+
+
+def rows(path):
+    return parquet.read_table(path).drop(["seconds"]).to_pylist()
+
+
+def test_every_combination_is_one_row(spec, tmp_path):
+    table = rows(sweep(spec, tmp_path / "out", processes=1))
+    assert len(table) == len(spec.jobs) == 8
+    assert {(r["recipe"], r["seed"], r["alpha"]) for r in table} == {
+        (n, s, a) for n in ("blog", "blog-part1") for s in (0, 1) for a in (0.25, 0.3)
+    }
+    assert all(r["converged"] == (r["recipe"] == "blog") for r in table)
+    assert {r["status"] for r in table} == {"converged", "zero_quine"}
+
+
+def test_an_interrupted_sweep_continues_and_ends_the_same(spec, tmp_path):
+    whole = rows(sweep(spec, tmp_path / "whole", processes=1))
+    lines = (tmp_path / "whole" / JOBS).read_text().splitlines(keepends=True)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / JOBS).write_text("".join(lines[:4]) + lines[4][:40])  # killed while it wrote the fourth
+    told = []
+    again = rows(sweep(spec, tmp_path / "cut", processes=1, progress=lambda done, total: told.append(done)))
+    assert told == [4, 5, 6, 7, 8]
+    assert again == whole
+
+
+def test_a_finished_sweep_solves_nothing_again(spec, tmp_path):
+    sweep(spec, tmp_path / "out", processes=1)
+    (tmp_path / "out" / TABLE).unlink()
+    told = []
+    sweep(spec, tmp_path / "out", processes=1, progress=lambda done, total: told.append(done))
+    assert told == []
+    assert (tmp_path / "out" / TABLE).exists()
+
+
+def test_another_sweeps_folder_is_refused(spec, tmp_path):
+    sweep(spec, tmp_path / "out", processes=1)
+    (tmp_path / "other.toml").write_text('recipe = "blog"\n')
+    with pytest.raises(nq.NeuralQuineError, match="belongs to another sweep"):
+        sweep(read_spec(tmp_path / "other.toml"), tmp_path / "out")
+
+
+def test_a_job_that_fails_is_a_row(tmp_path):
+    row = run_job({"recipe": "blog", "seed": 0, "options": {"alhpa": 1.0}})
+    assert row["status"] == "error"
+    assert "did you mean 'alpha'" in row["error"]
+    json.dumps(row)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recipe = [", "not a readable TOML"),
+        ('recpie = "blog"', "did you mean 'recipe'"),
+        ("seed = 1", "names no recipe"),
+        ('recipe = "blog"\nseed = "x-y"', "a range such as"),
+        ('recipe = "blog"\nseed = []', "describes 0 jobs"),
+        ('recipe = "blog"\noptions = 3', "must be a table"),
+    ],
+)
+def test_a_bad_specification_is_one_clear_line(text, message, tmp_path):
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(nq.NeuralQuineError, match=message) as caught:
+        read_spec(tmp_path / "s.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ray_cluster_gives_the_same_table(spec, tmp_path):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    try:
+        theirs = rows(sweep(spec, tmp_path / "ray", processes=1, ray=True))
+    finally:
+        ray.shutdown()
+    ours = rows(sweep(spec, tmp_path / "joblib", processes=1))
+    for a, b in zip(theirs, ours, strict=True):
+        assert a | {"seconds": 0} == b | {"seconds": 0}
