@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from click import Context, HelpFormatter
+from typer.core import TyperCommand
 
 from ..errors import NeuralQuineError, plural
 from .options import (
@@ -152,7 +154,18 @@ def predict(
         )
 
 
-@app.command()
+class _HealCommand(TyperCommand):
+    """Names the registered kinds of damage in its help, and imports them only when the help is shown."""
+
+    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:
+        from ..healing.kinds import KINDS
+
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Kinds of damage"):
+            formatter.write_dl([(name, kind.about) for name, kind in KINDS.items()])
+
+
+@app.command(cls=_HealCommand)
 def heal(
     folder: Folder,
     damage: Annotated[
@@ -169,7 +182,7 @@ def heal(
 ) -> None:
     """Damage a quine, let it print itself, and count how often every bit comes back.
 
-    Kinds: noise, large-noise, zero, negate, flip, words, bit-errors, block, neurons. Exits with 1 unless every trial healed.
+    Exits with 1 unless every trial healed.
     """
     from ..healing.damage import Damage
     from ..healing.heal import heal as run
@@ -230,7 +243,8 @@ def _curve(
     quine: Quine, folder: Path, kind: str, trials: int, seed: int, show: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], str]:
     """Healed share against the fraction damaged, beside what the counting of votes predicts."""
-    from ..checking.plots import basin_figure, write_figure
+    from ..checking.plots import write_figure
+    from ..healing.curve import basin_figure
     from ..healing.heal import basin
     from ..quines.taped import TaskQuine
     from ..tasks.limits import fractions, predicted

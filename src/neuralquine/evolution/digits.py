@@ -15,6 +15,7 @@ Schlierkamp-Voosen (1993).
 
 from __future__ import annotations
 
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch.func import functional_call, vmap
 
 from ..keeping.store import save
 from ..quines.bits import differing
+from ..quines.lineage import line
 from ..tasks import recipe
 from .life import World
 
@@ -144,16 +146,11 @@ class Digits(World):
 
     @torch.no_grad()
     def grown(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and who is a quine to the last bit."""
-        code = self.quine.real_codes(theta)
-        exact = torch.zeros(len(theta), dtype=torch.bool)
-        for _ in range(_PRINTS):
-            theta = self.quine.expand(code)
-            code = self.quine.real_codes(theta)
-            exact = ~differing(self.quine.expand(code), theta).any(1)
+        """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and which of them are quines to the last bit."""
+        for (parent, _), (_, exact) in pairwise(islice(line(self.quine, theta), _PRINTS + 1)):  # noqa: B007
             if bool(exact.all()):
                 break
-        return code, exact
+        return self.quine.real_codes(parent), exact
 
     @torch.no_grad()
     def _exact(self, codes: Tensor) -> Tensor:

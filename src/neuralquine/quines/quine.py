@@ -413,6 +413,10 @@ class Quine(nn.Module):
         """Print: :meth:`self_map` at the stored weights, differentiable in them."""
         return self.self_map(torch.cat([p.reshape(-1) for p in self.weights]))
 
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer whoever asks the network something: what the trunk returns; a task quine, its outputs."""
+        return self.trunk(*args, **kwargs)
+
     def extra_repr(self) -> str:
         return f"parameters={self.parameter_count}, code_size={self.code_size}, seed={self.seed}, dtype={self.dtype}"
 

@@ -232,6 +232,10 @@ class TaskQuine(Quine):
             _, outputs = functional_call(self.network.body, body, (x,), tie_weights=False)
         return outputs
 
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the task: the outputs for a batch of inputs."""
+        return self.outputs(*args, **kwargs)
+
     def parametrize(self, latent: Tensor) -> Tensor:
         """A latent vector ``(d,)`` that is trained, as the code it stands for; differentiable."""
         return straight_through(latent)
