@@ -23,16 +23,19 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from ..errors import BadOption
 from ..keeping.store import save
 from ..quines.bits import differing
 from ..quines.lineage import line
 from ..tasks import recipe
 from .life import World
+from .registry import world
 
 _PRINTS = 8  # until nothing changes; a row that is read almost without majority takes a few
 _CHUNK = 64  # individuals whose weights are handled at once
 
 
+@world("digits")
 class Digits(World):
     """A population of classifiers of scikit-learn's digits, 64-32-10 and a tape (P = 18,794 each).
 
@@ -65,7 +68,7 @@ class Digits(World):
     ) -> None:
         super().__init__(seed, generations)
         if not 0 < parents < size:
-            raise ValueError("there must be fewer parents than individuals, and at least one")
+            raise BadOption(f"parents must be at least 1 and fewer than size, not {parents} of {size}")
         self.parents, self.strikes, self.wear, self.selection = parents, strikes, wear, selection
         task = recipe("digits-mlp", seed=seed, hidden=hidden, code_size=code_size, repeats=1)
         self.quine = task.quine

@@ -28,15 +28,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BadOption
 from ..quines.queries import QueryTable
 from ..quines.threads import threads_for
 from .life import World
+from .registry import world
 
 SETTLED = 1e-12  # relative step from parent to child, about which nothing moves but round-off
 SURVIVED = 0.1  # relative distance from the founder up to which a descendant counts as alike
 _RATE = 3e-3
 
 
+@world("fertility")
 class Fertility(World):
     """Lines of sine networks with the sink loss, and as many from the same weights without (P = 480 each).
 
@@ -70,7 +73,7 @@ class Fertility(World):
     ) -> None:
         super().__init__(seed, generations)
         if not (0 <= share < 1 and neighbor > 0 and lines > 0 and steps >= 0 and hidden > 1):
-            raise ValueError("share must be in [0, 1), neighbor above 0, and there must be a line and two hidden units")
+            raise BadOption("share must be in [0, 1), neighbor above 0, lines at least 1 and hidden at least 2")
         self.lines, self.share, self.neighbor, self.steps = lines, share, neighbor, steps
         self.shapes, self.queries = _asked(hidden)
         self.sizes = [math.prod(s) for s in self.shapes]

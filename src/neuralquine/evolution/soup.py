@@ -24,7 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BadOption
 from .life import World
+from .registry import world
 
 CLASSES = ("divergent", "zero", "fixed point", "period 2", "other")
 SHAPES = ((4, 2), (2, 2), (2, 1))  # as the authors', inputs first
@@ -110,6 +112,7 @@ def classify(theta: Tensor, epsilon: float) -> Tensor:
     return classes
 
 
+@world("soup")
 class Soup(World):
     """Particles that live in one soup, linear networks 4-2-2-1 (P = 14 each).
 
@@ -141,7 +144,7 @@ class Soup(World):
     ) -> None:
         super().__init__(seed, generations)
         if size < 1:
-            raise ValueError("a soup needs a particle")
+            raise BadOption(f"size must be at least 1, not {size}")
         self.attack, self.learn, self.melt, self.train = attack, learn, melt, train
         self.applications, self.replace, self.epsilon = applications, replace, epsilon
         self.theta = _new(size, self.generator(0))
