@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         id: its name in addresses.
-        task: of ``worker.TASKS``.
+        task: the name of a function that the worker offers.
         arguments: its keywords.
         title: for a person.
         limit: seconds after which it is stopped.

@@ -51,7 +51,7 @@ class Process:
         """Have a task done.
 
         Args:
-            task: a name of ``worker.TASKS``.
+            task: the name of a function that the worker offers.
             arguments: its keywords.
             limit: seconds, after which the process is killed.
             event: called with what the task reports on its way.
