@@ -26,6 +26,21 @@ def test_each_generation_is_what_its_parent_prints():
     assert same(theta, q.theta)
 
 
+def test_installed_it_prints_what_the_network_prints_that_holds_its_parent():
+    torch.manual_seed(0)
+    trunk = torch.nn.Sequential(torch.nn.Linear(4, 320), torch.nn.Tanh(), torch.nn.Linear(320, 320))
+    q = nq.Quine(trunk, torch.randn(1, 4), code_size=16, skip=0.1, dtype=torch.float64)  # Hadamard, printed in pieces
+    assert q.expansion == "hadamard"
+    start = q.theta
+    descent = line(q, start, installed=True)
+    first, _ = next(descent)
+    assert same(q.theta, start)
+    assert same(first, q.printed())
+    second, _ = next(descent)
+    assert same(q.theta, first)
+    assert same(second, q.printed())
+
+
 @pytest.mark.parametrize("bits", [None, 6])
 def test_lines_side_by_side_are_the_single_ones(bits):
     torch.manual_seed(0)

@@ -57,7 +57,7 @@ class Patient:
 
     def _begin(self) -> None:
         self.line: list[dict[str, float | None]] = []
-        self._descent = line(self.quine, self.current)
+        self._descent = line(self.quine, self.current, installed=True)
         self._print()
 
     @torch.no_grad()

@@ -20,18 +20,26 @@ from .bits import differing
 from .quine import Quine
 
 
-def line(quine: Quine, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def line(quine: Quine, theta: Tensor, *, installed: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
     """Print generation after generation, without end.
 
     Args:
-        quine: the self-map ``F``; its stored weights are neither read nor changed.
+        quine: the self-map ``F``.
         theta: weights ``(P,)`` that print the first generation, or ``(n, P)`` for lines side by side.
+        installed: store each parent in the network before it prints, as one does that lives on; the sums that print a large
+            network piece by piece then round as they do in ``quine.printed()``. By default what is stored stays.
 
     Yields:
         Each child ``F(theta)``, and whether it has its parent's bits: a bool tensor ``()`` or ``(n,)``.
     """
     while True:
-        child = quine.self_map(theta) if theta.dim() == 1 else quine.expand(quine.quantize(quine.real_codes(theta)))
+        if installed:
+            quine.theta = theta
+            child = quine.printed()
+        elif theta.dim() == 1:
+            child = quine.self_map(theta)
+        else:
+            child = quine.expand(quine.quantize(quine.real_codes(theta)))
         yield child, ~differing(child, theta).any(-1)
         theta = child
 
