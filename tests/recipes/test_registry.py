@@ -121,6 +121,11 @@ def test_a_world_from_outside_lives_and_is_listed():
 
 
 def test_a_name_that_is_taken_is_refused(wide):
-    for register in (recipes.recipe("wide"), recipes.recipe(""), tasks.task("digits-mlp", DIGITS), worlds.world("soup")):
+    for register in (
+        recipes.recipe("wide"),
+        recipes.recipe(""),
+        tasks.task("digits-mlp", DIGITS),
+        worlds.world("soup"),
+    ):
         with pytest.raises(nq.BadOption, match="it is taken or empty"):
             register(wide)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import Context, HelpFormatter
 from typer.core import TyperCommand
 
 from ..errors import NeuralQuineError, plural
@@ -157,7 +156,7 @@ def predict(
 class _HealCommand(TyperCommand):
     """Names the registered kinds of damage in its help, and imports them only when the help is shown."""
 
-    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
         from ..healing.kinds import KINDS
 
         super().format_help_text(ctx, formatter)

@@ -40,9 +40,9 @@ class Digits(World):
     """A population of classifiers of scikit-learn's digits, 64-32-10 and a tape (P = 18,794 each).
 
     Args:
-        seed: of the expansion, the split of the images, and the population.
+        seed: decides the expansion, the split of the images, and the population.
         generations: enough for some 85 % of the test images, in minutes on one core.
-        size: individuals.
+        size: the number of individuals.
         parents: how many of them, the fittest, live on and have children.
         strikes: rows of the tape struck in a child, on average; half of them become mutations.
         wear: share of the weights of a child that are negated.
@@ -128,11 +128,11 @@ class Digits(World):
         )
 
     def damaged(self, theta: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What happens to children before they print themselves.
+        """Damage children before they print themselves.
 
         Args:
             theta: ``(n, P)``.
-            generator: of the damage.
+            generator: draws the damage.
 
         Returns:
             The damaged weights, and the number of struck rows ``(n,)``.
@@ -150,6 +150,7 @@ class Digits(World):
     @torch.no_grad()
     def grown(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and which of them are quines to the last bit."""
+        parent, exact = theta, torch.zeros(len(theta), dtype=torch.bool)
         for (parent, _), (_, exact) in pairwise(islice(line(self.quine, theta), _PRINTS + 1)):  # noqa: B007
             if bool(exact.all()):
                 break
@@ -157,7 +158,7 @@ class Digits(World):
 
     @torch.no_grad()
     def _exact(self, codes: Tensor) -> Tensor:
-        """``F(theta) == theta`` bit for bit, of every ``theta = E(c)``."""
+        """Return whether ``F(theta) == theta`` bit for bit, for every ``theta = E(c)``."""
         found = []
         for part in codes.split(_CHUNK):
             theta = self.quine.expand(part)
@@ -166,7 +167,7 @@ class Digits(World):
 
     @torch.no_grad()
     def _examine(self, codes: Tensor, part: str = "train") -> tuple[Tensor, Tensor]:
-        """Mean log-likelihood and accuracy of codes ``(n, d)``: ``(n,)`` both.
+        """Return mean log-likelihood and accuracy of codes ``(n, d)``: ``(n,)`` both.
 
         Only the body is printed, which answers; no weight that is printed is beyond its clamp.
         """
@@ -195,7 +196,7 @@ class Digits(World):
         self.record(test_accuracy=test, diversity=self.diversity()[None])
 
     def diversity(self) -> Tensor:
-        """Mean share of the signs in which two individuals differ, over all pairs."""
+        """Return the mean share of the signs in which two individuals differ, over all pairs."""
         size = len(self.codes)
         plus = (self.codes > 0).sum(0).double()
         return (plus * (size - plus)).mean() * 2 / (size * (size - 1))

@@ -36,14 +36,14 @@ _NEEDS = "evolution needs"
 
 
 class World(ABC):
-    """What is alive, and what was.
+    """A population, and the history of its generations.
 
     Args:
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         generations: how many there are to be.
 
     Attributes:
-        age: generations lived.
+        age: the number of generations lived.
         history: for each name, one tensor a generation (``(n, ...)``); they become the rows of tables.
     """
 
@@ -53,7 +53,7 @@ class World(ABC):
         self.history: dict[str, list[Tensor]] = {}
 
     def generator(self, generation: int) -> torch.Generator:
-        """The source of what is drawn in one generation."""
+        """Return the generator of what is drawn in one generation."""
         return torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + generation) % 2**63)
 
     def record(self, **columns: Tensor) -> None:
@@ -62,12 +62,12 @@ class World(ABC):
             self.history.setdefault(name, []).append(values.detach().clone())
 
     def column(self, name: str) -> Tensor:
-        """All generations of a column, one below the other."""
+        """Return all generations of a column, one below the other."""
         return torch.cat(self.history[name])
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """The living, by name."""
+        """Return the tensors of the living, by name."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -75,36 +75,36 @@ class World(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """One generation, drawn from ``self.generator(self.age + 1)``; ends in :meth:`record`."""
+        """Live one generation, drawn from ``self.generator(self.age + 1)``; ends in :meth:`record`."""
 
     @abstractmethod
     def status(self) -> str:
-        """Where the world stands, for one line on a terminal."""
+        """Say where the world stands, for one line on a terminal."""
 
     @abstractmethod
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Columns of each Parquet table."""
+        """Return the columns of each Parquet table."""
 
     @abstractmethod
     def figures(self) -> dict[str, Any]:
-        """A matplotlib figure for each PNG."""
+        """Draw a matplotlib figure for each PNG."""
 
     @abstractmethod
     def result(self, out: Path) -> dict[str, Any]:
-        """What came out, ready for JSON; may write quines below ``out``."""
+        """Return what came out, ready for JSON; may write quines below ``out``."""
 
 
 @dataclass(frozen=True)
 class Life:
-    """What :func:`live` did.
+    """What :func:`live` did with a world.
 
     Attributes:
-        out: the folder.
-        generations: lived, all runs together.
+        out: the folder that was written.
+        generations: how many were lived, all runs together.
         finished: whether that is as many as were asked for.
-        seconds: of this run.
-        result: of the world.
-        files: written.
+        seconds: the time that this run took.
+        result: what came out of the world.
+        files: the names of the files that were written.
     """
 
     out: Path
@@ -115,7 +115,7 @@ class Life:
     files: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return everything, ready for JSON."""
         return vars(self) | {"out": str(self.out), "files": list(self.files), "environment": environment()}
 
 

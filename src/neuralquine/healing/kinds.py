@@ -134,11 +134,15 @@ def named(name: str) -> Kind:
 # -- the kinds of this package ----------------------------------------------------------------------------------------
 
 
-@kind("noise", "replaced by Gaussian noise of their tensor's own size", pointwise=True, independent=True, scaled=True)
-def _noise(target: Target, fraction: float, times: float = 1.0) -> None:
+def _gaussian(target: Target, fraction: float, times: float) -> None:
     index = target.some(fraction)
     drawn = target.rng.standard_normal(len(index), dtype=np.float32)
     target.theta[index] = (times * target.scale(index) * drawn).astype(target.theta.dtype)
+
+
+@kind("noise", "replaced by Gaussian noise of their tensor's own size", pointwise=True, independent=True, scaled=True)
+def _noise(target: Target, fraction: float) -> None:
+    _gaussian(target, fraction, 1.0)
 
 
 @kind(
@@ -150,7 +154,7 @@ def _noise(target: Target, fraction: float, times: float = 1.0) -> None:
     scaled=True,
 )
 def _large_noise(target: Target, fraction: float) -> None:
-    _noise(target, fraction, 10.0)
+    _gaussian(target, fraction, 10.0)
 
 
 @kind("zero", "set to zero", pointwise=True, independent=True)

@@ -45,7 +45,7 @@ class Lab:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Both processes import torch while the page is being read."""
+        """Start both processes, which import torch while the page is being read."""
         await asyncio.gather(self.desk.start(), self.jobs.worker.start())
         background = asyncio.create_task(self._work())
         try:
@@ -74,7 +74,7 @@ class Lab:
 
 
 def make_app(lab: Lab, *, token: str, port: int) -> Guard:
-    """The whole lab as an ASGI application.
+    """Build the whole lab as an ASGI application.
 
     Args:
         lab: opened and closed with the application.

@@ -51,7 +51,7 @@ class Patient:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the weights of the folder."""
+        """Put the weights of the folder back."""
         self.current, self.wounds = self.original.clone(), 0
         self._begin()
 
@@ -199,7 +199,7 @@ def generations(report: Report, *, folder: str, count: int) -> dict[str, Any]:
 
 
 def reset(report: Report, *, folder: str) -> dict[str, Any]:
-    """Back to the weights of the folder."""
+    """Put the weights of the folder back."""
     at(folder).reset()
     return at(folder).view()
 

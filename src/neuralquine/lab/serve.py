@@ -32,7 +32,7 @@ class _Server(uvicorn.Server):
 
 
 def bound(port: int) -> socket.socket:
-    """A socket on the loopback interface; port 0 lets the system choose.
+    """Bind a socket on the loopback interface; port 0 lets the system choose.
 
     Raises:
         NeuralQuineError: the port is taken or forbidden.

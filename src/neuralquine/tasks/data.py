@@ -41,14 +41,14 @@ class Data:
 
 
 def digits(split: int = 0, batch: int = 128) -> Data:
-    """scikit-learn's 1,797 digits of 8 x 8, as ``(n, 1, 8, 8)`` of ``(pixel - 5) / 6``: 60 % to train, 20 and 20.
+    """Load scikit-learn's 1,797 digits of 8 x 8, as ``(n, 1, 8, 8)`` of ``(pixel - 5) / 6``: 60 % to train, 20 and 20.
 
     Args:
-        split: seed of the stratified split.
-        batch: images in a batch.
+        split: the seed of the stratified split.
+        batch: the number of images in a batch.
 
     Raises:
-        NeuralQuineError: scikit-learn is not there.
+        NeuralQuineError: scikit-learn is not installed.
     """
     datasets, selection = (
         needed(f"sklearn.{part}", "tasks", "the digits need", "scikit-learn")
@@ -72,13 +72,13 @@ def ink_of(inputs: Tensor) -> Tensor:
 
 
 def mnist(folder: str | Path | None = None, split: int = 0, batch: int = 128) -> Data:
-    """MNIST, or any data in its format, from files on this machine: ``(n, 1, 28, 28)`` of ``pixel / 128 - 1``.
+    """Load MNIST, or any data in its format, from files on this machine: ``(n, 1, 28, 28)`` of ``pixel / 128 - 1``.
 
     Args:
         folder: holds the four files under their usual names, packed (``.gz``) or not; a folder as torchvision lays it
             out will do. By default what the environment variable ``NQ_MNIST_DIR`` names.
-        split: seed of the split of the training files; a sixth of them validates.
-        batch: images in a batch.
+        split: the seed of the split of the training files; a sixth of them validates.
+        batch: the number of images in a batch.
 
     Raises:
         QuineFileError: a file is missing or malformed.
@@ -144,10 +144,10 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:
-    """An array in the IDX format, packed by gzip or not.
+    """Read an array in the IDX format, packed by gzip or not.
 
     Raises:
-        QuineFileError: not such a file, cut short, or larger than 1 GiB.
+        QuineFileError: the file is of another format, cut short, or larger than 1 GiB.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
