@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..quines.queries import QueryTable
+from ..quines.tables.queries import QueryTable
 from ..quines.threads import threads_for
 from .life import World
 
