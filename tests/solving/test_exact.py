@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file
 
 import neuralquine as nq
-from neuralquine.quines.printers.philox import dyadic_gaussian
+from neuralquine.quines.tables.philox import dyadic_gaussian
 from neuralquine.solving.exact import settle
 from neuralquine.solving.lattice import points_in_cube
 from neuralquine.solving.maps import SelfMap

@@ -209,7 +209,7 @@ def test_epochs_follow_the_gradient_with_frozen_targets():
     theta = quine.theta
     rate = 1e-3
     r = quine.printed() - theta
-    wanted = theta - rate * 2 * quine.code_derivative(theta).T @ r
+    wanted = theta - rate * 2 * quine.code_jacobian(theta[None])[0].T @ r
     method = nq.Epochs(optimizer="sgd", lr=rate, batch=len(theta))
     solution = nq.solve(quine, method, throw=False, stop=Stop(max_steps=1))
     torch.testing.assert_close(solution.last_theta, wanted, rtol=1e-10, atol=1e-12)

@@ -25,7 +25,7 @@ def verify(
     from dataclasses import replace
 
     from ..checking.verify import verify as run
-    from ..keeping.store import false_claims
+    from ..keeping.report import false_claims
 
     started = time.perf_counter()
     quine = load_quine(folder, trunk)

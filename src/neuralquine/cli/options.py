@@ -155,7 +155,7 @@ def draw(quine: Quine, folder: Path) -> list[Path]:
         raise NeuralQuineError("drawing needs matplotlib: pip install 'neuralquine[plot]'")
     from ..checking.plots import plot as draw
     from ..checking.verify import verify as run
-    from ..keeping.store import saved_trace
+    from ..keeping.report import saved_trace
 
     verification = run(quine)
     words = [

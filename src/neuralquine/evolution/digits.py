@@ -144,7 +144,7 @@ class Digits(World):
         struck = torch.rand(tape.shape[:2], generator=generator) < self.strikes / self.quine.code_size
         count = int(struck.sum())
         signs = 1.0 - 2.0 * torch.randint(2, (count, width), generator=generator).to(theta)
-        tape[struck] = self.quine.expand.amplitude * signs
+        tape[struck] = self.quine.printer.amplitude * signs
         return theta, struck.sum(1)
 
     @torch.no_grad()
@@ -174,7 +174,7 @@ class Digits(World):
         x, y = self.data[part]
         body = self.quine.network.body
         names, shapes = zip(*((n, p.shape) for n, p in body.named_parameters()), strict=True)
-        pieces = self.quine.expand.body(codes).split(self.quine.expand.body_sizes, 1)
+        pieces = self.quine.printer.body(codes).split(self.quine.printer.body_sizes, 1)
         weights = {n: w.unflatten(1, shape) for n, w, shape in zip(names, pieces, shapes, strict=True)}
         outputs = vmap(lambda w: functional_call(body, w, (x,))[1])(weights)
         logs = outputs.log_softmax(-1)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadOption
-from ..quines.queries import QueryTable
+from ..quines.tables.queries import QueryTable
 from ..quines.threads import threads_for
 from .life import World
 from .registry import world

@@ -11,7 +11,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import QuineFileError, first_line
-from ..quines.queries import KINDS
 
 FORMAT = 1
 WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
@@ -85,7 +84,7 @@ def _check(config: dict[str, Any], where: Path) -> None:
         "trunk": lambda v: v is None or isinstance(v, dict),
         "skip": lambda v: v is None or (number(v) and 0 <= v <= 1e6),
         "expansion": lambda v: v in ("gaussian", "hadamard", "direct", "tape"),
-        "queries": lambda v: v is None or v == "table" or (isinstance(v, str) and v in KINDS),
+        "queries": lambda v: v is None or v == "table" or isinstance(v, str),
         "tape": lambda v: v is None or tape(v),
         "width": lambda v: v is None or (integer(v) and 1 <= v <= 2**20),
         "scale": lambda v: number(v),
@@ -107,6 +106,15 @@ def _check(config: dict[str, Any], where: Path) -> None:
     for key, rule in rules.items():
         if key not in config or not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")
+
+
+def kind_of(config: dict[str, Any]) -> str:
+    """The kind of a folder's quine. Folders of format 1 tell it by the settings that they have."""
+    if "kind" in config:
+        return str(config["kind"])
+    if config["queries"] is not None:
+        return "queried"
+    return "coded" if config["tape"] is None else str(config["tape"]["kind"])
 
 
 def canonical(data: dict[str, Any]) -> str:

@@ -6,15 +6,11 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.folder import CARD, CONFIG, SOLUTION, WEIGHTS
-
-if TYPE_CHECKING:
-    from ..quines.quine import Quine
 
 SCHEME = "hf:"
 _FILES = [WEIGHTS, CONFIG, SOLUTION, CARD, "certificate.json"]  # and nothing else, whatever the repository holds
@@ -46,30 +42,26 @@ def download(address: str | Path, *, revision: str | None = None, token: str | N
     return Path(found)
 
 
-def upload(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Save a quine and commit its files to a repository, which is made if need be; gives the commit's address.
+def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Commit a folder's files to a repository, which is made if need be; returns the commit's address.
 
     Raises:
         NeuralQuineError: the Hub refuses it, or cannot be reached.
     """
-    from .store import save
-
     if not _NAME.fullmatch(repo_id):
         raise NeuralQuineError(f"{repo_id!r} is no name of a repository: write owner/name")
     hub = _library()
-    with tempfile.TemporaryDirectory() as folder:
-        save(quine, Path(folder) / "quine")
-        try:
-            api = hub.HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=Path(folder) / "quine",
-                commit_message=message,
-                delete_patterns=["certificate.json"],  # of the quine that was there before
-            )
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-            raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
+    try:
+        api = hub.HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=message,
+            delete_patterns=["certificate.json"],  # of the quine that was there before
+        )
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
     return str(commit.commit_url)
 
 

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 
 from ..errors import QuineFileError
 from ..files.folder import CONFIG, WEIGHTS, read_config, sha256
-from ..quines.printers.anchor import anchor
-from ..quines.printers.philox import dyadic_gaussian
-from ..quines.printers.signs import sign_matrix
+from ..quines.tables.anchor import anchor
+from ..quines.tables.philox import dyadic_gaussian
+from ..quines.tables.signs import sign_matrix
 from .balls import Ball, Rounding, objects
 from .normalization import normalize
 from .rules import SEQUENCES, NoRule, run

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import needed
 from ..quines.networks.running import Probe
-from ..quines.printers.philox import dyadic_gaussian, words
+from ..quines.tables.philox import dyadic_gaussian, words
 
 _PROBE_STREAM = 3
 

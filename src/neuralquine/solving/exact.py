@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..errors import NotSolved, plural
 from ..files.journal import Journal
-from ..quines.printers.philox import dyadic_gaussian
 from ..quines.quine import Quine
+from ..quines.tables.philox import dyadic_gaussian
 from .judge import judge
 from .lattice import points_in_cube
 from .loop import Progress, Search, Stop, Trace, affordable_starts

@@ -7,12 +7,10 @@ import threading
 import torch
 from torch import Tensor
 
+from ..quines.measure import UNIFORM, variation
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
-from .linearized import variation
 from .maps import FullMap, Product
-
-UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
 
 
 class QueryMap(FullMap):

@@ -18,9 +18,9 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ..checking.krylov import DENSE, continuum
 from ..errors import plural
 from ..files.journal import Journal
+from ..quines.derivatives import DENSE, continuum
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
@@ -82,7 +82,10 @@ def solve_queried(
 def put_aside(f: QueryMap, search: Search) -> bool:
     """Put a solution aside that is one of a line of them: dead units and a bias answer any constant. Whether it was."""
     theta = search.best[0]
-    if len(theta) > DENSE or continuum(f.queried.code_derivative(theta), theta.dtype) is None:
+    if (
+        len(theta) > DENSE
+        or continuum(torch.linalg.eigvals(f.queried.code_jacobian(theta[None])[0].double()), theta.dtype) is None
+    ):
         return False
     search.status, search.residuals = [Status.CONSTANT_QUINE], torch.full_like(search.residuals, torch.inf)
     return True

@@ -81,7 +81,7 @@ def shard(quine: Quine) -> ShardedQuine:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    if not quine.structured:
+    if not quine.printer.chunked:
         raise NeuralQuineError(f"{quine.parameter_count} weights are not worth sharding: run it in one process")
     mesh = init_device_mesh(quine.trunk_device.type, (dist.get_world_size(),))
     for module in quine.trunk.modules():

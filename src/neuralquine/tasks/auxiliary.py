@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..quines.printers.philox import dyadic_gaussian
 from ..quines.queried import QueryQuine
-from ..quines.queries import QueryTable
+from ..quines.tables.philox import dyadic_gaussian
+from ..quines.tables.queries import QueryTable
 from ..recipes.problem import drawn
 from .data import Data
 from .training import Progress, Schedule, Training, evaluate, train_body

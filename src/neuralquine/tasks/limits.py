@@ -62,11 +62,11 @@ def votes(quine: TaskQuine, theta: Tensor | None = None) -> float:
 
 def moments(quine: TaskQuine, damage: Damage) -> tuple[float, float]:
     """Return mean and variance of one vote under a damage, read through the clamp, in units of the vote undamaged."""
-    amplitude = quine.expand.amplitude
+    amplitude = quine.printer.amplitude
     row = torch.full((_SAMPLE,), amplitude, dtype=quine.dtype)
     array = row.numpy()
     named(damage.kind).strike(Target(array, [(_SAMPLE,)], np.random.default_rng(0)), damage.fraction)
-    read = quine.expand.saturate(len(quine.expand.body_sizes), torch.from_numpy(array)).double() / amplitude
+    read = quine.printer.saturate(len(quine.printer.body_sizes), torch.from_numpy(array)).double() / amplitude
     return float(read.mean()), float(read.var(correction=0))
 
 
