@@ -11,10 +11,12 @@ from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
 from .linearized import variation
 from .maps import FullMap, Product
+from .search import map_of
 
 UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
 
 
+@map_of.register(QueryQuine)
 class QueryMap(FullMap):
     """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
 
