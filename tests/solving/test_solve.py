@@ -253,8 +253,8 @@ def test_a_sensitivity_that_is_only_a_lower_bound_is_marked_so(solved, monkeypat
     assert not solved.solution.bound
     monkeypatch.setattr(nq.Quine, "in_place", property(lambda quine: quine.structured))
     trunk = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 16))
-    solution = nq.solve(nq.Quine(trunk, torch.ones(1, 6), code_size=8, skip=0.1, code_bits=8, expansion="hadamard"))
-    assert solution.bit_exact
+    large = nq.Quine(trunk, torch.ones(1, 6), code_size=8, skip=0.1, code_bits=8, expansion="hadamard")
+    solution = nq.solve(large, throw=False)
     assert solution.bound
     assert solution.theta is None
 
