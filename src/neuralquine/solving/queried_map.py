@@ -11,8 +11,10 @@ from ..quines.measure import UNIFORM, variation
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
 from .maps import FullMap, Product
+from .search import map_of
 
 
+@map_of.register(QueryQuine)
 class QueryMap(FullMap):
     """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
 
