@@ -138,6 +138,7 @@ def longest(graph):
     def chain(name):
         assert name not in open_, f"a circle: {' -> '.join([*open_[open_.index(name) :], name])}"
         if name not in chains:
+            assert name in graph, f"{open_[-1]} imports {name}, which is not there"
             open_.append(name)
             chains[name] = [name, *max((chain(other) for other in sorted(graph[name])), key=len, default=[])]
             open_.pop()
