@@ -101,7 +101,7 @@ def test_a_proof_rule(run, command):
     pytest.importorskip("flint")
     run(solved(activation="LeakyReLU", exact=True))
     line = ["verify", "q", "--portable", "--json"]
-    assert "no proof rule for LeakyReLU" in command(*line, status=1).stdout
+    assert "no proof rule for LeakyReLU" in refused(command(*line, status=2))
     assert json.loads(command(*line, added="leaky").stdout)["portable"]
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
