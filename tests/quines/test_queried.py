@@ -8,7 +8,8 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import QuineFileError, TooLarge, TrunkError
-from neuralquine.files.folder import canonical, sha256
+from neuralquine.files.folder import sha256
+from neuralquine.files.strict_json import canonical
 from neuralquine.quines.queries import KINDS
 from quines.networks_of_queries import Batched, OneByOne, stack
 

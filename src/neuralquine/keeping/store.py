@@ -30,6 +30,7 @@ from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.atomic import replace_folder
 from ..files.folder import (
     CARD,
+    CERTIFICATE,
     CONFIG,
     FORMAT,
     FUNCTION,
@@ -37,11 +38,10 @@ from ..files.folder import (
     METRICS,
     SOLUTION,
     WEIGHTS,
-    canonical,
     read_config,
-    read_json,
     sha256,
 )
+from ..files.strict_json import canonical, read_json
 from ..quines.bias_tape import BiasTapeQuine
 from ..quines.bits import differing
 from ..quines.networks.bodies import Taped
@@ -56,7 +56,7 @@ from .hub import download, is_address
 
 _OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
 _MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
-_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", "certificate.json"}
+_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", CERTIFICATE}
 
 
 def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Verification:

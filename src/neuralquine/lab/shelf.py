@@ -10,6 +10,7 @@ from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 from ..errors import NeuralQuineError
+from ..files.folder import CERTIFICATE
 
 _KEPT = 24
 
@@ -30,7 +31,7 @@ class Kept:
 
     @property
     def certificate(self) -> Path:
-        return self.folder / "certificate.json"
+        return self.folder / CERTIFICATE
 
 
 class Shelf:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..files.logs import Logger
 from ..quines.measure import round_off
 from ..quines.quine import Quine
 from .maps import FullMap, ReducedMap, SelfMap
@@ -27,6 +28,20 @@ _CYCLE_LENGTH = 8
 _TRACE_POINTS = 2000
 
 Progress = Callable[[TracePoint], None]
+
+
+def following(logger: Logger) -> Progress:
+    """Make a ``progress=`` for :func:`neuralquine.solve` that logs every point of the search."""
+
+    def follow(point: TracePoint) -> None:
+        figures = {
+            "relative_residual": point.relative_residual,
+            "map_evaluations": point.map_evaluations,
+            "seconds": point.seconds,
+        }
+        logger.log(figures, point.step)
+
+    return follow
 
 
 @dataclass(frozen=True, kw_only=True)

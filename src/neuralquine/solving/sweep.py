@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import NeuralQuineError, did_you_mean, first_line
 from ..files.atomic import replace_file
-from ..files.folder import canonical
+from ..files.strict_json import canonical
 
 JOBS, TABLE = "jobs.jsonl", "sweep.parquet"
 _KEYS = ("recipe", "seed", "method", "exact", "starts", "time_limit", "options")
