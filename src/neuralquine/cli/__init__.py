@@ -23,6 +23,7 @@ from . import names as names  # isort: skip
 from . import look as look  # isort: skip
 from . import prove as prove  # isort: skip
 from . import tasks as tasks  # isort: skip
+from . import heal as heal  # isort: skip
 from . import export as export  # isort: skip
 from . import sweep as sweep  # isort: skip
 from . import evolve as evolve  # isort: skip

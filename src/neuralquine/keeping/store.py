@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -52,7 +53,7 @@ from ..quines.taped import TaskQuine
 from ..recipes import RECIPES, problem
 from ..version import __version__
 from .card import model_card
-from .hub import download, is_address
+from .hub import check_repository, download, is_address, upload
 
 _OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
 _MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
@@ -96,6 +97,20 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
+
+
+def push(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Save a quine and upload its folder to a repository of the Hugging Face Hub; returns the address of the commit.
+
+    Raises:
+        BadOption: the repository is not named as ``owner/name``.
+        NeuralQuineError: the Hub refuses the files, or cannot be reached.
+    """
+    check_repository(repo_id)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "quine"
+        save(quine, folder)
+        return upload(folder, repo_id, private=private, token=token, message=message)
 
 
 def check_target(path: str | Path) -> Path:

@@ -452,6 +452,6 @@ class Quine(nn.Module):
 
         ``nq.load("hf:owner/name")`` reads it back, bit for bit.
         """
-        from ..keeping.hub import upload
+        from ..keeping.store import push
 
-        return upload(self, repo_id, private=private, token=token, message=commit_message)
+        return push(self, repo_id, private=private, token=token, message=commit_message)
