@@ -16,14 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from ..checking.verify import verify
 from ..errors import NeuralQuineError, TooLarge
-from ..files.strict_json import finite_or_none
 from ..keeping.export import export
 from ..keeping.store import load, save
 from ..quines.quine import Quine
 from ..recipes import RECIPES, recipe
 from ..solving.loop import Stop
 from ..solving.methods import METHODS
-from ..solving.solution import TracePoint
+from ..solving.solution import TracePoint, finite_or_none
 from ..solving.solve import solve as solve_quine
 from ..solving.zoo import zoo as list_zoo
 from .pictures import plane

@@ -10,7 +10,6 @@ from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 from ..errors import NeuralQuineError
-from ..files.folder import CERTIFICATE
 
 _KEPT = 24
 
@@ -31,7 +30,7 @@ class Kept:
 
     @property
     def certificate(self) -> Path:
-        return self.folder / CERTIFICATE
+        return self.folder / "certificate.json"
 
 
 class Shelf:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NeuralQuineError
-from ..files.strict_json import finite_or_none
+from ..solving.solution import finite_or_none
 from .patient import Patient, at
 from .search import PAUSE, Report, kept
 
