@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from ..errors import TooLarge
+from ..files.strict_json import finite_or_none
 from ..quines.measure import measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import frugal
-from ..solving.solution import finite_or_none
 from .generations import Generations, generations
 from .outside import outside_numbers
 from .spectrum import Spectrum, local_spectrum

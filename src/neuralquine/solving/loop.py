@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadOption
+from ..files.logs import Logger
 from ..quines.measure import round_off
 from ..quines.quine import Quine
 from .maps import FullMap, ReducedMap, SelfMap
@@ -38,6 +39,20 @@ _TRACE_POINTS = 2000  # points up to which a trace keeps every improvement: more
 _TRACE_SPACING = 10 / _TRACE_POINTS  # share of the steps so far, after which a point is due in any case
 
 Progress = Callable[[TracePoint], None]
+
+
+def following(logger: Logger) -> Progress:
+    """Make a ``progress=`` for :func:`neuralquine.solve` that logs every point of the search."""
+
+    def follow(point: TracePoint) -> None:
+        figures = {
+            "relative_residual": point.relative_residual,
+            "map_evaluations": point.map_evaluations,
+            "seconds": point.seconds,
+        }
+        logger.log(figures, point.step)
+
+    return follow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import plural
+from ..files.strict_json import finite_or_none
 from ..quines.measure import Measurement
 
 _FIGURES = (
@@ -163,8 +164,3 @@ class Solution(Measurement):
             f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
             f"{self.seconds:.3f} s, {self.dtype})"
         )
-
-
-def finite_or_none(value: Any) -> Any:
-    """NaN and infinity are not JSON: they become null."""
-    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import BadOption, NeuralQuineError, did_you_mean, first_line, needed
 from ..files.atomic import replace_file
-from ..files.folder import canonical
+from ..files.strict_json import canonical
 
 JOBS, TABLE = "jobs.jsonl", "sweep.parquet"
 _MOST_JOBS = 1_000_000  # more would not fit the table that is held in memory at the end
