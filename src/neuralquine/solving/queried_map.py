@@ -16,7 +16,6 @@ from .search import map_of
 UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
 
 
-@map_of.register(QueryQuine)
 class QueryMap(FullMap):
     """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
 
@@ -69,3 +68,8 @@ class QueryMap(FullMap):
         with self._lock:
             self.evaluations += evaluations
             self.jvps += jvps
+
+
+@map_of.register(QueryQuine)
+def _map_of(quine: QueryQuine) -> QueryMap:
+    return QueryMap(quine)
