@@ -25,7 +25,9 @@ from neuralquine.solving.methods import (
     Picard,
     State,
     make_method,
-    method,
+)
+from neuralquine.solving.methods import (
+    method as registered,
 )
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.solution import Status
@@ -525,7 +527,7 @@ def test_a_value_that_an_option_cannot_take_is_refused(make, message):
 def halves():
     """A method of one's own, registered by name for one test."""
 
-    @method({"halves": {}, "quarters": {"share": 0.25}})
+    @registered({"halves": {}, "quarters": {"share": 0.25}})
     @dataclass(frozen=True, kw_only=True)
     class Halves:
         share: float = 0.5
@@ -559,7 +561,7 @@ def test_a_method_of_ones_own_is_found_by_name(halves, small):
 
 def test_a_name_that_is_taken_is_refused():
     with pytest.raises(BadOption, match="the method name 'newton' is taken by Newton"):
-        method({"newton": {}})(Picard.__class__("Newton", (), {}))
+        registered({"newton": {}})(Picard.__class__("Newton", (), {}))
     assert METHODS["newton"] == Newton()
 
 

@@ -79,7 +79,7 @@ class Stop:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             number = isinstance(value, Real) and not isinstance(value, bool)
-            if value is not None and not (number and value >= 0):  # NaN is not at least 0
+            if value is not None and not (number and float(value) >= 0):  # NaN is not at least 0
                 raise BadOption(f"{name} must be a number of at least 0, not {value!r}")
 
     def tolerance(self, dtype: torch.dtype) -> float:

@@ -14,7 +14,6 @@ from .maps import FullMap, Product
 from .search import map_of
 
 
-@map_of.register(QueryQuine)
 class QueryMap(FullMap):
     """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
 
@@ -67,3 +66,8 @@ class QueryMap(FullMap):
         with self._lock:
             self.evaluations += evaluations
             self.jvps += jvps
+
+
+@map_of.register(QueryQuine)
+def _map_of(quine: QueryQuine) -> QueryMap:
+    return QueryMap(quine)

@@ -60,7 +60,7 @@ def _search(quine: QueryQuine, request: Request) -> Found:
             for tool, one in searched:
                 results.append((type(tool).__name__.lower(), one))
                 if one.status[0] is Status.CONVERGED:
-                    if not _put_aside(f, one):
+                    if not put_aside(f, one):
                         break
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
         ended = _over(stop, trace)
@@ -93,7 +93,7 @@ def _fixed_points(
         with closing(_searched(f, timely, trace, None)) as found:
             for _, one in islice(found, starts):
                 if one.status[0] is Status.CONVERGED:
-                    _put_aside(f, one)
+                    put_aside(f, one)
                 keep(f, one.best, one.status)
                 status = one.status
                 if progress is not None:
@@ -104,7 +104,7 @@ def _fixed_points(
     return status
 
 
-def _put_aside(f: QueryMap, found: Search) -> bool:
+def put_aside(f: QueryMap, found: Search) -> bool:
     """Set aside a solution that lies on a line of fixed points (dead units and a bias answer any constant).
 
     Returns:

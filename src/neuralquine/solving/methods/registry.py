@@ -21,7 +21,7 @@ from .base import Method
 METHODS: dict[str, Method] = {}
 """Every registered method by name, in the order in which their files are imported."""
 
-M = TypeVar("M", bound="Callable[..., Method]")
+M = TypeVar("M", bound=type)
 
 
 def method(names: Mapping[str, Mapping[str, Any]]) -> Callable[[M], M]:
