@@ -142,20 +142,14 @@ def hold_weights(graph: Graph, network: Network) -> dict[str, Value]:
 
 def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Value:
     """The code before it is rounded, ``(1, d)`` in float64, from the weights' initializers."""
-    from .onnx.functions import normalize
-    from .onnx.rules import run
-
     wide = weights if network.dtype == "float64" else {name: v.cast("float64") for name, v in weights.items()}
     wide |= {name: graph.hold(name, numbers.astype(np.float64)) for name, numbers in network.buffers.items()}
-    whole = np.issubdtype(network.probe.dtype, np.integer)
-    probe = graph.hold("/probe", network.probe.astype(np.int64 if whole else np.float64))
-    h = run(network.spec, probe, wide.get).reshape(1, -1)
-    if h.shape[1] != network.d:
-        h = h @ graph.hold("/readout", network.readout(h.shape[1]).astype(np.float64)).mT
-    c = normalize(h, network.eps) if network.normalized else h
-    if network.anchor is None:
-        return c
-    return normalize(c * float(network.anchor_gain) + graph.hold("/anchor", network.anchor), network.eps)
+
+    def hold(name: str, numbers: np.ndarray[Any, Any]) -> Value:
+        whole = np.issubdtype(numbers.dtype, np.integer)
+        return graph.hold(f"/{name}", numbers.astype(np.int64 if whole else np.float64))
+
+    return network.computed(wide.get, hold)
 
 
 def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from ..quines.printers.anchor import anchor
 from ..quines.printers.philox import dyadic_gaussian
 from ..quines.printers.signs import sign_matrix
 from .balls import Ball, Rounding, objects
-from .normalization import normalize
 from .rules import SEQUENCES, NoRule, run
+from .rules.common import A, Weights
 
 _EXPANSION_STREAM, _READOUT_STREAM = 1, 2
 _LARGEST = 2**27  # entries of the expansion's matrix, which a proof writes out
@@ -113,18 +114,23 @@ class Network:
             size = int(np.prod(shape, dtype=np.int64))
             parameters[name] = theta[start : start + size].reshape(*shape)
             start += size
-        try:
-            h = run(self.spec, Ball.exact(self.probe, rounding), parameters)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
-            raise NoRule(f"no proof rule runs this trunk: {type(error).__name__} {error}") from error
-        h = h.reshape(h.value.size)
-        if h.shape != (self.d,):
-            h = h.contract(Ball.exact(self.readout(h.shape[0]), rounding))
-        c = normalize(h, self.eps) if self.normalized else h
+        return self.computed(parameters.get, lambda _, numbers: Ball.exact(numbers, rounding)).reshape(self.d)
+
+    def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:
+        """The code before any quantization, ``(1, d)``, in the arithmetic of the weights.
+
+        Args:
+            weights: finds the trunk's parameters and buffers by name.
+            hold: takes a fixed array, of the name given, into the arithmetic: the probe, the readout, the anchor.
+        """
+        indices = bool(np.issubdtype(self.probe.dtype, np.integer))
+        h = run(self.spec, hold("probe", self.probe), weights, indices=indices).reshape(1, -1)
+        if h.shape[1] != self.d:
+            h = h.affine(hold("readout", self.readout(h.shape[1])))
+        c = h.normalize(self.eps) if self.normalized else h
         if self.anchor is None:
             return c
-        leaned = c * Ball.exact(np.full(self.d, self.anchor_gain), rounding)
-        return normalize(leaned + Ball.exact(self.anchor, rounding), self.eps)
+        return (c.scale(float(self.anchor_gain)) + hold("anchor", self.anchor)).normalize(self.eps)
 
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
         """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
