@@ -88,7 +88,7 @@ def to_model(folder: str | Path) -> ModelProto:
     from .onnx.values import Graph
 
     network = Network(folder)
-    size = network.count + 2 * network.theta.nbytes
+    size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", _LARGEST)
     verdict = portability(folder)
     if not verdict.proved:
@@ -171,9 +171,9 @@ def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     pieces, start = [], 0
     for name, count in zip(network.names, network.sizes, strict=True):
         if count:
-            rows = (4 * network.matrix[start : start + count]).astype(np.int8)
+            rows = (4 * network.printer.matrix[start : start + count]).astype(np.int8)
             sums = graph.hold(f"/expansion/{name}", rows).cast(network.dtype) @ quarter
-            gain, mean = (graph.constant(numbers[start]) for numbers in (network.gain, network.mean))
+            gain, mean = (graph.constant(numbers[start]) for numbers in (network.printer.gain, network.printer.mean))
             pieces.append((sums.reshape(-1) * gain) + mean)
         start += count
     return pieces

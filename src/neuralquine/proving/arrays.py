@@ -69,7 +69,9 @@ class BallArray:
     def _new(self, value: Objects, grad: Objects | None) -> Self:
         return type(self)(value, grad, self.rounding)
 
-    def _rounded(self, value: Objects, grad: Objects | None, other: BallArray | None = None, error: float = 1.0) -> Self:
+    def _rounded(
+        self, value: Objects, grad: Objects | None, other: BallArray | None = None, error: float = 1.0
+    ) -> Self:
         """A result that a machine rounded, with a relative error of ``error`` units."""
         rounding = self.rounding or (other.rounding if other is not None else None)
         if rounding is not None and error:

@@ -9,7 +9,6 @@ from flint import arb
 
 from .arrays import BallArray, Objects
 
-
 A = TypeVar("A", bound=BallArray)
 
 

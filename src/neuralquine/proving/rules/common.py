@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -43,9 +44,7 @@ class Arithmetic(Protocol):
     def softmax(self, seen: np.ndarray | None = None) -> Self: ...
     def affine(self, weight: Self, bias: Self | None = None) -> Self: ...
     def normalize(self, eps: float) -> Self: ...
-    def batch_norm(
-        self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float
-    ) -> Self: ...
+    def batch_norm(self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float) -> Self: ...
     def reshape(self, *shape: int) -> Self: ...
     def move(self, *order: int) -> Self: ...
     def cut(self, axis: int, start: int, stop: int) -> Self: ...
@@ -106,7 +105,7 @@ def run(spec: Spec, x: A, weights: Weights[A], *, indices: bool = False) -> A:
         NoRule: a module has no rule, or none for these arguments or this shape.
     """
     modules = list(_modules(spec, ""))
-    for (kind, _, _), (following, _, _) in zip(modules, modules[1:], strict=False):
+    for (kind, _, _), (following, _, _) in pairwise(modules):
         if kind in SEQUENCES:
             raise NoRule(f"no proof rule for {following} after {kind}, which gives a tuple")
     for kind, arguments, prefix in modules:

@@ -47,9 +47,7 @@ def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
         np.broadcast_to(arguments[key], axes) for key in ("kernel_size", "stride", "padding", "dilation")
     )
     end = int(np.prod(size))
-    places = np.pad(
-        np.arange(end).reshape(size), [(0, 0), *((p, p) for p in padding.tolist())], constant_values=end
-    )
+    places = np.pad(np.arange(end).reshape(size), [(0, 0), *((p, p) for p in padding.tolist())], constant_values=end)
     reach = dilation * (kernel - 1) + 1
     windows = np.lib.stride_tricks.sliding_window_view(places, tuple(reach), tuple(range(1, axes + 1)))
     steps = [slice(None), *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation)]

@@ -33,7 +33,9 @@ def _batch_norm(x: A, arguments: Spec, weights: Weights[A], axes: tuple[int, ...
     if mean is None or variance is None:
         raise NoRule("no proof rule for batch normalization without running statistics")
     if len(x.shape) not in axes or mean.shape != x.shape[1:2]:
-        raise NoRule(f"no proof rule for batch normalization of {mean.shape[0]} channels in a tensor of shape {x.shape}")
+        raise NoRule(
+            f"no proof rule for batch normalization of {mean.shape[0]} channels in a tensor of shape {x.shape}"
+        )
     parts = (mean, variance, weights("weight"), weights("bias"))
     column = (1, -1, *(1,) * (len(x.shape) - 2))
     mean, variance, weight, bias = (None if part is None else part.reshape(*column) for part in parts)
