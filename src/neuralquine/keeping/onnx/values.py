@@ -136,23 +136,23 @@ class Value:
         """``x / sqrt(n)``."""
         return self / math.sqrt(n)
 
-    def tanh(self) -> Value:
+    def tanh(self: Value) -> Value:
         return functions.tanh(self)
 
-    def sigmoid(self) -> Value:
+    def sigmoid(self: Value) -> Value:
         return functions.sigmoid(self)
 
     def relu(self) -> Value:
         return self.unary("Relu")
 
-    def erf(self) -> Value:
+    def erf(self: Value) -> Value:
         return functions.erf(self)
 
     def mean(self) -> Value:
         """The mean over the last axis, which stays, of length one."""
         return self.over_last("ReduceMean")
 
-    def softmax(self, seen: Array | None = None) -> Value:
+    def softmax(self: Value, seen: Array | None = None) -> Value:
         """Over the last axis; of what is not ``seen``, a mask of its last axes, the result is zero."""
         return functions.softmax(self if seen is None else self + self.graph.constant(np.where(seen, 0.0, -np.inf)))
 
@@ -161,7 +161,7 @@ class Value:
         y = self @ weight.mT
         return y if bias is None else y + bias
 
-    def normalize(self, eps: float) -> Value:
+    def normalize(self: Value, eps: float) -> Value:
         """``(x - mean) / sqrt(var + eps)`` over the last axis."""
         return functions.normalize(self, eps)
 

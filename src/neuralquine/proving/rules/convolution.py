@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import A, NoRule, Spec, Weights, held, rule
+from .common import A, Arithmetic, NoRule, Spec, Weights, held, rule
 
 
 @rule("Conv1d")
@@ -34,7 +34,7 @@ def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     return y.reshape(*(batch,) * batched, weight.shape[0], *output)
 
 
-def _batched(x: A, axes: int, what: str) -> bool:
+def _batched(x: Arithmetic, axes: int, what: str) -> bool:
     """Whether there is a batch axis before the channels; torch knows by the number of axes."""
     if len(x.shape) not in (axes + 1, axes + 2):
         raise NoRule(f"no proof rule for {what} over {axes} axes of a tensor of shape {x.shape}")

@@ -53,8 +53,8 @@ def _sequence(cell: Cell) -> Rule:
         x = x.reshape(x.shape[0], 1, x.shape[1]) if flat else (x.move(1, 0, 2) if arguments["batch_first"] else x)
         length, batch = x.shape[:2]
         for layer in range(arguments["num_layers"]):
-            inner, outer = (tuple(f"{n}_{way}_l{layer}" for n in ("weight", "bias")) for way in ("ih", "hh"))
-            left = affine(x, weights, inner)
+            left = affine(x, weights, (f"weight_ih_l{layer}", f"bias_ih_l{layer}"))
+            outer = f"weight_hh_l{layer}", f"bias_hh_l{layer}"
             h = memory = x.zeros(batch, size)
             outputs = []
             for t in range(length):
