@@ -1,6 +1,6 @@
 """A quine as one ONNX file that asks itself: no inputs, and the outputs ``printed``, ``stored`` and ``is_quine``.
 
-Only quines that print the same bits on every machine are written (``prove/portable.py``): the proof bounds what any
+Only quines that print the same bits on every machine are written (``proving/portable.py``): the proof bounds what any
 runtime may round, so ``is_quine`` is True in all of them. Each parameter is an initializer under its own name. ``stored``
 joins these initializers, ``printed`` is what the network computes from them, and ``is_quine`` says whether all bits are
 the same; change one bit of a weight in the file and it is False.

@@ -1,7 +1,7 @@
 """Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
 
 The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
-torch nor any solver. What it trusts is FLINT, the rules of ``rules.py`` and the Philox generator.
+torch nor any solver. What it trusts is FLINT, the rules of ``rules/`` and the Philox generator.
 """
 
 from __future__ import annotations
