@@ -1,7 +1,7 @@
 """Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
 
 The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
-torch nor any solver. What it trusts is FLINT, the rules of ``rules.py`` and the Philox generator.
+torch nor any solver. What it trusts is FLINT, the rules of ``rules/`` and the Philox generator.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _fixed_point_certificate(network: Network) -> dict[str, Any]:
 
 
 def _rounding_certificate(network: Network) -> dict[str, Any]:
-    x = network.grid_code()
+    x = network.printer.grid_code(network.theta)
     if x is None:
         raise NotProved("the stored weights are not the print of any code on the grid")
     margin = rounding_margin(network, x)
@@ -165,7 +165,7 @@ def _check_rounding(c: dict[str, Any], network: Network) -> None:
     x = c["code"]
     if c["code_bits"] != network.code_bits or len(x) != network.d or not all(type(v) is int for v in x):
         raise NotProved("the code is not one of this network")
-    if not network.prints(x):
+    if not network.printer.prints(network.theta, x):
         raise NotProved("the code does not print the stored weights")
     if not 0 < c["margin"] <= rounding_margin(network, x):
         raise NotProved("the margin is smaller than claimed")

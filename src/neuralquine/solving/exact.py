@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import plural
 from ..quines.quine import Quine
-from ..quines.tables.philox import dyadic_gaussian
+from ..quines.tables.philox import Stream, dyadic_gaussian
 from .enumerate import fixed_points
 from .lattice import points_in_cube
 from .loop import Search, Trace, affordable_starts
@@ -31,7 +31,6 @@ ROUNDS = ((8, False), (8, False), (32, False), (64, False), (64, False), (40, Tr
 """Starts of every round, and whether it is thorough (Newton after Broyden): the cheap ones come first."""
 ANCHORED = ((1, False),)  # a contraction has one fixed point
 _COARSEST = 6  # bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
-_PROBE_STREAM = 4  # of Philox
 _FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
 _ROBUST = 1e-10  # distance to a rounding boundary, far above any trunk's round-off, at which the search rests
 _REGENERATIONS = 60  # at most, of an anchored quine: at the usual skip of 0.1 the map contracts tenfold each time
@@ -178,7 +177,7 @@ def other_probes(quine: Quine, count: int) -> Iterator[None]:
     for _ in range(count):
         for tensor in tensors:
             if tensor.is_floating_point():
-                numbers = dyadic_gaussian(quine.seed, _PROBE_STREAM, start, tensor.numel())
+                numbers = dyadic_gaussian(quine.seed, Stream.OTHER_PROBES, start, tensor.numel())
                 tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
                 start += tensor.numel()
         yield
