@@ -302,7 +302,7 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["solve", "blog", "--device", "foo"], "no device 'foo' here: "),
         (
             ["solve", "transformer", "-r", "width=30"],
-            "recipe transformer does not build with width=30: embed_dim must be",
+            "recipe transformer cannot be built with width=30: embed_dim must be",
         ),
         (["zoo", "blgo"], "no recipe 'blgo': did you mean 'blog'?"),
         (["solve", "blog", "--method", "newtn"], "no method 'newtn': did you mean 'newton'?"),

@@ -42,11 +42,10 @@ class _NamesKinds(TyperCommand):
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_help_text(ctx, formatter)
-        from ..healing.damage import KINDS
+        from ..healing.kinds import KINDS
 
-        formatter.write_paragraph()
-        with formatter.indentation():
-            formatter.write_text(f"Kinds of damage: {', '.join(KINDS)}.")
+        with formatter.section("Kinds of damage"):
+            formatter.write_dl([(name, kind.about) for name, kind in KINDS.items()])
 
 
 @app.command(cls=_NamesKinds)
@@ -142,7 +141,8 @@ def _curve(
     quine: Quine, folder: Path, kind: str, trials: int, seed: int, show: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], str]:
     """Draw the share of trials that heal against the fraction damaged, beside what the counting of votes predicts."""
-    from ..checking.plots import basin_figure, write_figure
+    from ..checking.plots import write_figure
+    from ..healing.curve import basin_figure
     from ..healing.heal import basin
     from ..quines.taped import TaskQuine
     from ..tasks.limits import fractions, predicted

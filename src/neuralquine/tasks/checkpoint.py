@@ -23,12 +23,12 @@ from ..files.strict_json import canonical
 
 
 class Checkpoint:
-    """Where a training is kept.
+    """The file that keeps the state of a training.
 
     Args:
-        path: the file; None keeps nothing.
+        path: the file; with None nothing is kept.
         problem: whatever determines the training, ready for JSON.
-        resume: read what is there.
+        resume: go on from what the file holds.
 
     Raises:
         QuineFileError: the file is not a checkpoint, or another training's.
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def found(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether the file holds a state to go on from."""
         return bool(self._metadata)
 
     def keep(
@@ -98,7 +98,7 @@ class Checkpoint:
         return self._metadata["history"], float(self._metadata["seconds"])
 
     def discard(self) -> None:
-        """The training is over: nothing is left to resume."""
+        """Remove the file: the training is over, and nothing is left to resume."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
