@@ -251,7 +251,7 @@ def test_the_figures_keep_their_names_and_their_order(solved):
 
 def test_a_sensitivity_that_is_only_a_lower_bound_is_marked_so(solved, monkeypatch):
     assert not solved.solution.bound
-    monkeypatch.setattr(nq.Quine, "in_place", property(lambda quine: quine.structured))
+    monkeypatch.setattr(nq.Quine, "in_place", property(lambda quine: quine.printer.chunked))
     trunk = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 16))
     large = nq.Quine(trunk, torch.ones(1, 6), code_size=8, skip=0.1, code_bits=8, expansion="hadamard")
     solution = nq.solve(large, throw=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, needed
-from ..files.folder import CERTIFICATE
+from ..files.names import CERTIFICATE
 
 if TYPE_CHECKING:
     from ..quines.quine import Quine

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..files.folder import CERTIFICATE
+from ..files.names import CERTIFICATE
 from .options import AsJson, Folder, app, require_flint
 from .report import print_json
 

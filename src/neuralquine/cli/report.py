@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import needed
-from ..keeping.card import word
+from ..errors import needed, word
 
 if TYPE_CHECKING:
     from ..checking.verify import Verification
@@ -94,8 +92,7 @@ def pairs(rows: list[tuple[str, str]]) -> None:
 
 def sensitivity(v: Solution | Verification) -> str:
     """A self-sensitivity as text, with "at least" where only a lower bound is known, as for large networks."""
-    bound = math.isnan(v.spectral_radius) and not math.isnan(v.self_sensitivity)
-    return f"{'at least ' if bound else ''}{v.self_sensitivity:.3g}"
+    return f"{'at least ' if v.bound else ''}{v.self_sensitivity:.3g}"
 
 
 def radius(value: float) -> str:

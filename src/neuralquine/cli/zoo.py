@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +64,7 @@ def _rows(quine: Quine, found: Zoo, out: Path | None) -> list[dict[str, Any]]:
 
     rows = []
     for number, entry in enumerate(found.quines, 1):
-        row = {k: finite_or_none(v) for k, v in asdict(entry).items() if k != "theta"}
+        row = {k: finite_or_none(v) for k, v in entry.figures().items()}
         if out is not None:
             folder = out / f"quine-{number:02d}"
             quine.theta = entry.theta

@@ -11,11 +11,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import QuineFileError, first_line
+from .names import CONFIG, WEIGHTS
 from .strict_json import canonical, read_json
 
 FORMAT = 1
-WEIGHTS, CONFIG, SOLUTION, CARD = "model.safetensors", "config.json", "solution.json", "README.md"
-METRICS, CERTIFICATE = "metrics.jsonl", "certificate.json"
 METADATA_KEY = "neuralquine"
 FUNCTION = {"function": True}  # stands for a select= that no file can hold
 DTYPES = ("float64", "float32", "bfloat16", "float16")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import NeuralQuineError, QuineFileError, UnknownName, did_you_mean, first_line, needed
-from .folder import METRICS
+from .names import METRICS
 from .strict_json import finite_or_none
 
 PROJECT = "neuralquine"  # the project that a tracker files the runs under

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadOption, NeuralQuineError, QuineFileError, first_line, needed
-from ..files.folder import CARD, CERTIFICATE, CONFIG, SOLUTION, WEIGHTS
+from ..files.names import CARD, CERTIFICATE, CONFIG, SOLUTION, WEIGHTS
 
 SCHEME = "hf:"
 _FILES = [WEIGHTS, CONFIG, SOLUTION, CARD, CERTIFICATE]  # nothing else is downloaded, whatever the repository holds

@@ -29,19 +29,8 @@ from torch import Tensor, nn
 from ..checking.verify import Verification, verify
 from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.atomic import replace_folder
-from ..files.folder import (
-    CARD,
-    CERTIFICATE,
-    CONFIG,
-    FORMAT,
-    FUNCTION,
-    METADATA_KEY,
-    METRICS,
-    SOLUTION,
-    WEIGHTS,
-    read_config,
-    sha256,
-)
+from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
+from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
 from ..files.strict_json import canonical
 from ..quines.networks.description import build, describe
 from ..quines.quine import Quine

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import NeuralQuineError, QuineFileError
 from ..files.atomic import replace_file
-from ..files.folder import CERTIFICATE
+from ..files.names import CERTIFICATE
 from ..files.strict_json import canonical, read_json
 from .network import Network
 from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code

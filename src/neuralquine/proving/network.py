@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ..errors import QuineFileError
-from ..files.folder import CONFIG, WEIGHTS, read_config, sha256
+from ..files.folder import read_config, sha256
+from ..files.names import CONFIG, WEIGHTS
 from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from .balls import Ball, Rounding
