@@ -59,6 +59,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def word(value: bool | None) -> str:
+    """A verdict as a person reads it; None stands for what was not examined."""
+    return "not examined" if value is None else ("yes" if value else "no")
+
+
 MAX_BYTES = 2 << 30  # of one table or matrix; above it, a structured or matrix-free way has to be taken
 
 

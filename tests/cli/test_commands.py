@@ -309,7 +309,7 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["solve", "blog", "-r", "alfa=1"], "recipe blog has no option 'alfa': did you mean 'alpha'?"),
         (["solve", "blog", "-r", "alpha=big"], "recipe blog: alpha must be a float like 0.25"),
         (["solve", "blog", "--method", "adam", "-m", "lrr=1"], "adam has no option 'lrr': did you mean 'lr'?"),
-        (["solve", "blog", "--exact", "--method", "newton"], "leave out the method"),
+        (["solve", "blog", "--exact", "--method", "newton"], "leave method out"),
         (["verify", "nowhere"], "nowhere is not a folder with a quine in it"),
         (["certify", "nowhere"], "nowhere is not a folder with a quine in it"),
         (["check-proof", "nowhere"], "nowhere"),

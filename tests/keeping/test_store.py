@@ -291,5 +291,5 @@ def test_the_model_card_of_a_failure_says_so(tmp_path):
     nq.solve(zero, throw=False)
     nq.save(zero, tmp_path / "zero")
     card = (tmp_path / "zero" / "README.md").read_text()
-    assert "**This is not a quine worth the name:** zero: every weight" in card
+    assert "**This is a trivial quine:** zero: every weight" in card
     assert "| converged | yes |" not in card

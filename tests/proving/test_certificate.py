@@ -10,7 +10,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import neuralquine as nq
-from neuralquine.files.folder import canonical, sha256
+from neuralquine.files.folder import sha256
+from neuralquine.files.strict_json import canonical
 from neuralquine.proving.certificate import NotProved, _digest, certify, check
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
@@ -306,7 +307,7 @@ def test_a_network_without_grid_and_with_an_anchor_is_proved(tmp_path):
 
 
 def test_a_network_too_large_for_a_proof_is_refused_before_its_matrix_is_made(exact, monkeypatch):
-    monkeypatch.setattr("neuralquine.proving.network._LARGEST", 1000)
+    monkeypatch.setattr("neuralquine.proving.printers._LARGEST", 1000)
     with pytest.raises(NoRule, match="1020 weights of a code of 20 are too many"):
         Network(exact)
 

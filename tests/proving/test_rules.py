@@ -1,6 +1,10 @@
 """Every rule against torch: the enclosure holds torch's result, tightly, with its derivative, in every model."""
 
+import subprocess
+import sys
+
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from flint import arb, ctx
@@ -9,9 +13,9 @@ from torch import nn
 import neuralquine as nq
 from modules import cases
 from neuralquine.proving.balls import Ball, Rounding, objects
+from neuralquine.proving.certificate import certify
 from neuralquine.proving.network import Network
-from neuralquine.proving.normalization import normalize
-from neuralquine.proving.rules import RULES, NoRule
+from neuralquine.proving.rules import RULES, NoRule, common, rule, run
 from neuralquine.solving.maps import ReducedMap
 
 
@@ -57,7 +61,7 @@ def test_the_derivative_agrees_with_autograd(name, tmp_path):
     quine, code = kept(name, tmp_path / "q")
     ctx.prec = 128
     network = Network(tmp_path / "q")
-    enclosed = network.code(network.expand(Ball(objects(code.numpy()), objects(np.eye(8))))).grad
+    enclosed = network.code(network.printer.expand(Ball(objects(code.numpy()), objects(np.eye(8))))).grad
     middle = np.array([[float(v.mid()) for v in row] for row in enclosed])
     claimed = ReducedMap(quine).jacobian(code[None])[0].numpy()
     assert np.abs(middle - claimed).max() < 1e-10 * max(1.0, np.abs(claimed).max())
@@ -72,7 +76,7 @@ def test_a_box_of_codes_contains_the_image_of_its_points(name, tmp_path):
     from flint import arb
 
     box = np.array([arb(float(c), radius) for c in code], dtype=object)
-    image = network.code(network.expand(Ball(box))).value
+    image = network.code(network.printer.expand(Ball(box))).value
     for corner in range(3):
         generator = torch.Generator().manual_seed(corner)
         signs = torch.sign(torch.randn(8, generator=generator, dtype=torch.float64))
@@ -119,7 +123,7 @@ def test_normalization_of_a_box_holds_every_machine_at_every_point_of_it_and_lit
     middle, u = generator.standard_normal(n) + offset, 2.0**-24
     radius = 1e-4 * generator.random(n)
     box = Ball(np.array([arb(m, r) for m, r in zip(middle, radius, strict=True)], dtype=object), None, Rounding(u, 0.0))
-    held = normalize(box, 1e-5).value
+    held = box.normalize(1e-5).value
     reached = np.zeros(n)
     for _ in range(200):
         x = (middle + radius * np.sign(generator.standard_normal(n)) * 0.999).astype(np.float32)
@@ -131,3 +135,61 @@ def test_normalization_of_a_box_holds_every_machine_at_every_point_of_it_and_lit
         assert contains(held, one)
         reached = np.maximum(reached, np.abs(two - np.array([float(v.mid()) for v in held])))
     assert max(float(v.rad()) for v in held) < 8 * reached.max() + 100 * n * u * (1 + offset**2)
+
+
+@pytest.fixture
+def leaky(monkeypatch):
+    """A rule that is entered from outside the package."""
+    monkeypatch.setattr(common, "RULES", dict(RULES))
+
+    @rule("LeakyReLU")
+    def leaky_relu(x, arguments, _):
+        return x.relu() - (-x).relu().scale(arguments["negative_slope"])
+
+
+def test_a_rule_from_outside_proves_and_writes_a_network(leaky, tmp_path):
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(6, 16), nn.LeakyReLU(), nn.Linear(16, 12))
+    quine = nq.Quine(trunk, torch.randn(1, 6), code_size=12, seed=0, skip=0.1, code_bits=5)
+    nq.solve(quine, exact=True)
+    nq.save(quine, tmp_path / "q")
+    assert certify(tmp_path / "q")["kind"] == "bit-exact"
+    session = ort.InferenceSession(nq.export(tmp_path / "q", tmp_path / "self.onnx"))
+    assert bool(session.run(["is_quine"], {})[0])
+
+
+def test_a_module_keeps_the_rule_it_has():
+    with pytest.raises(nq.NeuralQuineError, match="Tanh has a rule already"):
+        rule("Tanh")(lambda x, _, __: x)
+
+
+def test_what_gives_a_tuple_is_followed_by_nothing():
+    spec = {"type": "RNN", "arguments": {}}
+    with pytest.raises(NoRule, match="Tanh after RNN, which gives a tuple"):
+        run({"type": "Sequential", "children": [["a", spec], ["b", {"type": "Tanh", "arguments": {}}]]}, None, None)
+
+
+def test_proving_imports_neither_torch_nor_onnx():
+    code = (
+        "import sys, pkgutil, importlib, neuralquine.proving as p\n"
+        "for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.'): importlib.import_module(m.name)\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'onnx', 'onnxruntime')]\n"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_batch_norm_holds_whatever_way_a_machine_folds_it():
+    generator = np.random.default_rng(0)
+    u = 2.0**-24
+    for trial in range(200):
+        x, mean, variance, weight, bias = generator.standard_normal((5, 1)).astype(np.float32) * 10.0 ** (trial % 4)
+        variance = abs(variance)
+        balls = [Ball.exact(v, Rounding(u, 0.0)) for v in (x, mean, variance, weight, bias)]
+        held = balls[0].batch_norm(*balls[1:], 1e-5).value
+        inverse = 1 / np.sqrt(variance + np.float32(1e-5))
+        scale = inverse * weight
+        assert contains(held, (x - mean) * inverse * weight + bias)
+        assert contains(held, (x - mean) * scale + bias)
+        assert contains(held, x * scale + (bias - mean * scale))
+        assert contains(held, (x - mean) / np.sqrt(variance + np.float32(1e-5)) * weight + bias)

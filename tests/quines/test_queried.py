@@ -109,7 +109,7 @@ def test_a_dense_jacobian_too_large_is_refused():
 
 
 def test_exact_bits_are_refused_with_a_reason():
-    with pytest.raises(nq.UnknownName, match="no grid"):
+    with pytest.raises(nq.BadOption, match="needs a code grid, and a queried quine has none"):
         nq.solve(stack(), exact=True)
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import NeuralQuineError, TooLarge
+from neuralquine.quines import gradients
 from neuralquine.quines.gradients import stored_gradient
 from neuralquine.solving.maps import FullMap, ReducedMap, SelfMap
 

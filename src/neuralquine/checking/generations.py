@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
 from ..errors import BadOption
-from ..quines.bits import differing
+from ..quines.bits import same
 from ..quines.in_place import weights_kept
+from ..quines.lineage import line
 from ..quines.measure import measure, relative_residual
 from ..quines.quine import Quine
 
@@ -47,17 +49,16 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
         return _in_place(quine, n, tolerance)
     start = current = quine.theta
     distances, residuals = [], []
-    identical, same = 0, True
-    for _ in range(n):
-        child = quine.self_map(current)
+    identical, whole = 0, True
+    for child, settled in islice(line(quine, start), n):
         residuals.append(relative_residual(child, current))
         distances.append(relative_residual(child, start))
-        same = same and not bool(differing(child, start).any())
-        identical += same
-        if quine.constructed and not bool(differing(child, current).any()):  # so are all that follow
+        whole = whole and same(child, start)
+        identical += whole
+        if quine.constructed and bool(settled):  # so are all that follow
             left = n - len(distances)
             distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left
-            identical += left if same else 0
+            identical += left if whole else 0
             break
         current = child
     # Written so that a NaN counts as dead.

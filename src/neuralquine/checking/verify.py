@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ..errors import TooLarge
-from ..quines.measure import measure, norm, round_off
+from ..errors import TooLarge, word
+from ..files.strict_json import finite_or_none
+from ..quines.measure import Measurement, measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import frugal
-from ..solving.solution import finite_or_none
 from .generations import Generations, generations
 from .outside import outside_numbers
 from .spectrum import Spectrum, local_spectrum
 from .tricks import Witness, failing, triviality
 
+_FIGURES = (
+    *("is_quine", "converged", "bit_exact", "portable", "proved", "trivial", "parameters", "relative_residual"),
+    *("max_abs_residual", "weight_rms", "differing_weights", "max_ulp", "nonfinite_weights", "subnormal_weights"),
+    *("self_sensitivity", "response", "spectral_radius", "generations_survived", "generations_tried"),
+    *("numbers_outside", "dtype"),
+)
+"""The keys of :meth:`Verification.figures` after the status, in the order in which every JSON shows them."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Verification:
+class Verification(Measurement):
     """What was found. Converged, bit-exact, portable and proved are four different words.
+
+    The figures of one fresh evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
         is_quine: converged, and no trick explains it.
@@ -31,17 +41,11 @@ class Verification:
         proved: whether a real fixed point is proved to exist; None: not examined.
         trivial: tricks by name, empty for an honest quine.
         parameters: P.
-        relative_residual: ``||F(theta) - theta|| / ||theta||``.
-        max_abs_residual: ``max |F(theta) - theta|``.
-        weight_rms: root-mean-square weight.
-        differing_weights: weights whose printed bits differ.
-        max_ulp: largest distance in units in the last place; -1 if a NaN is involved.
-        nonfinite_weights: NaN or infinite weights, stored or printed.
-        subnormal_weights: stored weights below the smallest normal number.
         self_sensitivity: ``||J_F||_2``.
+        bound: the self-sensitivity is only a lower bound, as it is for a large network.
         response: how far what is printed moves when the weights are replaced by those of another code, relative to how
             far they move; the counterpart of the self-sensitivity over a distance, 0 for a constant. NaN for large networks.
-        spectral_radius: of ``J_F``.
+        spectral_radius: of ``J_F``; NaN where it was not computed, as for large networks.
         generations_survived: generations within 1 % of the start, of ``generations_tried``.
         numbers_outside: numbers the network reads that are not weights (probe, buffers, attributes).
         dtype: type of the weights.
@@ -54,14 +58,8 @@ class Verification:
     proved: bool | None
     trivial: tuple[str, ...]
     parameters: int
-    relative_residual: float
-    max_abs_residual: float
-    weight_rms: float
-    differing_weights: int
-    max_ulp: int
-    nonfinite_weights: int
-    subnormal_weights: int
     self_sensitivity: float
+    bound: bool
     response: float
     spectral_radius: float
     generations_survived: int
@@ -72,7 +70,7 @@ class Verification:
     def figures(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
         status = "quine" if self.is_quine else ("trivial" if self.trivial else "not_converged")
-        plain = {f.name: finite_or_none(getattr(self, f.name)) for f in fields(self)}
+        plain = {name: finite_or_none(getattr(self, name)) for name in _FIGURES}
         return {"status": status, **plain, "trivial": list(self.trivial)}
 
     def __repr__(self) -> str:
@@ -80,16 +78,13 @@ class Verification:
         reasons = "".join(f"\n  {trick}" for trick in self.trivial)
         return (
             f"Verification({verdict}: relative residual {self.relative_residual:.2e}, max |F(theta) - theta| "
-            f"{self.max_abs_residual:.1e}\n  converged {_yes(self.converged)}, bit-exact {_yes(self.bit_exact)} "
+            f"{self.max_abs_residual:.1e}\n  converged {word(self.converged)}, bit-exact {word(self.bit_exact)} "
             f"({self.differing_weights} of {self.parameters} differ, at most {self.max_ulp} ulp), portable "
-            f"{_yes(self.portable)}, proved {_yes(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
-            f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}, survives "
-            f"{self.generations_survived} of {self.generations_tried} generations{reasons})"
+            f"{word(self.portable)}, proved {word(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
+            f"{'at least ' if self.bound else ''}{self.self_sensitivity:.3g}, spectral radius "
+            f"{self.spectral_radius:.3g}, survives {self.generations_survived} of {self.generations_tried} "
+            f"generations{reasons})"
         )
-
-
-def _yes(word: bool | None) -> str:
-    return "not examined" if word is None else ("yes" if word else "no")
 
 
 @torch.no_grad()
@@ -118,9 +113,9 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         A verdict with its figures; never raises because a quine is bad.
     """
     witness = Witness(quine)
-    figures = measure(quine)
-    findings = triviality(quine) if figures.nonfinite_weights == 0 else []
-    nonfinite = figures.nonfinite_weights
+    measured = measure(quine)
+    finite = measured.nonfinite_weights == 0
+    findings = triviality(quine) if finite else []
     try:
         local, line = local_spectrum(quine), generations(quine, tries)
     except TooLarge:
@@ -128,26 +123,21 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     except Exception as error:  # whatever a module raises that runs at its own weights only
         findings += [] if findings else [failing(error)]
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
-    far = response(quine) if nonfinite == 0 and not findings else math.nan
+    far = response(quine) if finite and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
     limit = round_off(quine.dtype) if rtol is None else rtol
-    converged = nonfinite == 0 and figures.relative_residual <= limit
+    converged = finite and measured.relative_residual <= limit
     return Verification(
+        **vars(measured),
         is_quine=converged and not findings,
         converged=converged,
-        bit_exact=nonfinite == 0 and figures.differing_weights == 0,
+        bit_exact=finite and measured.differing_weights == 0,
         portable=None,
         proved=None,
         trivial=tuple(str(finding) for finding in findings),
         parameters=quine.parameter_count,
-        relative_residual=figures.relative_residual,
-        max_abs_residual=figures.max_abs_residual,
-        weight_rms=figures.weight_rms,
-        differing_weights=figures.differing_weights,
-        max_ulp=figures.max_ulp,
-        nonfinite_weights=nonfinite,
-        subnormal_weights=figures.subnormal_weights,
         self_sensitivity=local.self_sensitivity,
+        bound=local.bound,
         response=far,
         spectral_radius=local.spectral_radius,
         generations_survived=line.survived,

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ..errors import NeuralQuineError, QuineFileError, first_line, needed
 from ..files.atomic import replace_file
-from ..files.folder import METADATA_KEY, canonical
+from ..files.folder import METADATA_KEY
+from ..files.strict_json import canonical
 from ..solving.solution import environment
 
 STATE, RESULT = "state.safetensors", "result.json"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..checking.verify import Verification
-    from ..quines.quine import Quine
-    from ..solving.solution import Solution
+from ..checking.verify import Verification
+from ..errors import word
+from ..quines.quine import Quine
+from ..solving.solution import Solution
 
 
 def _check(missing: Sequence[str]) -> list[str]:
@@ -22,51 +22,18 @@ def _check(missing: Sequence[str]) -> list[str]:
     ]
 
 
-def word(value: bool | None) -> str:
-    """One of the four words as a person reads it."""
-    return "not examined" if value is None else ("yes" if value else "no")
-
-
 def model_card(
     quine: Quine, verification: Verification, solution: Solution | None, *, missing: Sequence[str] = ()
 ) -> str:
-    """Markdown with Hugging Face front matter; ``missing``: what must be handed in again on loading."""
-    v = verification
+    """Write the model card: Markdown with Hugging Face front matter.
+
+    Args:
+        quine: the network.
+        verification: its figures.
+        solution: how it was found, if that is known.
+        missing: what must be handed in again on loading.
+    """
     name = quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__
-    if v.is_quine:
-        verdict = "This network prints its own weights."
-    elif v.trivial:
-        verdict = "**This is a trivial quine:** " + "; ".join(v.trivial) + "."
-    else:
-        verdict = (
-            f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
-        )
-    found = ""
-    if solution is not None:
-        found = (
-            f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
-            f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {solution.status.value}.\n"
-        )
-    rows = [
-        ("weights P", f"{v.parameters}"),
-        *quine.what_it_is(),
-        ("type", v.dtype),
-        ("relative residual", f"{v.relative_residual:.3e}"),
-        ("largest difference", f"{v.max_abs_residual:.3e}"),
-        ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
-        ("RMS weight", f"{v.weight_rms:.4g}"),
-        ("self-sensitivity", f"{'at least ' if quine.in_place else ''}{v.self_sensitivity:.4g}"),
-        ("response to other weights", "not computed" if quine.in_place else f"{v.response:.4g}"),
-        ("spectral radius", "not computed" if quine.in_place else f"{v.spectral_radius:.4g}"),
-        ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
-        ("numbers stored outside the weights", f"{v.numbers_outside}"),
-    ]
-    words = [
-        ("converged", v.converged, "relative residual at round-off"),
-        ("bit-exact", v.bit_exact, "printed bits equal stored bits, on the machine that wrote this"),
-        ("portable", v.portable, "the same bits on every machine"),
-        ("proved", v.proved, "a real fixed point is proved to exist"),
-    ]
     lines = [
         "---",
         "library_name: neuralquine",
@@ -75,15 +42,15 @@ def model_card(
         "",
         f"# A neural quine: {name}",
         "",
-        verdict,
-        found,
+        _verdict(verification),
+        _search(solution),
         "| claim | | meaning |",
         "|---|---|---|",
-        *(f"| {claim} | {word(value)} | {meaning} |" for claim, value, meaning in words),
+        *(f"| {claim} | {word(value)} | {meaning} |" for claim, value, meaning in _claims(verification)),
         "",
         "| figure | |",
         "|---|---|",
-        *(f"| {label} | {value} |" for label, value in rows),
+        *(f"| {label} | {value} |" for label, value in _figures(quine, verification)),
         "",
         *quine.what_is_printed(),
         "",
@@ -91,3 +58,50 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _verdict(v: Verification) -> str:
+    if v.is_quine:
+        return "This network prints its own weights."
+    if v.trivial:
+        return "**This is a trivial quine:** " + "; ".join(v.trivial) + "."
+    return f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
+
+
+def _search(solution: Solution | None) -> str:
+    """How the quine was found, as two paragraphs; nothing where it is not known."""
+    if solution is None:
+        return ""
+    return (
+        f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
+        f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {solution.status.value}.\n"
+    )
+
+
+def _claims(v: Verification) -> list[tuple[str, bool | None, str]]:
+    return [
+        ("converged", v.converged, "relative residual at round-off"),
+        ("bit-exact", v.bit_exact, "printed bits equal stored bits, on the machine that wrote this"),
+        ("portable", v.portable, "the same bits on every machine"),
+        ("proved", v.proved, "a real fixed point is proved to exist"),
+    ]
+
+
+def _figures(quine: Quine, v: Verification) -> list[tuple[str, str]]:
+    def computed(value: float) -> str:
+        return "not computed" if math.isnan(value) and quine.in_place else f"{value:.4g}"
+
+    return [
+        ("weights P", f"{v.parameters}"),
+        *quine.what_it_is(),
+        ("type", v.dtype),
+        ("relative residual", f"{v.relative_residual:.3e}"),
+        ("largest difference", f"{v.max_abs_residual:.3e}"),
+        ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
+        ("RMS weight", f"{v.weight_rms:.4g}"),
+        ("self-sensitivity", f"{'at least ' if v.bound else ''}{v.self_sensitivity:.4g}"),
+        ("response to other weights", computed(v.response)),
+        ("spectral radius", computed(v.spectral_radius)),
+        ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
+        ("numbers stored outside the weights", f"{v.numbers_outside}"),
+    ]

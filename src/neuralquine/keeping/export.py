@@ -1,6 +1,6 @@
 """A quine as one ONNX file that asks itself: no inputs, and the outputs ``printed``, ``stored`` and ``is_quine``.
 
-Only quines that print the same bits on every machine are written (``prove/portable.py``): the proof bounds what any
+Only quines that print the same bits on every machine are written (``proving/portable.py``): the proof bounds what any
 runtime may round, so ``is_quine`` is True in all of them. Each parameter is an initializer under its own name. ``stored``
 joins these initializers, ``printed`` is what the network computes from them, and ``is_quine`` says whether all bits are
 the same; change one bit of a weight in the file and it is False.
@@ -88,7 +88,7 @@ def to_model(folder: str | Path) -> ModelProto:
     from .onnx.values import Graph
 
     network = Network(folder)
-    size = network.count + 2 * network.theta.nbytes
+    size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", _LARGEST)
     verdict = portability(folder)
     if not verdict.proved:
@@ -142,20 +142,14 @@ def hold_weights(graph: Graph, network: Network) -> dict[str, Value]:
 
 def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Value:
     """The code before it is rounded, ``(1, d)`` in float64, from the weights' initializers."""
-    from .onnx.functions import normalize
-    from .onnx.rules import run
-
     wide = weights if network.dtype == "float64" else {name: v.cast("float64") for name, v in weights.items()}
     wide |= {name: graph.hold(name, numbers.astype(np.float64)) for name, numbers in network.buffers.items()}
-    whole = np.issubdtype(network.probe.dtype, np.integer)
-    probe = graph.hold("/probe", network.probe.astype(np.int64 if whole else np.float64))
-    h = run(network.spec, probe, wide.get).reshape(1, -1)
-    if h.shape[1] != network.d:
-        h = h @ graph.hold("/readout", network.readout(h.shape[1]).astype(np.float64)).mT
-    c = normalize(h, network.eps) if network.normalized else h
-    if network.anchor is None:
-        return c
-    return normalize(c * float(network.anchor_gain) + graph.hold("/anchor", network.anchor), network.eps)
+
+    def hold(name: str, numbers: np.ndarray[Any, Any]) -> Value:
+        whole = np.issubdtype(numbers.dtype, np.integer)
+        return graph.hold(f"/{name}", numbers.astype(np.int64 if whole else np.float64))
+
+    return network.computed(wide.get, hold)
 
 
 def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:
@@ -177,9 +171,9 @@ def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     pieces, start = [], 0
     for name, count in zip(network.names, network.sizes, strict=True):
         if count:
-            rows = (4 * network.matrix[start : start + count]).astype(np.int8)
+            rows = (4 * network.printer.matrix[start : start + count]).astype(np.int8)
             sums = graph.hold(f"/expansion/{name}", rows).cast(network.dtype) @ quarter
-            gain, mean = (graph.constant(numbers[start]) for numbers in (network.gain, network.mean))
+            gain, mean = (graph.constant(numbers[start]) for numbers in (network.printer.gain, network.printer.mean))
             pieces.append((sums.reshape(-1) * gain) + mean)
         start += count
     return pieces

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..errors import NeuralQuineError, QuineFileError, first_line
-from ..files.folder import CONFIG, WEIGHTS, kind_of
+from ..files.folder import kind_of
+from ..files.names import CONFIG, WEIGHTS
 from ..quines.kinds import KINDS, Quine
 from ..quines.networks.description import build, parameters_on_meta
 from ..quines.networks.running import Inputs

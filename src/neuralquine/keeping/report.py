@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checking.verify import Verification
-from ..files.folder import SOLUTION, read_json
+from ..files.names import SOLUTION
+from ..files.strict_json import read_json
 
 
 def saved_trace(folder: Path) -> list[dict[str, Any]]:

@@ -29,27 +29,23 @@ from torch import Tensor, nn
 from ..checking.verify import Verification, verify
 from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.atomic import replace_folder
-from ..files.folder import (
-    CARD,
-    CONFIG,
-    FORMAT,
-    FUNCTION,
-    METADATA_KEY,
-    METRICS,
-    SOLUTION,
-    WEIGHTS,
-    canonical,
-    read_config,
-    sha256,
-)
+from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
+from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
+from ..files.strict_json import canonical
 from ..quines.networks.description import build, describe
 from ..quines.quine import Quine
 from ..version import __version__
 from .card import model_card
-from .hub import download, is_address, upload
+from .hub import check_repository, download, is_address, upload
 from .rebuild import rebuilt
 
-_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", "certificate.json"}
+_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", CERTIFICATE}
+_FIRST_HOMES = {
+    "neuralquine.quines.networks.bodies": "neuralquine.bodies",
+    "neuralquine.quines.networks.causal": "neuralquine.causal",
+    "neuralquine.quines.networks.normalize": "neuralquine.printers.normalize",
+    "neuralquine.quines.networks.sequence": "neuralquine.printers.sequence",
+}
 _ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settings that not every kind has
 _KINDS = ("coded", "queried", "signs", "bias")  # of format 1, told by these settings; later ones say their name
 
@@ -91,6 +87,20 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
+
+
+def push(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Save a quine and upload its folder to a repository of the Hugging Face Hub; returns the address of the commit.
+
+    Raises:
+        BadOption: the repository is not named as ``owner/name``.
+        NeuralQuineError: the Hub refuses the files, or cannot be reached.
+    """
+    check_repository(repo_id)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "quine"
+        save(quine, folder)
+        return upload(folder, repo_id, private=private, token=token, message=message)
 
 
 def check_target(path: str | Path) -> Path:
@@ -139,14 +149,6 @@ def load_pretrained(
     return load(folder if folder.is_dir() else download(str(path), revision=revision, token=token), trunk=trunk)
 
 
-def push(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Save a quine and commit its files to a repository of the Hub; returns the commit's address."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "quine"
-        save(quine, folder)
-        return upload(folder, repo_id, private=private, token=token, message=message)
-
-
 # -- what is written --------------------------------------------------------------------------------------------------
 
 
@@ -165,12 +167,18 @@ def _config(quine: Quine) -> dict[str, Any]:
         "trunk": spec,
         "tensors": [[name, list(p.shape)] for name, p in quine.named_weights()],
         "kept": [] if quine.print_frozen else [n for n, p in quine.trunk.named_parameters() if not p.requires_grad],
-        "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
+        "trunk_class": _class_of(quine.trunk),
         "probe": list(stored) if isinstance(stored, Mapping) else len(stored),
         "select": FUNCTION if callable(quine.select) else quine.select,
         "recipe": {k: _plain(v) for k, v in quine.recipe.items()} if quine.recipe else None,
         **settings,
     }
+
+
+def _class_of(trunk: nn.Module) -> str:
+    """The trunk's class by name; of this package's own the name that they had when the format was made."""
+    cls = type(trunk)
+    return f"{_FIRST_HOMES.get(cls.__module__, cls.__module__)}.{cls.__qualname__}"
 
 
 def _plain(value: Any) -> Any:

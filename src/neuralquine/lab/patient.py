@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checking.spectrum import spectrum as local_spectrum
 from ..errors import NeuralQuineError, plural
+from ..files.strict_json import finite_or_none
 from ..healing.damage import Damage, damaged
 from ..healing.kinds import named
 from ..keeping.store import load
@@ -25,7 +26,6 @@ from ..quines.lineage import line
 from ..quines.measure import relative_residual, round_off
 from ..quines.quine import Quine
 from ..quines.threads import threads_for
-from ..solving.solution import finite_or_none
 from .pictures import covered, layers
 
 _BEDS = 4  # quines kept in memory

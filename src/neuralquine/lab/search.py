@@ -143,7 +143,7 @@ def zoo(report: Report, *, file: str, folder: str, starts: int) -> dict[str, Any
     with torch.no_grad():
         points = plane(torch.stack([quine.real_code(theta) for theta in [*thetas, own.theta]]))
     rows = [
-        {k: finite_or_none(v) for k, v in vars(q).items() if k != "theta"} | {"at": point}
+        {k: finite_or_none(v) for k, v in q.figures().items()} | {"at": point}
         for q, point in zip(found.quines, points, strict=False)
     ]
     return {

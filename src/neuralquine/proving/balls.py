@@ -1,221 +1,145 @@
-"""Arrays of balls: numbers with a rigorous error bound, their derivatives, and the rounding of any computer.
+"""What a rule may ask of a ball: the operations of a network, each with the largest rounding of any implementation.
 
-A :class:`Ball` is an array of Arb balls (midpoint and radius; the true value is inside, always). It can carry the
-derivative by d variables, so that an interval Jacobian comes with the value. And it can follow a *rounding
-model*: after every operation the ball grows by what any IEEE machine may have rounded there, whatever the order of
-a sum and whether or not products are fused. So one set of rules gives proofs about the real network and bounds on
-every floating-point evaluation of it.
-
-Source: Johansson, "Arb: efficient arbitrary-precision midpoint-radius interval arithmetic" (2017); sums: Higham,
-"Accuracy and Stability of Numerical Algorithms", section 4.2, valid for any order.
+These are the same operations that ``keeping/onnx/values.py`` writes as nodes of a graph, so that one table of rules
+(``rules/``) serves a proof and an export. How far implementations may differ is said here, in units u of the
+rounding model: ``affine``, ``softmax``, ``divide_by_root`` and ``batch_norm`` allow for more than one way to compute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
 from flint import arb
 
-Objects = np.ndarray[Any, Any]
+from .arrays import BallArray, Objects, Rounding, objects
+from .normalization import normalized
+from .reals import Real
+
+__all__ = ["Ball", "Objects", "Rounding", "objects"]
+
+# Units of round-off, each with room to spare over the roundings that can be counted.
+_ROOT = 8.0  # a division by a square root: at once, in two factors, before or after a product
+_REAL = 4.0  # a product with a constant that is itself computed: four roundings of sqrt(2 / pi), and of a decimal one
+_INVERSE_ROOT = 4.0  # 1 / sqrt(v): the root (2 units) and the division, and one for a reciprocal root at once
+_FOLDED = 16.0  # batch normalization as x * a + b with a and b computed first: at most 9 roundings of any term
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """What a floating-point machine may do at each operation.
+class Ball(BallArray):
+    """An array of balls with the operations of a network."""
 
-    Attributes:
-        unit: u = 2**-53 for float64: relative error of +, -, *, / and, doubled, of the square root.
-        tiny: largest absolute error of an underflow.
-        ulps: relative error of exp, tanh, erf and the like, in units of ``2 u``. 4 covers Sleef (1.0), glibc (below
-            3) and CUDA's documented bounds (2).
-    """
+    __slots__ = ()
 
-    unit: float
-    tiny: float
-    ulps: float = 4.0
+    # -- elementary functions -------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def of(dtype: str) -> Rounding:
-        """The model of a type by name: float64 or float32."""
-        return {"float64": Rounding(2.0**-53, 2.0**-1074), "float32": Rounding(2.0**-24, 2.0**-149)}[dtype]
+    def tanh(self) -> Self:
+        def slope(v: arb) -> arb:
+            t = v.tanh()
+            return 1 - t * t  # not t ** 2: a power of a ball around zero is NaN
 
+        return self.map(arb.tanh, slope)
 
-class Ball:
-    """An array of balls, optionally with derivatives ``(..., d)`` and a rounding model.
+    def sigmoid(self) -> Self:
+        """``1 / (1 + exp(-x))``, whether by exp, by tanh, or at once: two functions and two operations."""
+        error = 0.0 if self.rounding is None else 4 * self.rounding.ulps + 2
+        return self.map(_sigmoid, lambda v: _sigmoid(v) * (1 - _sigmoid(v)), error=error)
 
-    Args:
-        value: object array of ``arb``.
-        grad: object array of ``arb``, one more axis; None for a constant.
-        rounding: None for exact real arithmetic.
-    """
+    def relu(self) -> Self:
+        """``max(x, 0)``, which no machine rounds; the derivative at 0 is anything from 0 to 1."""
 
-    __slots__ = ("grad", "rounding", "value")
+        def f(v: arb) -> arb:
+            return v if v > 0 else (arb(0) if v <= 0 else arb(0).union(arb(v.upper())))
 
-    def __init__(self, value: Objects, grad: Objects | None = None, rounding: Rounding | None = None) -> None:
-        self.value, self.grad, self.rounding = value, grad, rounding
+        def slope(v: arb) -> arb:
+            return arb(1) if v > 0 else (arb(0) if v < 0 else arb(0).union(arb(1)))
 
-    @staticmethod
-    def exact(numbers: np.ndarray[Any, Any], rounding: Rounding | None = None) -> Ball:
-        """Floating-point numbers, which are exact."""
-        return Ball(objects(numbers), None, rounding)
+        return self.map(f, slope, error=0.0)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+    def erf(self) -> Self:
+        density = 2 / arb.pi().sqrt()
+        return self.map(arb.erf, lambda v: density * (-v * v).exp())
 
-    def _like(self, value: Objects, grad: Objects | None, other: Ball | None = None, error: float = 1.0) -> Ball:
-        rounding = self.rounding or (other.rounding if other is not None else None)
-        if rounding is not None and error:
-            value = _grow(value, error * rounding.unit, rounding.tiny)
-        return Ball(value, grad, rounding)
+    # -- products with constants ----------------------------------------------------------------------------------------
 
-    # -- shapes -------------------------------------------------------------------------------------------------
+    def scale(self, factor: float | Real) -> Self:
+        """Multiply by one number: a float, which is exact, or a real one, which a machine has rounded."""
+        exact, error = (factor.exact(), _REAL) if isinstance(factor, Real) else (arb(factor), 1.0)
+        return self._rounded(self.value * exact, None if self.grad is None else self.grad * exact, error=error)
 
-    def reshape(self, *shape: int) -> Ball:
-        grad = None if self.grad is None else self.grad.reshape(*shape, self.grad.shape[-1])
-        return Ball(self.value.reshape(*shape), grad, self.rounding)
+    def divide_by_root(self, n: int) -> Self:
+        """``x / sqrt(n)``."""
+        root = arb(n).sqrt()
+        return self.map(lambda v: v / root, lambda _: 1 / root, error=_ROOT)
 
-    def move(self, order: tuple[int, ...]) -> Ball:
-        """Transpose."""
-        grad = None if self.grad is None else self.grad.transpose(*order, self.grad.ndim - 1)
-        return Ball(self.value.transpose(order), grad, self.rounding)
+    # -- layers ---------------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> Ball:
-        key = key if isinstance(key, tuple) else (key,)
-        full = key if any(k is Ellipsis for k in key) else (*key, Ellipsis)
-        grad = None if self.grad is None else self.grad[(*full, slice(None))]
-        return Ball(np.asarray(self.value[full], dtype=object), grad, self.rounding)
+    def affine(self, weight: Self, bias: Self | None = None) -> Self:
+        """``x W^T + b`` over the last axis. The bias may have been the first term of the sum: every rounding counts it."""
+        y = self.contract(weight)
+        if bias is None:
+            return y
+        if bias.rounding is not None:
+            unit = (self.shape[-1] + 1) * bias.rounding.unit
+            bias = bias.widened(np.array([b.abs_upper() * unit for b in bias.value.flat], dtype=object))
+        return y + bias
 
-    # -- arithmetic ---------------------------------------------------------------------------------------------
+    def softmax(self, seen: np.ndarray | None = None) -> Self:
+        """Over the last axis; of what is not ``seen``, a mask of its last axes, the result is exactly zero."""
+        # Any shift cancels; the midpoint of the largest entry is exact, as the computed maximum is.
+        mask = np.broadcast_to(True if seen is None else seen, self.shape)
+        rows = zip(self.value.reshape(-1, self.shape[-1]), mask.reshape(-1, self.shape[-1]), strict=True)
+        top = [max((arb(v.mid()) for v, s in zip(*row, strict=True) if s), key=float) for row in rows]
+        shifted = self - type(self)(np.array(top, dtype=object).reshape(*self.shape[:-1], 1))
+        powers = shifted.map(arb.exp, arb.exp)._where(mask)
+        inverse = powers.sum().map(lambda v: 1 / v, lambda v: -1 / (v * v), error=1.0)
+        return (powers * inverse)._where(mask)
 
-    def __add__(self, other: Ball) -> Ball:
-        value = self.value + other.value
-        if self.grad is None and other.grad is None:
-            return self._like(value, None, other)
-        left, right = (_spread(g, b.shape, value.shape) for g, b in ((self.grad, self), (other.grad, other)))
-        grad = left if right is None else (right if left is None else left + right)
-        return self._like(value, grad, other)
+    def _where(self, mask: np.ndarray) -> Self:
+        grad = None if self.grad is None else np.where(mask[..., None], self.grad, objects(np.zeros(1)))
+        return self._new(np.where(mask, self.value, objects(np.zeros(1))), grad)
 
-    def __neg__(self) -> Ball:
-        return Ball(-self.value, None if self.grad is None else -self.grad, self.rounding)
+    def normalize(self, eps: float) -> Self:
+        """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance in one pass or in two."""
+        return normalized(self, eps)
 
-    def __sub__(self, other: Ball) -> Ball:
-        return self + (-other)
+    def batch_norm(self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float) -> Self:
+        """``(x - mean) / sqrt(var + eps) * weight + bias``, all of shapes that broadcast; folded to one product or not."""
+        inverse = (variance + eps).map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=_INVERSE_ROOT)
+        slope = inverse if weight is None else inverse * weight
+        y = (self - mean) * inverse
+        y = y if weight is None else y * weight
+        y = y if bias is None else y + bias
+        if self.rounding is None:
+            return y
+        size, middle, steep = (np.abs(part.value) for part in (self, mean, slope))
+        reach = (size + middle) * steep + (0 if bias is None else np.abs(bias.value))
+        return y.widened(reach * (_FOLDED * self.rounding.unit))
 
-    def __mul__(self, other: Ball) -> Ball:
-        value = self.value * other.value
-        grad = None
-        for a, b in ((self, other), (other, self)):
-            if a.grad is not None:
-                part = _spread(a.grad, a.shape, value.shape) * np.broadcast_to(b.value, value.shape)[..., None]
-                grad = part if grad is None else grad + part
-        return self._like(value, grad, other)
+    # -- what moves numbers about ---------------------------------------------------------------------------------------
 
-    def scale(self, factor: Any) -> Ball:
-        """Multiply by one exact number, rounding once."""
-        return self._like(self.value * factor, None if self.grad is None else self.grad * factor)
-
-    def map(self, f: Callable[[arb], arb], derivative: Callable[[arb], arb], *, error: float | None = None) -> Ball:
-        """An elementary function with its derivative. ``error``: relative, in units of u; by default the model's."""
-        grad = None
-        if self.grad is not None:
-            grad = _each(derivative, self.value)[..., None] * self.grad
-        if error is None:
-            error = 2 * self.rounding.ulps if self.rounding is not None else 0.0
-        return self._like(_each(f, self.value), grad, error=error)
-
-    def sum(self, axis: int) -> Ball:
-        """Sum along one axis: the rounding bound holds for every order of summation."""
+    def cut(self, axis: int, start: int, stop: int) -> Self:
+        """The stretch ``start .. stop`` of one axis, counted from the front."""
         axis = axis % self.value.ndim
-        grad = None if self.grad is None else self.grad.sum(axis=axis)
-        value = np.asarray(self.value.sum(axis=axis), dtype=object)
-        if self.rounding is not None:
-            terms = self.shape[axis]
-            unit = (terms - 1) * self.rounding.unit
-            bound = np.asarray(_each(_magnitude, self.value).sum(axis=axis), dtype=object) * (unit / (1 - unit))
-            value = _widen(value, bound)
-        return Ball(value, grad, self.rounding)
+        if stop > self.shape[axis]:
+            raise ValueError(f"an axis of {self.shape[axis]} has no element {stop - 1}")
+        return self[(*(slice(None),) * axis, slice(start, stop))]
 
-    def mean(self, axis: int) -> Ball:
-        """Sum, then one division."""
-        return self.sum(axis).map(lambda x: x / self.shape[axis], lambda _: arb(1) / self.shape[axis], error=1.0)
+    def windows(self, index: np.ndarray) -> Self:
+        """Of a matrix, the columns ``index`` says, ``(rows, *index.shape)``; one past the last column is zero."""
+        zero = type(self)(objects(np.zeros((self.shape[0], 1))), None, self.rounding)
+        return self.concat([self, zero], 1)[:, index]
 
-    def keep(self, axis: int) -> Ball:
-        """Put back an axis of length one."""
-        axis = axis % (self.value.ndim + 1)
-        grad = None if self.grad is None else np.expand_dims(self.grad, axis)
-        return Ball(np.expand_dims(self.value, axis), grad, self.rounding)
+    def lookup(self, places: Self) -> Self:
+        """Of a table, the rows that whole numbers say."""
+        index = np.array([int(v.unique_fmpz()) for v in places.value.flat], dtype=np.int64).reshape(places.shape)
+        if index.size and not 0 <= index.min() <= index.max() < self.shape[0]:
+            raise ValueError(f"a table of {self.shape[0]} rows is asked for row {index.max()} or {index.min()}")
+        return self[index]
 
-    def contract(self, other: Ball) -> Ball:
-        """``y[..., o] = sum_i x[..., i] w[o, i]`` for ``x`` = self and ``w`` = other, sums in any order."""
-        x, w = self.value, other.value
-        value = np.asarray(np.dot(x, w.T), dtype=object)
-        grad = None
-        if other.grad is not None:
-            grad = np.tensordot(x, other.grad, axes=([x.ndim - 1], [1]))
-        if self.grad is not None:
-            moved = np.moveaxis(self.grad, -2, -1)  # (..., d, i)
-            part = np.moveaxis(np.dot(moved, w.T), -1, -2)  # (..., o, d)
-            grad = part if grad is None else grad + part
-        rounding = self.rounding or other.rounding
-        if rounding is not None:
-            unit = x.shape[-1] * rounding.unit  # n products and n - 1 sums: gamma_n, fused or not
-            bound = np.dot(_each(_magnitude, x), _each(_magnitude, w).T) * (unit / (1 - unit))
-            value = _widen(value, np.asarray(bound, dtype=object) + rounding.tiny * x.shape[-1])
-        return Ball(value, grad, rounding)
+    def zeros(self, *shape: int) -> Self:
+        """Exact zeros that follow the same rounding model."""
+        return type(self)(objects(np.zeros(shape)), None, self.rounding)
 
 
-def stack(balls: list[Ball], axis: int = 0) -> Ball:
-    """Join along a new axis."""
-    d = next((b.grad.shape[-1] for b in balls if b.grad is not None), 0)
-    axis = axis % (balls[0].value.ndim + 1)
-    grad = None
-    if d:
-        parts = [b.grad if b.grad is not None else objects(np.zeros((*b.shape, d))) for b in balls]
-        grad = np.stack(parts, axis)
-    return Ball(np.stack([b.value for b in balls], axis), grad, balls[0].rounding)
-
-
-def objects(numbers: np.ndarray[Any, Any]) -> Objects:
-    """Floating-point numbers as exact balls."""
-    numbers = np.asarray(numbers)
-    out = np.empty(numbers.shape, dtype=object)
-    flat = out.reshape(-1)
-    for i, x in enumerate(numbers.reshape(-1).tolist()):
-        flat[i] = arb(x)
-    return out
-
-
-def _each(f: Callable[[arb], arb], values: Objects) -> Objects:
-    out = np.empty(values.shape, dtype=object)
-    flat, source = out.reshape(-1), values.reshape(-1)
-    for i in range(len(source)):
-        flat[i] = f(source[i])
-    return out
-
-
-def _magnitude(x: arb) -> arb:
-    return arb(x.abs_upper())
-
-
-def _grow(values: Objects, relative: float, absolute: float) -> Objects:
-    return _each(lambda x: x + arb(0, _magnitude(x) * relative + absolute), values)
-
-
-def _widen(values: Objects, bounds: Objects) -> Objects:
-    out = np.empty(values.shape, dtype=object)
-    flat, source, radii = out.reshape(-1), values.reshape(-1), np.broadcast_to(bounds, values.shape).reshape(-1)
-    for i in range(len(source)):
-        flat[i] = source[i] + arb(0, _magnitude(radii[i]))
-    return out
-
-
-def _spread(grad: Objects | None, shape: tuple[int, ...], target: tuple[int, ...]) -> Objects | None:
-    """Derivatives of a broadcast array."""
-    if grad is None:
-        return None
-    padded = grad.reshape(*(1,) * (len(target) - len(shape)), *grad.shape)
-    return np.broadcast_to(padded, (*target, grad.shape[-1]))
+def _sigmoid(v: arb) -> arb:
+    return 1 / (1 + (-v).exp())

@@ -1,7 +1,7 @@
 """Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
 
 The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
-torch nor any solver. What it trusts is FLINT, the rules of ``rules.py`` and the Philox generator.
+torch nor any solver. What it trusts is FLINT, the rules of ``rules/`` and the Philox generator.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from ..errors import NeuralQuineError, QuineFileError
 from ..files.atomic import replace_file
-from ..files.folder import canonical, read_json
+from ..files.names import CERTIFICATE
+from ..files.strict_json import canonical, read_json
 from .network import Network
 from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
 
 FORMAT = 1
-CERTIFICATE = "certificate.json"
 _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
@@ -88,7 +88,7 @@ def _fixed_point_certificate(network: Network) -> dict[str, Any]:
 
 
 def _rounding_certificate(network: Network) -> dict[str, Any]:
-    x = network.grid_code()
+    x = network.printer.grid_code(network.theta)
     if x is None:
         raise NotProved("the stored weights are not the print of any code on the grid")
     margin = rounding_margin(network, x)
@@ -165,7 +165,7 @@ def _check_rounding(c: dict[str, Any], network: Network) -> None:
     x = c["code"]
     if c["code_bits"] != network.code_bits or len(x) != network.d or not all(type(v) is int for v in x):
         raise NotProved("the code is not one of this network")
-    if not network.prints(x):
+    if not network.printer.prints(network.theta, x):
         raise NotProved("the code does not print the stored weights")
     if not 0 < c["margin"] <= rounding_margin(network, x):
         raise NotProved("the margin is smaller than claimed")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from flint import arb, arb_mat, ctx
+from flint import arb, ctx
 
 from .balls import Ball, objects
 from .certificate import NotProved
+from .krawczyk import column, krawczyk_image, lies_inside, matrix, value_and_derivative
 from .network import Network
-from .proofs import refine, stored_code, value_and_derivative
+from .proofs import refine, stored_code
 
 _GUARD = 64  # bits beyond what the digits need
 
@@ -41,7 +42,7 @@ def digits(folder: str | Path, count: int) -> list[str]:
     code = refine_to(network, target)
     box = _enclose(network, code, target)
     ctx.prec = target + _GUARD
-    weights = network.expand(Ball(box)).value
+    weights = network.printer.expand(Ball(box)).value
     return [_decimal(w, count) for w in weights]
 
 
@@ -56,9 +57,9 @@ def refine_to(network: Network, bits: int) -> np.ndarray:
         image = value_and_derivative(network, point)
         assert image.grad is not None
         d = network.d
-        system = _matrix(objects(np.eye(d)) - image.grad)
+        system = matrix(objects(np.eye(d)) - image.grad)
         try:
-            step = system.solve(_matrix((image.value - point)[:, None]), algorithm="approx")
+            step = system.solve(column(image.value - point), algorithm="approx")
         except ZeroDivisionError as error:
             raise NotProved("Newton's method meets a singular matrix") from error
         point = np.array([arb((point[i] + step[i, 0]).mid()) for i in range(d)], dtype=object)
@@ -70,27 +71,10 @@ def refine_to(network: Network, bits: int) -> np.ndarray:
 def _enclose(network: Network, point: np.ndarray, bits: int) -> np.ndarray:
     """Krawczyk at full precision: a box of radius ``2^-bits`` that holds exactly one quine."""
     ctx.prec = bits + 2 * _GUARD
-    d = network.d
-    radius = arb(2) ** (-bits)
-    spread = np.array([arb(0, radius) for _ in range(d)], dtype=object)
-    over_box = value_and_derivative(network, point + spread)
-    at_point = value_and_derivative(network, point, derivative=False)
-    assert over_box.grad is not None
-    slopes = np.array([[float(v.mid()) for v in row] for row in over_box.grad])
-    y, identity = _matrix(objects(np.linalg.inv(np.eye(d) - slopes))), _matrix(objects(np.eye(d)))
-    image = (
-        _matrix(point[:, None])
-        - y * _matrix((point - at_point.value)[:, None])
-        + (identity - y * (identity - _matrix(over_box.grad))) * _matrix(spread[:, None])
-    )
-    box = point + spread
-    if not all(box[i].contains_interior(image[i, 0]) for i in range(d)):
+    found = krawczyk_image(network, point, arb(2) ** (-bits))
+    if found is None or not lies_inside(found[1], found[0]):
         raise NotProved("no quine could be enclosed near the stored weights")
-    return np.array([image[i, 0] for i in range(d)], dtype=object)
-
-
-def _matrix(array: np.ndarray) -> arb_mat:
-    return arb_mat([list(row) for row in array])
+    return found[1]
 
 
 def _decimal(value: arb, count: int) -> str:

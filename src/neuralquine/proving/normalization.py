@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from flint import arb
 
-from .balls import Ball
+from .arrays import BallArray, Objects
+
+A = TypeVar("A", bound=BallArray)
 
 
-def normalize(x: Ball, eps: float) -> Ball:
+def normalized(x: A, eps: float) -> A:
     """Instance normalization over the last axis.
 
     The variance may have been computed in one pass, as a difference of second moments, or in two; the bound
     covers both.
     """
     n = x.shape[-1]
-    centered = x - x.mean(-1).keep(-1)
-    variance = (centered * centered).mean(-1).keep(-1)
+    centered = x - x.mean()
+    variance = (centered * centered).mean()
     if x.rounding is not None:
-        moment = (x * x).mean(-1).keep(-1)
         slack = arb(4 * (n + 4) * x.rounding.unit)
-        grown = [v + arb(0, m.abs_upper() * slack) for v, m in zip(variance.value.flat, moment.value.flat, strict=True)]
-        variance = Ball(np.array(grown, dtype=object).reshape(variance.shape), None, x.rounding)
-    shifted = variance + Ball(np.full((1,), arb(eps), dtype=object))
-    inverse = shifted.map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)
+        moment = [m.abs_upper() * slack for m in (x * x).mean().value.flat]
+        variance = variance.widened(np.array(moment, dtype=object).reshape(variance.shape))
+    inverse = (variance + eps).map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=4.0)
     y = centered * inverse
     return y if x.rounding is None or x.grad is not None else _tightened(x, y, inverse, eps)
 
 
-def _tightened(x: Ball, y: Ball, inverse: Ball, eps: float) -> Ball:
+def _tightened(x: A, y: A, inverse: A, eps: float) -> A:
     """The same normalization by the mean value theorem, which knows that its entries move together.
 
     ``dy_i/dx_j = ((i = j) - (1 + y_i y_j) / n) / s``: what comes in with radius r leaves with the sum of ``r_j`` times the
@@ -42,7 +42,7 @@ def _tightened(x: Ball, y: Ball, inverse: Ball, eps: float) -> Ball:
     rows = [b.value.reshape(-1, b.shape[-1]) for b in (x, y, inverse)]
     out = []
     for xs, ys, (scale,) in zip(*rows, strict=True):
-        middle = normalize(Ball(np.array([arb(v.mid()) for v in xs], dtype=object)), eps).value
+        middle = normalized(type(x)(np.array([arb(v.mid()) for v in xs], dtype=object)), eps).value
         r, far, size = (np.array([float(v) for v in vs]) for vs in _reach(xs, ys, middle))
         at, top = np.array([float(v.mid()) for v in middle]), float(scale.abs_upper())
         slope = (np.abs(1 + np.outer(at, at)) + np.add.outer(far, far) * np.abs(at).max() + np.outer(far, far)) / n
@@ -54,10 +54,10 @@ def _tightened(x: Ball, y: Ball, inverse: Ball, eps: float) -> Ball:
         for m, v, e in zip(middle, ys, radius.tolist(), strict=True):
             new = m + arb(0, e) if off < 1e-3 and np.isfinite(e) else v
             out.append(new if new.rad() < v.rad() else v)
-    return Ball(np.array(out, dtype=object).reshape(y.shape), None, x.rounding)
+    return type(x)(np.array(out, dtype=object).reshape(y.shape), None, x.rounding)
 
 
-def _reach(xs: Any, ys: Any, middle: Any) -> tuple[list[arb], list[arb], list[arb]]:
+def _reach(xs: Objects, ys: Objects, middle: Objects) -> tuple[list[arb], list[arb], list[arb]]:
     """Of a row: its radii, how far the box y leads from the middle one, and the largest sizes."""
     return (
         [v.rad() for v in xs],

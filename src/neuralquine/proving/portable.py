@@ -40,10 +40,10 @@ def portability(folder: str | Path) -> Portability:
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")
-    x = network.grid_code()
+    x = network.printer.grid_code(network.theta)
     if x is None:
         return Portability(False, "the stored weights are not the print of any code on the grid")
-    if not network.printer_is_exact(x):
+    if not network.printer.exact_in_any_order(x):
         return Portability(False, "the printer's sums do not fit the mantissa, so they depend on their order")
     model = Rounding.of(network.dtype)
     exact, floating = rounding_margin(network, x), rounding_margin(network, x, rounding=model)

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import needed
 from ..quines.networks.running import Probe
-from ..quines.tables.philox import dyadic_gaussian, words
-
-_PROBE_STREAM = 3
+from ..quines.tables.philox import Stream, dyadic_gaussian, words
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,12 @@ def drawn(seed: int) -> Iterator[None]:
 def numbers(seed: int, *shape: int) -> Tensor:
     """Draw a probe of Gaussian numbers, the same on every machine: float64."""
     size = int(torch.Size(shape).numel())
-    return torch.from_numpy(dyadic_gaussian(seed, _PROBE_STREAM, 0, size)).reshape(shape)
+    return torch.from_numpy(dyadic_gaussian(seed, Stream.RECIPE_PROBE, 0, size)).reshape(shape)
 
 
 def tokens(seed: int, count: int, vocabulary: int) -> Tensor:
-    """Draw a probe of token ids ``(1, count)``."""
-    return torch.from_numpy(words(seed, _PROBE_STREAM, 0, count).astype("int64") % vocabulary)[None]
+    """A probe of token ids ``(1, count)``."""
+    return torch.from_numpy(words(seed, Stream.RECIPE_PROBE, 0, count).astype("int64") % vocabulary)[None]
 
 
 def transformers_module() -> Any:

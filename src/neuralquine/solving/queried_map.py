@@ -11,6 +11,7 @@ from ..quines.measure import UNIFORM, variation
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
 from .maps import FullMap, Product
+from .search import map_of
 
 
 class QueryMap(FullMap):
@@ -65,3 +66,8 @@ class QueryMap(FullMap):
         with self._lock:
             self.evaluations += evaluations
             self.jvps += jvps
+
+
+@map_of.register(QueryQuine)
+def _map_of(quine: QueryQuine) -> QueryMap:
+    return QueryMap(quine)

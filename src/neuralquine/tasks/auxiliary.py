@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ..quines.queried import QueryQuine
-from ..quines.tables.philox import dyadic_gaussian
+from ..quines.tables.philox import Stream, dyadic_gaussian
 from ..quines.tables.queries import QueryTable
 from ..recipes.problem import drawn
 from .data import Data
 from .training import Progress, Schedule, Training, evaluate, train_body
 
-_STREAM = 10  # Philox stream of the images' projection
 _BATCH = 1024  # queries of one step
 
 
@@ -46,7 +45,9 @@ class Shared(nn.Module):
         self.second = nn.Linear(hidden, hidden, bias=False)
         self.weight = nn.Linear(hidden, 1, bias=False)
         self.classes = nn.Linear(hidden, classes, bias=False)
-        fixed = torch.from_numpy(dyadic_gaussian(seed, _STREAM, 0, pixels * width)).reshape(pixels, width)
+        fixed = torch.from_numpy(dyadic_gaussian(seed, Stream.AUXILIARY_IMAGES, 0, pixels * width)).reshape(
+            pixels, width
+        )
         self.register_buffer("projection", fixed.float() / pixels**0.5, persistent=False)
 
     def hidden(self, x: Tensor) -> Tensor:

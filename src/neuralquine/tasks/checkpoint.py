@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..errors import QuineFileError, first_line
 from ..files.atomic import replace_file
-from ..files.folder import METADATA_KEY, canonical
+from ..files.folder import METADATA_KEY
+from ..files.strict_json import canonical
 
 
 class Checkpoint:

@@ -6,18 +6,37 @@ than that, and a normalization operator keeps its epsilon in float32.
 
 from __future__ import annotations
 
-import math
-
-from .values import Value
+from typing import Protocol, Self, TypeVar
 
 
-def normalize(x: Value, eps: float) -> Value:
+class Elementary(Protocol):
+    """The operators in which the functions are written."""
+
+    def __add__(self, other: Self | float, /) -> Self: ...
+    def __sub__(self, other: Self | float, /) -> Self: ...
+    def __mul__(self, other: Self | float, /) -> Self: ...
+    def __truediv__(self, other: Self, /) -> Self: ...
+    def __neg__(self) -> Self: ...
+    def at_most(self, bound: float) -> Self: ...
+    def at_least(self, bound: float) -> Self: ...
+    def less(self, bound: float) -> Self: ...
+    def where(self, other: Self, chosen: Self) -> Self: ...
+    def unary(self, kind: str) -> Self: ...
+    def over_last(self, kind: str) -> Self: ...
+    def cast(self, dtype: str) -> Self: ...
+    def number(self, number: float) -> Self: ...
+
+
+E = TypeVar("E", bound=Elementary)
+
+
+def normalize(x: E, eps: float) -> E:
     """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance in two passes."""
     centered = x - x.over_last("ReduceMean")
     return centered / ((centered * centered).over_last("ReduceMean") + eps).unary("Sqrt")
 
 
-def tanh(x: Value) -> Value:
+def tanh(x: E) -> E:
     """The hyperbolic tangent to 2 ulp: a quotient of polynomials near zero, an exponential elsewhere.
 
     Source: Moshier (1989), Cephes ``tanh.c``.
@@ -26,31 +45,24 @@ def tanh(x: Value) -> Value:
     inner = size.at_most(0.625)
     square = inner * inner
     small = x + x * square * _ratio(square, _T, _U)
-    one = x.graph.constant(1.0)
+    one = x.number(1.0)
     # Beyond 20 it is 1 to the last bit; the exponential must not overflow.
-    large = one - x.graph.constant(2.0) / ((size.at_most(20.0) * 2.0).unary("Exp") + 1.0)
+    large = one - x.number(2.0) / ((size.at_most(20.0) * 2.0).unary("Exp") + 1.0)
     return small.where(x.unary("Sign") * large, size.less(0.625))
 
 
-def sigmoid(x: Value) -> Value:
+def sigmoid(x: E) -> E:
     """``1 / (1 + exp(-x))``."""
-    return x.graph.constant(1.0) / ((-x).unary("Exp") + 1.0)
+    return x.number(1.0) / ((-x).unary("Exp") + 1.0)
 
 
-def softmax(x: Value) -> Value:
+def softmax(x: E) -> E:
     """Over the last axis, shifted by its largest entry."""
     powers = (x - x.over_last("ReduceMax")).unary("Exp")
     return powers / powers.over_last("ReduceSum")
 
 
-def gelu(x: Value, approximate: str) -> Value:
-    """``x Phi(x)``, by the error function or by the usual hyperbolic tangent."""
-    inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi) if approximate == "tanh" else x / math.sqrt(2)
-    gate = tanh(inner) if approximate == "tanh" else erf(inner)
-    return x * (gate + 1.0) * 0.5
-
-
-def erf(x: Value) -> Value:
+def erf(x: E) -> E:
     """The error function to less than an ulp: five pieces, each a quotient of two polynomials.
 
     Source: Sun Microsystems (1993), fdlibm ``s_erf.c``, freely granted.
@@ -61,19 +73,19 @@ def erf(x: Value) -> Value:
     near = (size - 1.0).at_most(0.25).at_least(-0.25)
     middle = _ratio(near, _A, _B) + _C
     capped = size.at_least(1.25).at_most(6.0)
-    inverse = x.graph.constant(1.0) / (capped * capped)
+    inverse = x.number(1.0) / (capped * capped)
     tail = _ratio(inverse, _R1, _S1).where(_ratio(inverse, _R2, _S2), capped.less(1 / 0.35))
     short = capped.cast("float32").cast("float64")  # its square is exact, so that the exponential loses nothing
     powers = (-(short * short) - 0.5625).unary("Exp") * ((short - capped) * (short + capped) + tail).unary("Exp")
-    large = x.graph.constant(1.0) - powers / capped
+    large = x.number(1.0) - powers / capped
     return small.where(x.unary("Sign") * middle.where(large, size.less(1.25)), size.less(0.84375))
 
 
-def _ratio(x: Value, above: tuple[float, ...], below: tuple[float, ...]) -> Value:
+def _ratio(x: E, above: tuple[float, ...], below: tuple[float, ...]) -> E:
     return _polynomial(x, above) / _polynomial(x, below)
 
 
-def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
+def _polynomial(x: E, coefficients: tuple[float, ...]) -> E:
     total = x * coefficients[-1]
     for c in coefficients[-2:0:-1]:
         total = (total + c) * x

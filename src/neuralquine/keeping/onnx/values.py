@@ -2,17 +2,24 @@
 
 Only operators that have a float64 kernel in every runtime tried are used: the elementary ones, matrix products and what
 moves numbers about. None of them depends on an attribute that is kept in float32, as the epsilon of a normalization is.
+
+A value has the operations that a rule asks for (``proving/rules/``): run by them, the rules that prove a network write it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from . import functions
+
+if TYPE_CHECKING:
+    from ...proving.reals import Real
 
 Array = NDArray[Any]
 
@@ -63,8 +70,12 @@ class Value:
 
     # -- arithmetic ---------------------------------------------------------------------------------------------------
 
+    def number(self, number: float) -> Value:
+        """A constant of the same graph."""
+        return self.graph.constant(float(number))
+
     def _with(self, kind: str, other: Value | float) -> Value:
-        other = other if isinstance(other, Value) else self.graph.constant(float(other))
+        other = other if isinstance(other, Value) else self.number(other)
         return self.graph.op(kind, [self, other], np.broadcast_shapes(self.shape, other.shape))
 
     def __add__(self, other: Value | float) -> Value:
@@ -83,8 +94,10 @@ class Value:
         return self.unary("Neg")
 
     def __matmul__(self, other: Value) -> Value:
+        if self.shape[-1] != other.shape[-2]:
+            raise ValueError(f"matrices do not fit: {self.shape}, {other.shape}")
         inner = (*np.broadcast_shapes(self.shape[:-2], other.shape[:-2]), *self.shape[-2:-1])
-        return self.graph.op("MatMul", [self, other], (*inner, *other.shape[1:][-1:]))
+        return self.graph.op("MatMul", [self, other], (*inner, *other.shape[-1:]))
 
     def at_most(self, bound: float) -> Value:
         return self._with("Min", bound)
@@ -113,6 +126,51 @@ class Value:
         """To a numpy type by name."""
         return self.unary("Cast", to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
+    # -- the operations of a network ----------------------------------------------------------------------------------
+
+    def scale(self, factor: float | Real) -> Value:
+        """Multiply by one number."""
+        return self * float(factor if isinstance(factor, float | int) else factor.nearest)
+
+    def divide_by_root(self, n: int) -> Value:
+        """``x / sqrt(n)``."""
+        return self / math.sqrt(n)
+
+    def tanh(self: Value) -> Value:
+        return functions.tanh(self)
+
+    def sigmoid(self: Value) -> Value:
+        return functions.sigmoid(self)
+
+    def relu(self) -> Value:
+        return self.unary("Relu")
+
+    def erf(self: Value) -> Value:
+        return functions.erf(self)
+
+    def mean(self) -> Value:
+        """The mean over the last axis, which stays, of length one."""
+        return self.over_last("ReduceMean")
+
+    def softmax(self: Value, seen: Array | None = None) -> Value:
+        """Over the last axis; of what is not ``seen``, a mask of its last axes, the result is zero."""
+        return functions.softmax(self if seen is None else self + self.graph.constant(np.where(seen, 0.0, -np.inf)))
+
+    def affine(self, weight: Value, bias: Value | None = None) -> Value:
+        """``x W^T + b`` over the last axis."""
+        y = self @ weight.mT
+        return y if bias is None else y + bias
+
+    def normalize(self: Value, eps: float) -> Value:
+        """``(x - mean) / sqrt(var + eps)`` over the last axis."""
+        return functions.normalize(self, eps)
+
+    def batch_norm(self, mean: Value, variance: Value, weight: Value | None, bias: Value | None, eps: float) -> Value:
+        """``(x - mean) / sqrt(var + eps) * weight + bias``, all of shapes that broadcast."""
+        y = (self - mean) / (variance + eps).unary("Sqrt")
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+
     # -- shapes -------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: int) -> Value:
@@ -122,7 +180,7 @@ class Value:
         return self.graph.op("Reshape", [self, self.graph.constant(np.array(full, np.int64))], full)
 
     def move(self, *order: int) -> Value:
-        """Transpose."""
+        """The axes in another order."""
         return self.graph.op("Transpose", [self], tuple(self.shape[i] for i in order), perm=list(order))
 
     @property
@@ -135,6 +193,8 @@ class Value:
     def cut(self, axis: int, start: int, stop: int) -> Value:
         """The stretch ``start .. stop`` of one axis, counted from the front."""
         axis = axis % len(self.shape)
+        if stop > self.shape[axis]:
+            raise ValueError(f"an axis of {self.shape[axis]} has no element {stop - 1}")
         ends = [self.graph.constant(np.array([i], np.int64)) for i in (start, stop, axis)]
         shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
         return self.graph.op("Slice", [self, *ends], shape)
@@ -144,6 +204,24 @@ class Value:
         axis = axis % len(self.shape)
         shape = (*self.shape[:axis], *index.shape, *self.shape[axis + 1 :])
         return self.graph.op("Gather", [self, index], shape, axis=axis)
+
+    def windows(self, index: Array) -> Value:
+        """Of a matrix, the columns ``index`` says, ``(rows, *index.shape)``; one past the last column is zero."""
+        places = self.graph.constant(index.astype(np.int64))
+        return concat([self, self.zeros(self.shape[0], 1)], 1).gather(1, places)
+
+    def lookup(self, places: Value) -> Value:
+        """Of a table, the rows that whole numbers say."""
+        return self.gather(0, places)
+
+    def zeros(self, *shape: int) -> Value:
+        """Zeros of the same graph."""
+        return self.graph.constant(np.zeros(shape))
+
+    @classmethod
+    def concat(cls, arrays: Sequence[Value], axis: int = 0) -> Value:
+        """The arrays one after the other along an axis that they have."""
+        return concat(arrays, axis)
 
 
 def concat(values: Sequence[Value], axis: int = 0, name: str = "") -> Value:

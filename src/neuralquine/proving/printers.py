@@ -1,0 +1,135 @@
+"""Printers as a proof sees them: matrices of short binary fractions, their sums in balls and in whole numbers.
+
+``PRINTERS`` has one entry for each expansion that a proof covers, under its name in ``config.json``; what is asked of one
+is said by :class:`MatrixPrinter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..quines.tables.philox import Stream, dyadic_gaussian
+from ..quines.tables.signs import sign_matrix
+from .balls import Ball, objects
+from .rules import NoRule
+
+_LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
+_LARGEST_DERIVATIVE = 2**22  # the same in balls, which take some 100 bytes each
+_SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
+_TYPES = {"float64": np.float64, "float32": np.float32}
+
+
+@dataclass(frozen=True)
+class Table:
+    """How an expansion's matrix is made from the seed, and how the expansion computes with it.
+
+    Attributes:
+        matrix: of the seed, the number of weights and the size of the code, ``(P, d)``; 4 A is whole, its entries below 2^6.
+        gain_first: the expansion multiplies the code by the gain before it sums, and not afterwards.
+    """
+
+    matrix: Callable[[int, int, int], NDArray[np.float64]]
+    gain_first: bool
+
+
+def _gaussian(seed: int, parameters: int, code_size: int) -> NDArray[np.float64]:
+    return dyadic_gaussian(seed, Stream.GAUSSIAN, 0, parameters * code_size).reshape(-1, code_size)
+
+
+PRINTERS = {"gaussian": Table(_gaussian, gain_first=False), "hadamard": Table(sign_matrix, gain_first=True)}
+REFUSED = {
+    "direct": "quines that are asked for their weights one by one",
+    "tape": "a network that reads its code from a tape",
+}
+
+
+class MatrixPrinter:
+    """``E(c) = mean + gain * (A c)``.
+
+    Attributes:
+        matrix: A, ``(P, d)``.
+        mean: ``(P,)`` in the weights' type.
+        gain: likewise.
+
+    Raises:
+        NoRule: no proof covers the expansion, or the matrix is too large.
+    """
+
+    def __init__(self, config: dict[str, Any], sizes: list[int]) -> None:
+        name = config["expansion"]
+        if name not in PRINTERS:
+            raise NoRule(f"no proof rule for {REFUSED.get(name, f'the expansion {name!r}')}")
+        self.dtype, self.d = _TYPES[config["dtype"]], config["code_size"]
+        self.bits, self.gain_first = config.get("code_bits"), PRINTERS[name].gain_first
+        self.mean = np.repeat(np.array(config["means"]), sizes).astype(self.dtype)
+        self.gain = np.repeat(np.array(config["gains"]), sizes).astype(self.dtype)
+        if self.count > _LARGEST:
+            raise NoRule(f"{len(self.mean)} weights of a code of {self.d} are too many for a proof")
+        self.matrix = PRINTERS[name].matrix(config["seed"], len(self.mean), self.d)
+
+    @property
+    def count(self) -> int:
+        """Entries of the matrix, ``P d``."""
+        return len(self.mean) * self.d
+
+    def expand(self, code: Ball) -> Ball:
+        """``E(c)`` in exact real arithmetic, with the derivative if the code carries one."""
+        if self.count > _LARGEST_DERIVATIVE:
+            raise NoRule(f"{len(self.mean)} weights of a code of {self.d} are too many for a proof without a grid")
+        scaled = objects(self.matrix) * objects(self.gain.astype(np.float64))[:, None]
+        value = objects(self.mean.astype(np.float64)) + scaled.dot(code.value)
+        return Ball(value, scaled if code.grad is not None else None)
+
+    def grid_code(self, theta: NDArray[Any]) -> list[int] | None:
+        """The integers x with ``theta = E(x / 2^k)``, bit for bit in any IEEE arithmetic; None if there are none."""
+        if self.bits is None:
+            return None
+        scale = 2.0 ** int(self.bits)
+        rows = (theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
+        solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]
+        x = [round(float(v) * scale) for v in solution]
+        return x if self.prints(theta, x) else None
+
+    def prints(self, theta: NDArray[Any], x: list[int]) -> bool:
+        """Whether the exact real ``E(x / 2^k)``, rounded to the type operation by operation, is ``theta``.
+
+        The sum ``A x`` is an integer and must be exact in the type in every order (:meth:`exact_in_any_order`); the
+        multiplication by the gain and the addition of the mean round at most once each.
+        """
+        scale = Fraction(1, 4 * 2 ** int(self.bits or 0))
+        sums = self._integer_sums(self.matrix, x)
+        printed = []
+        for total, gain, mean in zip(sums, self.gain.tolist(), self.mean.tolist(), strict=True):
+            product = _rounded(Fraction(gain) * Fraction(int(total)) * scale, self.dtype)
+            printed.append(_rounded(Fraction(mean) + Fraction(float(product)), self.dtype))
+        return np.array(printed, dtype=self.dtype).tobytes() == theta.tobytes()
+
+    def exact_in_any_order(self, x: list[int]) -> bool:
+        """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^k)``."""
+        mantissa = 53 if self.dtype is np.float64 else 24
+        exact_sum = max(self._integer_sums(np.abs(self.matrix), [abs(v) for v in x])) < 2**mantissa
+        # One rounding after the exact sum: either nothing is added, or the multiplication is exact.
+        power = np.array([g == 0 or np.frexp(abs(g))[0] == 0.5 for g in self.gain.tolist()])
+        free = np.zeros(len(power), dtype=bool) if self.gain_first else self.mean == 0
+        return bool(exact_sum and (free | power).all())
+
+    def _integer_sums(self, matrix: NDArray[np.float64], x: list[int]) -> list[int]:
+        """``4 A x``, exactly, whatever the size of x."""
+        if max(map(abs, x), default=0) < _SMALL[0] and self.d < _SMALL[1]:
+            return ((4 * matrix).astype(np.int64) @ np.array(x, dtype=np.int64)).tolist()
+        return (4 * matrix).astype(np.int64).astype(object).dot(np.array(x, dtype=object)).tolist()
+
+
+def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:
+    """A fraction rounded once, to nearest even, to float64 or float32."""
+    if kind is np.float64:
+        return np.float64(float(value))
+    near = np.float32(float(value))  # may be off by double rounding: compare with the neighbours, exactly
+    options = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))]
+    return min(options, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view(np.uint32)) & 1))

@@ -1,0 +1,33 @@
+"""How each module computes: one table of rules for the proof and for the exported graph.
+
+Every rule follows the definition in the documentation of the torch module of its name, once for every arithmetic that
+has the operations of :class:`Arithmetic`. Run with balls it is the part of a proof that has to be believed; run with
+ONNX values it writes the very network that was proved. A module without a rule is refused by name.
+
+Adding a rule takes one file here and its line below, or, from outside this package::
+
+    from neuralquine.proving.rules import rule
+
+    @rule("LeakyReLU")
+    def leaky_relu(x, arguments, weights):
+        return x.relu() - (-x).relu().scale(arguments["negative_slope"])
+"""
+
+from . import activations, attention, convolution, normalized, recurrent, shapes  # each enters its rules
+from .common import INDICES, RULES, SEQUENCES, Arithmetic, NoRule, rule, run
+
+__all__ = [
+    "INDICES",
+    "RULES",
+    "SEQUENCES",
+    "Arithmetic",
+    "NoRule",
+    "activations",
+    "attention",
+    "convolution",
+    "normalized",
+    "recurrent",
+    "rule",
+    "run",
+    "shapes",
+]

@@ -1,0 +1,53 @@
+"""Functions of one number, and softmax."""
+
+from __future__ import annotations
+
+import math
+
+from flint import arb
+
+from ..reals import Real
+from .common import A, NoRule, Spec, Weights, rule
+
+_CUBIC = Real(lambda: arb("0.044715"), 0.044715)
+_SLOPE = Real(lambda: (2 / arb.pi()).sqrt(), math.sqrt(2 / math.pi))
+
+
+@rule("Tanh")
+def tanh(x: A, _: Spec, __: Weights[A]) -> A:
+    return x.tanh()
+
+
+@rule("ReLU")
+def relu(x: A, _: Spec, __: Weights[A]) -> A:
+    return x.relu()
+
+
+@rule("Sigmoid")
+def sigmoid(x: A, _: Spec, __: Weights[A]) -> A:
+    return x.sigmoid()
+
+
+@rule("SiLU")
+def silu(x: A, _: Spec, __: Weights[A]) -> A:
+    return x * x.sigmoid()
+
+
+@rule("GELU")
+def gelu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``x Phi(x)``, by the error function or by the usual hyperbolic tangent."""
+    match arguments["approximate"]:
+        case "none":
+            gate = x.divide_by_root(2).erf()
+        case "tanh":
+            gate = (x + (x * x * x).scale(_CUBIC)).scale(_SLOPE).tanh()
+        case other:
+            raise NoRule(f"no proof rule for GELU with approximate={other!r}")
+    return (x * (gate + 1.0)).scale(0.5)
+
+
+@rule("Softmax")
+def softmax(x: A, arguments: Spec, _: Weights[A]) -> A:
+    if arguments["dim"] not in (-1, len(x.shape) - 1):
+        raise NoRule(f"no proof rule for Softmax over axis {arguments['dim']}: only over the last one")
+    return x.softmax()

@@ -1,0 +1,70 @@
+"""Transformers: a layer of an encoder, and the small causal one of ``quines/networks/causal.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .activations import gelu
+from .common import A, NoRule, Spec, Weights, affine, below, held, rule, scaled
+
+
+def attend(x: A, heads: int, weights: Weights[A], *, causal: bool) -> A:
+    """Self-attention of sequences ``(B, T, E)``, as in ``nn.MultiheadAttention``; causal: each sees what came before."""
+    batch, length, width = x.shape
+    if width % heads:
+        raise NoRule(f"no proof rule for {heads} heads of a width of {width}")
+    joint = affine(x, weights, ("in_proj_weight", "in_proj_bias"))
+    thirds = [joint.cut(-1, k * width, (k + 1) * width) for k in range(3)]
+    q, k, v = (part.reshape(batch, length, heads, width // heads).move(0, 2, 1, 3) for part in thirds)
+    seen = np.tri(length, dtype=bool) if causal else None
+    attention = (q @ k.mT).divide_by_root(width // heads).softmax(seen)
+    mixed = (attention @ v).move(0, 2, 1, 3).reshape(batch, length, width)
+    return affine(mixed, below(weights, "out_proj"))
+
+
+def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) -> A:
+    """A layer of an encoder of sequences ``(B, T, E)``."""
+    if arguments["activation"] not in ("relu", "gelu"):
+        raise NoRule(f"no proof rule for a TransformerEncoderLayer with activation={arguments['activation']!r}")
+
+    def norm(y: A, name: str) -> A:
+        return scaled(y.normalize(arguments["layer_norm_eps"]), below(weights, name))
+
+    def mix(y: A) -> A:
+        return attend(y, arguments["nhead"], below(weights, "self_attn"), causal=causal)
+
+    def feed(y: A) -> A:
+        inner = affine(y, below(weights, "linear1"))
+        inner = inner.relu() if arguments["activation"] == "relu" else gelu(inner, {"approximate": "none"}, weights)
+        return affine(inner, below(weights, "linear2"))
+
+    if arguments["norm_first"]:
+        x = x + mix(norm(x, "norm1"))
+        return x + feed(norm(x, "norm2"))
+    x = norm(x + mix(x), "norm1")
+    return norm(x + feed(x), "norm2")
+
+
+@rule("TransformerEncoderLayer")
+def encoder_layer(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    if not arguments["batch_first"]:
+        raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first")
+    if len(x.shape) not in (2, 3):
+        raise NoRule(f"no proof rule for a TransformerEncoderLayer of a tensor of shape {x.shape}")
+    if len(x.shape) == 2:
+        return encode(x.reshape(1, *x.shape), arguments, weights).reshape(*x.shape)
+    return encode(x, arguments, weights)
+
+
+@rule("neuralquine.CausalTransformer", takes_indices=True)
+def causal_transformer(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    if len(x.shape) != 2:
+        raise NoRule(f"no proof rule for a CausalTransformer of a tensor of shape {x.shape}")
+    (batch, length), width = x.shape, arguments["width"]
+    table = held(weights, "tokens.weight")
+    block = {"nhead": arguments["heads"], "layer_norm_eps": 1e-5, "activation": "gelu", "norm_first": True}
+    x = table.lookup(x) + held(weights, "positions.weight").cut(0, 0, length)
+    for i in range(arguments["layers"]):
+        x = encode(x, block, below(weights, f"blocks.{i}"), causal=True)
+    last = x.cut(1, length - 1, length).reshape(batch, width)
+    return scaled(last.normalize(1e-5), below(weights, "norm")).affine(table)

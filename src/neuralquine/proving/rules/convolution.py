@@ -1,0 +1,72 @@
+"""Convolutions and pooling, with a batch axis or without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .common import A, Arithmetic, NoRule, Spec, Weights, held, rule
+
+
+@rule("Conv1d")
+def conv_1d(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return _convolve(x, arguments, weights, axes=1)
+
+
+@rule("Conv2d")
+def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return _convolve(x, arguments, weights, axes=2)
+
+
+def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
+    """A product of matrices: the windows of the flat input, with a zero for the padding, by the flat kernels."""
+    if arguments["groups"] != 1 or arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
+        raise NoRule("no proof rule for a convolution with groups or with padding other than a number of zeros")
+    weight = held(weights, "weight")
+    batched = _batched(x, axes, "convolution")
+    if x.shape[-axes - 1] != weight.shape[1]:
+        raise NoRule(f"no proof rule for a convolution of {weight.shape[1]} channels in a tensor of shape {x.shape}")
+    index = _windows(x.shape[-axes - 1 :], arguments, axes)
+    batch, output = x.shape[0] if batched else 1, index.shape[:axes]
+    inner = x.reshape(batch, -1).windows(index.reshape(int(np.prod(output)), -1))
+    y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).mT
+    return y.reshape(*(batch,) * batched, weight.shape[0], *output)
+
+
+def _batched(x: Arithmetic, axes: int, what: str) -> bool:
+    """Whether there is a batch axis before the channels; torch knows by the number of axes."""
+    if len(x.shape) not in (axes + 1, axes + 2):
+        raise NoRule(f"no proof rule for {what} over {axes} axes of a tensor of shape {x.shape}")
+    return len(x.shape) == axes + 2
+
+
+def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
+    """Where each window's entries lie in the flat input, ``(*output, channels, *kernel)``; one past its end for the padding."""
+    kernel, stride, padding, dilation = (
+        np.broadcast_to(arguments[key], axes) for key in ("kernel_size", "stride", "padding", "dilation")
+    )
+    end = int(np.prod(size))
+    places = np.pad(np.arange(end).reshape(size), [(0, 0), *((p, p) for p in padding.tolist())], constant_values=end)
+    reach = dilation * (kernel - 1) + 1
+    windows = np.lib.stride_tricks.sliding_window_view(places, tuple(reach), tuple(range(1, axes + 1)))
+    steps = [slice(None), *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation)]
+    return np.moveaxis(windows[tuple(steps)], 0, axes)
+
+
+@rule("AdaptiveAvgPool1d")
+def average_1d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _average(x, arguments["output_size"], axes=1)
+
+
+@rule("AdaptiveAvgPool2d")
+def average_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _average(x, arguments["output_size"], axes=2)
+
+
+def _average(x: A, size: Any, axes: int) -> A:
+    """The mean over the last axes, whatever comes before them."""
+    if size not in (1, [1] * axes):
+        raise NoRule("no proof rule for adaptive pooling to more than one cell")
+    _batched(x, axes, "adaptive pooling")
+    return x.reshape(*x.shape[:-axes], -1).mean().reshape(*x.shape[:-axes], *(1,) * axes)

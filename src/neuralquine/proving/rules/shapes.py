@@ -1,0 +1,28 @@
+"""Linear layers, embeddings, and what leaves the numbers as they are."""
+
+from __future__ import annotations
+
+from .common import A, NoRule, Spec, Weights, affine, held, rule
+
+
+@rule("Linear")
+def linear(x: A, _: Spec, weights: Weights[A]) -> A:
+    return affine(x, weights)
+
+
+@rule("Embedding", takes_indices=True)
+def embedding(x: A, _: Spec, weights: Weights[A]) -> A:
+    return held(weights, "weight").lookup(x)
+
+
+@rule("Identity", "Dropout")
+def identity(x: A, _: Spec, __: Weights[A]) -> A:
+    return x
+
+
+@rule("Flatten")
+def flatten(x: A, arguments: Spec, _: Weights[A]) -> A:
+    axes, start, end = len(x.shape), arguments["start_dim"], arguments["end_dim"]
+    if not (-axes <= start < axes and -axes <= end < axes and start % axes <= end % axes):
+        raise NoRule(f"no proof rule for Flatten of the axes {start} to {end} of {axes}")
+    return x.reshape(*x.shape[: start % axes], -1, *x.shape[end % axes + 1 :])
