@@ -161,7 +161,7 @@ def _of_encoder(draw):
 def _causal(draw):
     heads = draw.size(1, 2)
     return CausalTransformer(
-        draw.size(2), 2 * heads, 1, heads
+        draw.size(2), 2 * heads, draw.size(1, 2), heads
     ), lambda rank: [*draw.sizes(rank - 1), draw.seldom(draw.size(), 16, 17)] if rank else None
 
 
@@ -281,6 +281,8 @@ def agreement(name, rank, seed):
     if expected is None:
         return f"rank {rank}, seed {seed}: {module} takes {tuple(x.shape)}, which torch refuses"
     where = f"rank {rank}, seed {seed}: {module} of {tuple(x.shape)} {x.dtype}"
+    if shapes is None:
+        return f"{module} has a rule, and its tensors are not known"
     if held.shape != expected.shape:
         return f"{where} has shape {held.shape}, in torch {expected.shape}"
     exact = in_balls(spec, module.state_dict(), x, None)

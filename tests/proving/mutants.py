@@ -13,6 +13,7 @@ from functools import cache
 from agreement import RANKS, agreement
 from neuralquine.proving.rules import common
 
+_TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
 FILES = ("activations", "attention", "convolution", "normalized", "recurrent", "shapes")
 _OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add}
 _ORDER = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.In: ast.NotIn, ast.LtE: ast.Lt, ast.Lt: ast.LtE}
@@ -22,7 +23,11 @@ _STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "m
 
 def faults(source):
     """Each fault as its line, what is changed, and the changed source."""
-    for place, node in enumerate(ast.walk(ast.parse(source))):
+    tree = ast.parse(source)
+    words = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for place, node in enumerate(ast.walk(tree)):
+        if id(node) in words:  # what a refusal says is not compared
+            continue
         for number, (said, _) in enumerate(_changes(node)):
             tree = ast.parse(source)
             original = list(ast.walk(tree))[place]
@@ -81,23 +86,27 @@ def source_of(file):
 
 def is_found(file, source):
     """Whether a changed file of rules gives itself away in the comparison with torch."""
-    whole = common.RULES, common.TENSORS
-    common.RULES, common.TENSORS = {}, {}
+    whole = {table: getattr(common, table) for table in _TABLES}
+    for table, held in whole.items():
+        setattr(common, table, type(held)())
     try:
         module = types.ModuleType(f"neuralquine.proving.rules.{file}")
         module.__dict__.update(__package__="neuralquine.proving.rules", _without_bias=_without_bias)
         exec(compile(source, f"<changed {file}>", "exec"), module.__dict__)
-        changed, tensors = common.RULES, common.TENSORS
-        common.RULES, common.TENSORS = whole[0] | changed, whole[1] | tensors
+        changed = set(common.RULES)
+        for table, held in whole.items():
+            others = {k: held[k] for k in held if k not in changed} if isinstance(held, dict) else held - changed
+            setattr(common, table, others | getattr(common, table))
         return any(
-            name in whole[0] and agreement(name, rank, seed) != verdict
+            name in whole["RULES"] and agreement(name, rank, seed) != verdict
             for name in changed
             for rank, seed, verdict in _before(name)
         )
     except Exception:  # a rule that raises anything but a refusal is found
         return True
     finally:
-        common.RULES, common.TENSORS = whole
+        for table, held in whole.items():
+            setattr(common, table, held)
 
 
 @cache

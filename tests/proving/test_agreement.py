@@ -6,7 +6,6 @@ The modules, sizes and arguments are drawn at random for every entry of the tabl
 from collections import Counter
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
 from neuralquine.proving.rules import RULES, NoRule
 from neuralquine.quines.networks.normalize import InstanceNorm
+from proving import mutants
 
 DRAWS = 20  # at each rank, of which there are six
 
@@ -75,7 +75,10 @@ def test_the_weights_of_another_network_prove_nothing(tmp_path):
 
 def test_what_torch_does_not_run_has_no_rule():
     """A tuple in the middle of a sequence, and an embedding of floats."""
-    for trunk, x in ((nn.Sequential(nn.GRU(3, 3), nn.Linear(3, 3)), torch.ones(2, 3)), (nn.Embedding(3, 2), torch.ones(2))):
+    for trunk, x in (
+        (nn.Sequential(nn.GRU(3, 3), nn.Linear(3, 3)), torch.ones(2, 3)),
+        (nn.Embedding(3, 2), torch.ones(2)),
+    ):
         assert asked(trunk, x) is None
         with pytest.raises(NoRule):
             _run(trunk, x)
@@ -90,3 +93,13 @@ def _run(trunk, x):
 
 
 # -- faults planted in the rules ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", mutants.FILES)
+def test_a_fault_planted_in_a_rule_is_found(file):
+    source = mutants.source_of(file)
+    assert not mutants.is_found(file, source)
+    planted = list(mutants.faults(source))
+    assert len(planted) > 10
+    for line, said, changed in planted[:: max(1, len(planted) // 8)]:
+        assert mutants.is_found(file, changed), f"line {line}: {said}"
