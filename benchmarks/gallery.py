@@ -159,7 +159,7 @@ def draw(folder: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     import neuralquine as nq
-    from neuralquine.keeping.store import saved_trace
+    from neuralquine.keeping.report import saved_trace
     from neuralquine.quines.measure import round_off
 
     quine = nq.load(folder)

@@ -27,7 +27,7 @@ import torch
 
 import neuralquine as nq
 from neuralquine.tasks.limits import capacity, moments, predicted
-from neuralquine.tasks.recipes import sketched
+from neuralquine.tasks.recipes import planned
 
 RESULTS = Path(__file__).parent / "results"
 DAMAGES = {
@@ -54,7 +54,7 @@ def split(name: str, seed: int) -> dict[str, Any]:
     task = nq.tasks.recipe(name, seed=seed)
     training = task.train()
     quine = task.quine
-    body = sketched(name, seed=seed).body
+    body = planned(name, seed=seed).body
     free = nq.tasks.train_body(
         body, task.data.train, validation=task.data.validation, schedule=task.schedule, seed=seed
     )

@@ -36,7 +36,7 @@ nitpicky = True  # a name in a docstring that leads nowhere is a warning, and wa
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"neuralquine\.(printers\.hadamard\.Slot|queried\.stack\.Stack|selfmap\.SelfMap|methods\.base\.\w+|bodies\.Taped)",
+        r"neuralquine\.(quines\.(printers|networks|self_printer|stack|trunk|coding|derivatives)\..*|solving\.(maps|methods\.base)\..*)",
     ),  # not for users
     (r"py:.*", r"(torch|numpy|np|os|pathlib|collections|types|enum|nn)\..*"),
     (
@@ -89,6 +89,8 @@ def _reference(text: str) -> str:
             table = table.replace(f"| `{name}` |", "| {py:obj}`" + f"{name} <{module}.{short}>` |")
             kind = "class" if inspect.isclass(value) else "function" if callable(value) else "data"
             members = [":members:", ":show-inheritance:"] if kind == "class" else []
+            # What the kinds of quines share, but not the hundred methods of torch's modules.
+            members += [":inherited-members: Module"] if kind == "class" and hasattr(value, "named_weights") else []
             kind = "exception" if kind == "class" and issubclass(value, Exception) else kind
             lines = [f".. auto{kind}:: {module}.{short}", *(f"   {m}" for m in members)]
             if not inspect.getdoc(value) or kind == "data":

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import json
+import pkgutil
 import re
 import shlex
 import statistics
@@ -103,7 +104,7 @@ EXPECTED = {
     "certify quines/blog": 0,
     "digits quines/blog --digits 1000 --out digits.txt": 0,
     "lab": None,  # serves until it is stopped; tests/lab
-    "train digits-cnn --out work": None,  # half a minute; tests/tasks/test_cli.py trains smaller ones
+    "train digits-cnn --out work": None,  # half a minute; tests/cli/test_tasks.py trains smaller ones
     "heal work --damage noise:0.5": None,
     "evolve digits --out life": None,  # minutes; tests/evolution
     "solve blog-part1": 1,  # the zero quine
@@ -202,6 +203,15 @@ def test_names_of_the_package_in_running_text_exist():
     for page in PAGES:
         for name in re.findall(r"`nq\.([A-Za-z_]+)", page.read_text()):
             assert name in nq.__all__, (page.name, name)
+
+
+def test_modules_named_in_running_text_exist():
+    named = {
+        (p.name, m) for p in PAGES for m in re.findall(r"\bneuralquine(?:\.[a-z_]+)+(?:\.[A-Z]\w+)?", p.read_text())
+    }
+    assert len(named) > 5
+    for page, name in named:
+        assert pkgutil.resolve_name(name), page
 
 
 # -- links and lists --------------------------------------------------------------------------------------------------

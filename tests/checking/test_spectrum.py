@@ -121,7 +121,7 @@ def test_in_place_the_eigenvalues_are_the_same_and_the_sensitivity_is_a_bound(mo
     trunk = torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Linear(12, 8))
     quine = nq.Quine(trunk, torch.randn(1, 4), code_size=8, expansion="hadamard", dtype=torch.float64)
     theta, dense = quine.theta, nq.spectrum(quine)
-    monkeypatch.setattr("neuralquine.quines.quine._IN_PLACE", 0)
+    monkeypatch.setattr("neuralquine.quines.self_printer._IN_PLACE", 0)
     assert quine.in_place
     local = nq.spectrum(quine)
     assert torch.allclose(local.eigenvalues.abs(), dense.eigenvalues.abs(), rtol=1e-9, atol=1e-12)

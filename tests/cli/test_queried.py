@@ -57,7 +57,7 @@ def test_what_it_cannot_be_is_one_line(folder):
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "no grid" in done.stderr
+    assert "needs a code grid" in done.stderr
 
 
 def test_a_search_killed_in_the_middle_goes_on(tmp_path):

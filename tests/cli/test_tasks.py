@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,35 @@ def test_train_writes_a_quine_that_does_its_task(trained):
     verified = run("verify", folder, "--json")
     assert verified.returncode == 0
     assert json.loads(verified.stdout)["false_claims"] == []
+
+
+@pytest.mark.parametrize(
+    ("differing", "said"),
+    [
+        (0, "A task quine: it prints all of its weights, every bit."),
+        (1, "NOT a task quine: 1 printed weight differs from the stored ones."),
+        (3, "NOT a task quine: 3 printed weights differ from the stored ones."),
+    ],
+)
+def test_train_says_whether_every_bit_is_printed(tmp_path, monkeypatch, capsys, differing, said):
+    from neuralquine import cli
+    from neuralquine.keeping import store
+
+    def save(*arguments, **options):
+        found = store_save(*arguments, **options)
+        assert found.bit_exact
+        return replace(found, bit_exact=not differing, differing_weights=differing)
+
+    store_save = store.save
+    monkeypatch.setattr(store, "save", save)
+    words = ["train", "digits-mlp", "--out", str(tmp_path / "q"), *SMALL[:-1], "epochs=1"]
+    monkeypatch.setattr(sys, "argv", ["neuralquine", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0) == (1 if differing else 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == said
+    assert f"{'no' if differing else 'yes'}: {differing} differ" in lines[3]
 
 
 def test_predict_reads_arrays_and_pictures(trained, tmp_path):
@@ -101,6 +131,14 @@ def test_heal_reports_what_healed_and_what_did_not(trained):
     done = run("heal", folder, "--damage", "nois:1")
     assert done.returncode == 2
     assert "did you mean 'noise'" in done.stderr
+
+
+def test_the_help_of_heal_names_every_kind_of_damage():
+    from neuralquine.healing.damage import KINDS
+
+    text = " ".join(run("heal", "--help").stdout.split())
+    assert len(KINDS) >= 9
+    assert all(name in text for name in KINDS)
 
 
 def test_heal_draws_the_basin(trained, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuralquine.errors import NeuralQuineError, QuineFileError, UnknownName
+from neuralquine.errors import BadOption, QuineFileError, UnknownName
 from neuralquine.evolution import life, live, world
 from neuralquine.evolution.life import RESULT, STATE
 
@@ -104,7 +104,7 @@ def test_unknown_names_and_impossible_numbers_are_one_line():
         world("soop")
     with pytest.raises(UnknownName, match="did you mean 'attack'"):
         world("soup", atack=0.1)
-    with pytest.raises(NeuralQuineError, match="needs a particle"):
+    with pytest.raises(BadOption, match="world soup refuses size=0: size must be at least 1, not 0"):
         world("soup", size=0)
 
 

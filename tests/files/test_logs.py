@@ -13,7 +13,8 @@ import pytest
 
 import neuralquine as nq
 from neuralquine.files import logs
-from neuralquine.files.logs import Lines, Several, beside, following, open_logger
+from neuralquine.files.logs import Lines, Several, beside, open_logger
+from neuralquine.solving.loop import following
 
 
 def lines(path):

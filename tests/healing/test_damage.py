@@ -1,14 +1,19 @@
 """Each damage does what its name says, to as many weights as it says."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import neuralquine as nq
-from neuralquine.healing.damage import KINDS
+from neuralquine.cli import app
+from neuralquine.healing.kinds import KINDS, kind
 from neuralquine.quines.bits import differing, integer_view
+from neuralquine.tasks.limits import FRACTIONS, fractions, predicted
 from tasks.small import quine
 
 Q = quine()
@@ -31,8 +36,8 @@ def test_exactly_that_share_of_the_weights_is_struck(kind, fraction, seed):
 
 
 def test_sizes_of_the_noise_are_those_of_the_tensors():
-    for kind, times in (("noise", 1), ("large-noise", 10)):
-        theta, _ = struck(kind, 1.0)
+    for noise, times in (("noise", 1), ("large-noise", 10)):
+        theta, _ = struck(noise, 1.0)
         for (name, new), old in zip(Q.tensors(theta).items(), Q.tensors(THETA).values(), strict=True):
             if old.numel() > 100:
                 ratio = float(new.square().mean().sqrt() / old.square().mean().sqrt())
@@ -91,12 +96,69 @@ def test_other_types(kind, dtype):
 
 
 def test_what_is_no_damage_is_named():
+    with pytest.raises(nq.UnknownName, match="did you mean"):
+        nq.Damage.parse("nois:0.5")
     for text, word in (
-        ("nois:0.5", "did you mean"),
         ("noise", "KIND:FRACTION"),
         ("noise:x", "KIND:FRACTION"),
-        ("noise:2", "0 to 1"),
-        ("noise:nan", "0 to 1"),
+        ("noise:2", "between 0 and 1, not 2"),
+        ("noise:nan", "between 0 and 1, not nan"),
     ):
-        with pytest.raises(nq.UnknownName, match=word):
+        with pytest.raises(nq.BadOption, match=word):
             nq.Damage.parse(text)
+
+
+@pytest.fixture
+def halving():
+    """A kind of damage that this package does not know."""
+
+    @kind("halve", "halved", label="one half", pointwise=True, independent=True, worst=0.8)
+    def halve(target, fraction):
+        target.theta[target.some(fraction)] *= 0.5
+
+    yield halve
+    del KINDS["halve"]
+
+
+def test_a_kind_from_outside_is_one_function(halving):
+    theta, changed = struck("halve", 0.25)
+    assert 0.24 * P < int(changed.sum()) <= round(0.25 * P)  # some weights are 0, and stay it
+    assert torch.equal(theta[changed], THETA[changed] / 2)
+    assert nq.heal(Q, "halve:0.5", trials=3).all_healed
+    assert fractions("halve") == [round(0.8 * f, 4) for f in FRACTIONS]
+    assert predicted(Q, "halve:0.5") > 0.9
+
+
+def test_a_kind_from_outside_is_healed_on_the_command_line_and_listed_in_its_help(halving, tmp_path):
+    nq.save(Q, tmp_path / "q")
+    runner = CliRunner()
+    done = runner.invoke(app, ["heal", str(tmp_path / "q"), "--damage", "halve:0.5", "--trials", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["damages"][0]["healed"] == 2
+    shown = runner.invoke(app, ["heal", "--help"]).stdout
+    assert all(name in shown for name in KINDS)
+    assert "halve" in shown
+
+
+def test_a_name_that_is_taken_is_refused(halving):
+    for name in ("noise", "halve", "", "a:b"):
+        with pytest.raises(nq.BadOption, match="cannot name a kind"):
+            kind(name, "halved")(halving)
+    with pytest.raises(nq.BadOption, match="worst"):
+        kind("other", "halved", worst=2.0)(halving)
+    assert "other" not in KINDS
+
+
+def test_what_others_list_follows_from_the_attributes():
+    assert [k.name for k in KINDS.values() if k.pointwise] == [
+        "noise",
+        "large-noise",
+        "zero",
+        "negate",
+        "flip",
+        "words",
+    ]
+    assert {k.name for k in KINDS.values() if k.bitwise} == {"negate", "flip", "words", "bit-errors"}
+    assert {k.name: k.worst for k in KINDS.values() if k.worst != 1} == {"negate": 0.5, "bit-errors": 0.4, "block": 0.5}
+    assert {k.name for k in KINDS.values() if not k.independent} == {"block", "neurons"}
+    assert fractions("negate")[-1] == 0.5

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine.healing.heal import follow, interval
+from neuralquine.healing.heal import interval
 from neuralquine.quines.bias_tape import BiasTapeQuine
 from neuralquine.quines.bits import differing
 from neuralquine.tasks.limits import capacity, edge, moments, predicted, votes
@@ -38,17 +38,6 @@ def test_outside_the_basin_nothing_is_called_healed(damage):
     assert h.healed == 0
     assert h.mutants + h.lost == 10
     assert h.confidence[0] == 0
-
-
-def test_a_mutant_is_no_healed_original():
-    q = quine()
-    theta = q.theta
-    code = q.code()
-    code[3] *= -1
-    end, count, last = follow(q, q.expand(code), theta)
-    assert (end, count) == ("mutant", 0)
-    assert same(last, q.expand(code))
-    assert follow(q, theta, theta) == ("healed", 0, theta)
 
 
 def test_the_real_tape_does_not_heal():

@@ -12,7 +12,7 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import QuineFileError
-from neuralquine.keeping.store import false_claims, saved_trace
+from neuralquine.keeping.report import false_claims, saved_trace
 
 FILES = ["README.md", "config.json", "model.safetensors", "solution.json"]
 

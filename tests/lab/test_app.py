@@ -65,7 +65,7 @@ def test_hello_lists_only_networks_of_the_labs_size(client, quine):
         ({"network": "blog", "time_limit": 1e9}, "time_limit must be a whole number from 1 to 600"),
         ({"network": "blog", "method": "magic"}, "method must be one of"),
         ({"network": "blog", "exact": "yes"}, "exact must be true or false"),
-        ({"network": "blog", "anchored": True}, "blog can not be anchored"),
+        ({"network": "blog", "anchored": True}, "blog cannot be anchored"),
         ({"network": "blog", "width": 10**9}, "the body must be an object of network"),
         ([], "the body must be an object"),
     ],

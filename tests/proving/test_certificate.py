@@ -10,7 +10,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import neuralquine as nq
-from neuralquine.files.folder import canonical, sha256
+from neuralquine.files.folder import sha256
+from neuralquine.files.strict_json import canonical
 from neuralquine.proving.certificate import NotProved, _digest, certify, check
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability

@@ -9,7 +9,7 @@ from flint import arb, ctx
 import neuralquine as nq
 from neuralquine.proving.certificate import NotProved
 from neuralquine.proving.digits import _decimal, digits
-from neuralquine.quines.printers.philox import dyadic_gaussian
+from neuralquine.quines.tables.philox import dyadic_gaussian
 
 
 @pytest.fixture(scope="module")

@@ -89,9 +89,9 @@ def test_the_body_must_return_features_and_outputs():
     dead = nq.Body(nn.Sequential(nn.Linear(8, 16), nn.Threshold(1e9, 0.0)), nn.Linear(16, 3))
     with pytest.raises(nq.TrunkError, match="all 0"):
         nq.TaskQuine(dead, (8, 8), 64)
-    with pytest.raises(nq.TrunkError, match="float32 or float64"):
+    with pytest.raises(nq.BadOption, match="float32 or float64"):
         quine(dtype=torch.bfloat16)
-    with pytest.raises(nq.TrunkError, match="repeats"):
+    with pytest.raises(nq.BadOption, match="repeats"):
         quine(repeats=0)
 
 

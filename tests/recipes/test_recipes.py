@@ -116,7 +116,7 @@ def test_a_zero_skip_prints_a_constant_and_is_called_so():
 
 
 def test_forged_options_are_refused():
-    with pytest.raises(nq.UnknownName, match="must be from 0 to"):
+    with pytest.raises(nq.BadOption, match="must be from 0 to"):
         problem("gpt2", layers=1 << 30)
     with pytest.raises(nq.UnknownName, match="did you mean 'skip'"):
         problem("cnn", skap=0.1)

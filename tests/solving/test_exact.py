@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file
 
 import neuralquine as nq
-from neuralquine.quines.printers.philox import dyadic_gaussian
+from neuralquine.quines.tables.philox import dyadic_gaussian
 from neuralquine.solving.exact import settle
 from neuralquine.solving.lattice import points_in_cube
 from neuralquine.solving.maps import SelfMap
@@ -152,7 +152,7 @@ def test_a_grid_that_does_not_settle_gives_nothing():
 
 
 def test_other_methods_are_refused_together_with_exact():
-    with pytest.raises(nq.UnknownName, match="leave out the method"):
+    with pytest.raises(nq.BadOption, match="exact=True runs a search of its own: leave method out"):
         nq.solve(nq.recipe("blog"), "newton", exact=True)
 
 

@@ -6,8 +6,9 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import NeuralQuineError, TooLarge
-from neuralquine.solving import maps as selfmap
-from neuralquine.solving.maps import FullMap, ReducedMap, SelfMap, code_jacobian, stored_gradient
+from neuralquine.quines import gradients
+from neuralquine.quines.gradients import stored_gradient
+from neuralquine.solving.maps import FullMap, ReducedMap, SelfMap
 
 
 def draw(*shape, seed=0):
@@ -55,7 +56,7 @@ def test_the_full_jacobian_agrees_with_finite_differences(dense):
 def test_the_code_by_the_weights_agrees_with_finite_differences(quine):
     theta = quine.theta
     expected = differences(quine.real_code, theta)
-    torch.testing.assert_close(code_jacobian(quine, theta[None])[0], expected, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(quine.code_jacobian(theta[None])[0], expected, rtol=1e-6, atol=1e-8)
     u = draw(5)
     gradient = stored_gradient(quine, lambda c: (c * u).sum())
     torch.testing.assert_close(torch.cat([g.flatten() for g in gradient]), u @ expected, rtol=1e-6, atol=1e-8)
@@ -127,7 +128,7 @@ def test_callers_without_gradients_get_the_same_derivatives(dense, mode):
 def test_both_ways_of_building_a_jacobian_agree(dense, monkeypatch):
     f, codes = ReducedMap(dense), draw(2, 5)
     copied = f.jacobian(codes)
-    monkeypatch.setattr(selfmap, "_REPLICA_BYTES", 0)
+    monkeypatch.setattr(gradients, "_REPLICA_BYTES", 0)
     torch.testing.assert_close(f.jacobian(codes), copied, rtol=1e-12, atol=1e-14)
 
 

@@ -1,15 +1,35 @@
 """Every method on every map, in two types: it finds the fixed point that is there, or says that it did not."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+import typer.testing
 
-from neuralquine.errors import TooLarge
+import neuralquine as nq
+from neuralquine.cli import app
+from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
 from neuralquine.solving.maps import SelfMap
-from neuralquine.solving.methods import METHODS, Anderson, Broyden, Gradient, Newton, NewtonKrylov, Picard, make_method
-from neuralquine.solving.methods.gradient import OPTIMIZERS
+from neuralquine.solving.methods import (
+    METHODS,
+    Anderson,
+    Broyden,
+    Epochs,
+    Gradient,
+    Newton,
+    NewtonKrylov,
+    Picard,
+    State,
+    make_method,
+)
+from neuralquine.solving.methods import (
+    method as registered,
+)
+from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.solution import Status
 from neuralquine.solving.solve import Stop, Trace, iterate
 from problems import (
@@ -484,12 +504,70 @@ def test_unknown_names_suggest_the_nearest():
         make_method("anderson", {"dept": 3})
     with pytest.raises(UnknownName, match="did you mean 'adam'"):
         Gradient(optimizer="adm")
-    with pytest.raises(UnknownName, match="gradient must be"):
-        Gradient(gradient="half")
-    with pytest.raises(TypeError, match=r"depth must be int, not 2\.5"):
-        make_method("anderson", {"depth": 2.5})
     with pytest.raises(TypeError):
         Picard(speed=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gradient(gradient="half"), "gradient must be 'semi' or 'true', not 'half'"),
+        (lambda: Epochs(batch=0), "batch must be at least 1 and regenerate at least 0, not 0 and 0"),
+        (lambda: make_method("anderson", {"depth": 2.5}), "anderson: depth must be int, not 2.5"),
+        (lambda: make_method("newton", {"deflate": 1}), "newton: deflate must be bool, not 1"),
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_refused(make, message):
+    with pytest.raises(BadOption) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.fixture
+def halves():
+    """A method of one's own, registered by name for one test."""
+
+    @registered({"halves": {}, "quarters": {"share": 0.25}})
+    @dataclass(frozen=True, kw_only=True)
+    class Halves:
+        share: float = 0.5
+        space: str = "reduced"
+        starts: ClassVar[int] = 1
+
+        def limits(self, n):
+            return 50, 50
+
+        def init(self, f, x):
+            return State(x, f(x))
+
+        def step(self, f, state, active):
+            x = state.x + self.share * (state.fx - state.x)
+            return State(x, f(x))
+
+    yield Halves
+    for name in ("halves", "quarters"):
+        del METHODS[name]
+
+
+def test_a_method_of_ones_own_is_found_by_name(halves, small):
+    assert list(METHODS)[-2:] == ["halves", "quarters"]
+    assert make_method("quarters") == halves(share=0.25)
+    solution = nq.solve(small, "halves", stop=Stop(max_steps=3), throw=False)
+    assert solution.method == "halves"
+    assert solution.steps == 3
+    listed = typer.testing.CliRunner().invoke(app, ["methods", "--json"])
+    assert [row["name"] for row in json.loads(listed.stdout)["methods"]] == list(METHODS)
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(BadOption, match="the method name 'newton' is taken by Newton"):
+        registered({"newton": {}})(Picard.__class__("Newton", (), {}))
+    assert METHODS["newton"] == Newton()
+
+
+def test_the_order_of_the_methods_is_that_of_their_files():
+    first = ["picard", "regeneration", "anderson", "broyden", "newton", "newton-full", "deflation", "newton-krylov"]
+    assert list(METHODS) == [*first, "krylov-lm", "epochs", "hill-climbing", *OPTIMIZERS]
 
 
 def test_methods_are_frozen_and_an_option_changes_one_of_them_only():

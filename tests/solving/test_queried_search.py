@@ -174,7 +174,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
 
 
 def test_an_interrupt_keeps_the_best_start(monkeypatch):
-    from neuralquine.quines import search
+    from neuralquine.solving import queried_search as search
 
     real, calls = search.iterate, []
 
@@ -209,7 +209,7 @@ def test_epochs_follow_the_gradient_with_frozen_targets():
     theta = quine.theta
     rate = 1e-3
     r = quine.printed() - theta
-    wanted = theta - rate * 2 * quine.code_derivative(theta).T @ r
+    wanted = theta - rate * 2 * quine.code_jacobian(theta[None])[0].T @ r
     method = nq.Epochs(optimizer="sgd", lr=rate, batch=len(theta))
     solution = nq.solve(quine, method, throw=False, stop=Stop(max_steps=1))
     torch.testing.assert_close(solution.last_theta, wanted, rtol=1e-10, atol=1e-12)
@@ -264,8 +264,8 @@ def test_a_network_in_float32_is_solved_to_its_round_off():
 
 @pytest.mark.parametrize("end", [Status.TIME_LIMIT, Status.MAX_STEPS])
 def test_a_limit_does_not_make_a_quine_of_what_was_put_aside(dead, monkeypatch, end):
-    from neuralquine.quines import map as query_map
-    from neuralquine.quines import search
+    from neuralquine.solving import queried_map as query_map
+    from neuralquine.solving import queried_search as search
 
     monkeypatch.setattr(query_map, "UNIFORM", 0.0)  # let it through, for the eigenvalue of 1 to be found
     monkeypatch.setattr(search, "_ladder", lambda f, stop, generator: iter([(nq.KrylovLM(), f.quine.theta, Stop())]))

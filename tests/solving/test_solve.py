@@ -106,11 +106,12 @@ def test_map_evaluations_and_jvps_are_counted():
     quine.real_code = counted
     quine._vectorized = False  # one call, one row
     solution = nq.solve(quine, "picard", stop=Stop(max_steps=7), throw=False)
-    # Where the search ends the last iterate is judged as well, and the derivative for the spectrum runs the map once.
+    # The judge evaluates the last iterate and the best one; the derivative for the spectrum runs the map once.
     assert solution.steps == 7
-    assert solution.map_evaluations == 1 + 8 + 1
+    assert not torch.equal(solution.theta, solution.last_theta)
+    assert solution.map_evaluations == 1 + 8 + 2
     assert solution.jvps == quine.code_size
-    assert calls[0] == solution.map_evaluations + 2
+    assert calls[0] == solution.map_evaluations + 1
 
 
 def test_the_trace_is_of_best_residuals_and_ends_at_the_end(solved):
@@ -238,6 +239,26 @@ def test_the_best_point_is_kept_beside_the_last():
     assert min(p.relative_residual for p in solution.trace) == pytest.approx(solution.relative_residual)
 
 
+def test_the_figures_keep_their_names_and_their_order(solved):
+    assert list(solved.solution.figures()) == [
+        *("status", "converged", "parameters", "relative_residual", "max_abs_residual", "last_relative_residual"),
+        *("weight_rms", "differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations"),
+        *("jvps", "steps", "seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+    ]
+    assert solved.solution.max_ulp >= 0
+    assert solved.solution.nonfinite_weights == 0
+
+
+def test_a_sensitivity_that_is_only_a_lower_bound_is_marked_so(solved, monkeypatch):
+    assert not solved.solution.bound
+    monkeypatch.setattr(nq.Quine, "in_place", property(lambda quine: quine.structured))
+    trunk = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 16))
+    large = nq.Quine(trunk, torch.ones(1, 6), code_size=8, skip=0.1, code_bits=8, expansion="hadamard")
+    solution = nq.solve(large, throw=False)
+    assert solution.bound
+    assert solution.theta is None
+
+
 # -- failure ----------------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +355,40 @@ def test_full_newton_on_a_large_network_is_refused_with_the_bytes():
     quine = nq.Quine(trunk, torch.ones(1, 8), code_size=4)  # 19,640 weights: 2.9 GiB
     with pytest.raises(nq.TooLarge, match=r"19640 x 19640 Jacobian would take 2\.87 GiB"):
         nq.solve(quine, "newton-full")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"max_steps": -5}, "max_steps must be a number of at least 0, not -5"),
+        ({"max_evaluations": -1}, "max_evaluations must be a number of at least 0, not -1"),
+        ({"time_limit": float("nan")}, "time_limit must be a number of at least 0, not nan"),
+        ({"rtol": -1e-3}, "rtol must be a number of at least 0, not -0.001"),
+        ({"patience": "long"}, "patience must be a number of at least 0, not 'long'"),
+        ({"max_steps": True}, "max_steps must be a number of at least 0, not True"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(limits, message):
+    with pytest.raises(nq.BadOption) as caught:
+        Stop(**limits)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"starts": 0}, "starts must be at least 1, not 0"),
+        ({"starts": -1}, "starts must be at least 1, not -1"),
+        ({"exact": True, "probes": -2}, "probes must be at least 0, not -2"),
+        ({"exact": True, "method": "newton"}, "exact=True runs a search of its own: leave method out"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_the_search(small, options, message):
+    before = small.theta
+    with pytest.raises(nq.BadOption) as caught:
+        nq.solve(small, **options)
+    assert str(caught.value) == message
+    assert torch.equal(small.theta, before)
 
 
 def test_unknown_names_suggest_the_nearest(small):

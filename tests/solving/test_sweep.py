@@ -74,6 +74,13 @@ def test_a_job_that_fails_is_a_row(tmp_path):
         ('recipe = "blog"\nseed = "x-y"', "a range such as"),
         ('recipe = "blog"\nseed = []', "describes 0 jobs"),
         ('recipe = "blog"\noptions = 3', "must be a table"),
+        ("recipe = 3", "recipe must be a name, not 3"),
+        ('recipe = "blog"\nseed = [0, -1]', "seed must be a whole number of at least 0, not -1"),
+        ('recipe = "blog"\nseed = true', "seed must be a whole number of at least 0, not True"),
+        ('recipe = "blog"\nexact = "no"', "exact must be true or false, not 'no'"),
+        ('recipe = "blog"\nstarts = 2.5', r"starts must be a whole number of at least 0, not 2\.5"),
+        ('recipe = "blog"\ntime_limit = nan', "time_limit must be a number of seconds of at least 0, not nan"),
+        ('recipe = "blog"\nmethod = ["newton", 1]', "method must be a name, not 1"),
     ],
 )
 def test_a_bad_specification_is_one_clear_line(text, message, tmp_path):

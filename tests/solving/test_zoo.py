@@ -71,6 +71,15 @@ def test_the_figures_are_those_of_verify(blog):
         assert entry.spectral_radius == pytest.approx(verification.spectral_radius)
 
 
+def test_the_figures_of_each_are_those_that_tell_it_from_another(blog):
+    _, _, found, _ = blog
+    names = ["relative_residual", "max_abs_residual", "weight_rms", "differing_weights"]
+    for entry in found.quines:
+        assert list(entry.figures()) == [*names, "self_sensitivity", "spectral_radius"]
+        assert entry.figures()["weight_rms"] == entry.weight_rms
+        assert entry.nonfinite_weights == 0
+
+
 def test_they_are_sorted_by_spectral_radius_and_the_network_stays_as_it_was(blog):
     quine, before, found, _ = blog
     radii = [entry.spectral_radius for entry in found.quines]
@@ -120,7 +129,7 @@ def test_an_interrupted_search_keeps_what_it_has(monkeypatch):
 
 @pytest.mark.parametrize("starts", [0, -3])
 def test_at_least_one_start_is_asked_for(small, starts):
-    with pytest.raises(ValueError, match="starts must be at least 1"):
+    with pytest.raises(nq.BadOption, match=f"^starts must be at least 1, not {starts}$"):
         nq.zoo(small, starts=starts)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..errors import BadOption
+from ..quines.bits import differing
 from ..quines.in_place import weights_kept
 from ..quines.measure import measure, relative_residual
 from ..quines.quine import Quine
@@ -39,10 +41,8 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
         n: generations.
         tolerance: relative distance up to which a descendant counts as a copy.
     """
-    from ..quines.bits import differing
-
     if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
+        raise BadOption(f"n must be at least 1, not {n}")
     if quine.in_place:
         return _in_place(quine, n, tolerance)
     start = current = quine.theta

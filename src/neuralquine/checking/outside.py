@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
 
 _DEPTH = 8  # how deep attributes are searched
@@ -30,9 +29,8 @@ Found = Iterator[tuple[str, Tensor]]
 
 def outside_numbers(quine: Quine) -> Found:
     """``(name, flat float64 values)``: the probe, frozen and hidden parameters, and all that :class:`_Search` finds."""
-    inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
-    known = isinstance(quine, QueryQuine) and quine.queries is not None  # a table made again from its name and seed
-    for name, tensor in () if known else inputs:
+    stored = quine.stored_inputs()
+    for name, tensor in stored.items() if isinstance(stored, Mapping) else enumerate(stored):
         yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
     search = _Search({id(p) for p in quine.weights} | {id(m) for _, m in module_tree(quine.trunk)})
     for name, module in module_tree(quine.trunk):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,6 @@ import torch
 from torch import Tensor
 
 from ..files.atomic import replace_file
-from ..healing.damage import KINDS
-from ..healing.heal import Healing
 from ..quines.bits import differing
 from ..quines.measure import measure, round_off
 from ..quines.quine import Quine
@@ -68,32 +64,6 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
     axes[0].set_ylabel(r"relative residual  $\|F(\theta)-\theta\|\,/\,\|\theta\|$")
     axes[0].annotate("round-off", (0.02, floor), xycoords=("axes fraction", "data"), va="bottom", color=_QUIET)
     figure.suptitle(f"Best of all starts: {residuals[-1]:.1e} after {trace[-1]['seconds']:.2f} s", color=_INK)
-    return figure
-
-
-def basin_figure(found: Sequence[Healing], law: Sequence[float | None] = ()) -> Any:
-    """Share of damages that healed, with 95 % intervals, against the fraction damaged, beside what was predicted."""
-    figure = _new_figure(6.5, 4)
-    axis = figure.subplots()
-    x = [h.damage.fraction for h in found]
-    y = [h.healed / h.trials for h in found]
-    low, high = ([h.confidence[i] for h in found] for i in (0, 1))
-    axis.fill_between(x, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label="95 % interval (Clopper-Pearson)")
-    axis.plot(x, y, color=_ACCENT, marker="o", markersize=4, label="healed, every bit")
-    if any(p is not None for p in law):
-        axis.plot(
-            x,
-            [math.nan if p is None else p for p in law],
-            color=_INK,
-            linestyle="--",
-            linewidth=1,
-            label="predicted by counting votes",
-        )
-    axis.set_xlabel(f"fraction of the weights {KINDS[found[0].damage.kind][1]}")
-    axis.set_ylabel(f"share of {found[0].trials} damages healed")
-    axis.set_ylim(-0.03, 1.03)
-    axis.grid(alpha=0.25)
-    axis.legend(loc="lower left", frameon=False)
     return figure
 
 

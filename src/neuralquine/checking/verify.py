@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from ..errors import TooLarge
+from ..files.strict_json import finite_or_none
 from ..quines.measure import measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import frugal
-from ..solving.solution import finite_or_none
 from .generations import Generations, generations
 from .outside import outside_numbers
 from .spectrum import Spectrum, local_spectrum
-from .tricks import Witness, triviality, unruly
+from .tricks import Witness, failing, triviality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def response(quine: Quine) -> float:
     theta, ratios = quine.theta, []
     own = quine.self_map(theta)
     for code in quine.random_codes(3, torch.Generator().manual_seed(1)):
-        other = quine.expand(code)
+        other = quine.printer(code)
         ratios.append(norm(quine.self_map(other).double() - own.double()) / norm(other.double() - theta.double()))
     return sum(ratios) / len(ratios)
 
@@ -126,7 +126,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     except TooLarge:
         raise
     except Exception as error:  # whatever a module raises that runs at its own weights only
-        findings += [] if findings else [unruly(error)]
+        findings += [] if findings else [failing(error)]
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
     far = response(quine) if nonfinite == 0 and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]

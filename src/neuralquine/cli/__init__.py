@@ -1,7 +1,8 @@
-"""The command line. Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
+"""The command line: one module for each command, or for a few that belong together.
 
-Results go to stdout, progress and messages to stderr. Exit status: 0 success, 1 no quine, 2 bad input,
-130 interrupted.
+A command imports torch and the rest of the package when it runs, so that ``--help`` answers at once. Results go to
+stdout, progress and messages to stderr. The exit status is 0 for success, 1 where no quine was found or the answer is
+no, 2 for bad input, and 130 for an interruption.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from ..errors import NeuralQuineError
 from ..version import __version__
 from .options import app
 
-# These add their commands, in the order of `--help`.
+# Each of these modules adds its commands, which `--help` lists in this order.
 from . import solve as solve  # isort: skip
+from . import zoo as zoo  # isort: skip
+from . import names as names  # isort: skip
 from . import look as look  # isort: skip
 from . import prove as prove  # isort: skip
 from . import tasks as tasks  # isort: skip
+from . import heal as heal  # isort: skip
 from . import export as export  # isort: skip
 from . import sweep as sweep  # isort: skip
 from . import evolve as evolve  # isort: skip
@@ -34,7 +38,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Entry point: errors of this package become one line on stderr and exit status 2."""
+    """Run a command; an error of this package becomes one line on stderr and exit status 2."""
     try:
         app()
     except NeuralQuineError as error:

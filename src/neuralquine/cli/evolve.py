@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,25 +13,33 @@ from .report import print_json
 
 if TYPE_CHECKING:
     from ..evolution import World
+    from ..evolution.life import Life
 
 
 @app.command()
 def evolve(
-    recipe: Annotated[str, typer.Argument(help="soup, digits or fertility; docs/evolution.md describes them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the tables, the figures and the state.")],
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
-    generations: Annotated[int, typer.Option(help="How many; 0 for the recipe's own number.", min=0)] = 0,
-    time_limit: Annotated[float, typer.Option(help="Seconds after which no generation begins; 0 for none.", min=0)] = 0,
+    recipe: Annotated[
+        str, typer.Argument(help="A world: soup, digits or fertility. docs/evolution.md describes them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Write the tables, the figures and the state to this folder.")],
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    generations: Annotated[
+        int, typer.Option(help="End after so many generations; 0 for the world's own number.", min=0)
+    ] = 0,
+    time_limit: Annotated[
+        float, typer.Option(help="Begin no generation after so many seconds; 0 for no limit.", min=0)
+    ] = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the state in --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a population of self-printing networks live (extras `sweep` and `plot`)."""
+    """Let a population of self-printing networks live.
+
+    Their histories become tables and figures (extras `sweep` and `plot`).
+    """
     from ..evolution import live, world
 
-    options = key_values(recipe_option, "--recipe-option")
-    made = world(recipe, seed=seed, generations=generations or None, **options)
-
+    made = world(recipe, seed=seed, generations=generations or None, **key_values(recipe_option, "--recipe-option"))
     shown = sys.stderr.isatty() and not as_json
 
     def show(now: World) -> None:
@@ -47,10 +55,19 @@ def evolve(
         typer.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
         print_json({"recipe": recipe, "seed": seed} | life.figures())
-        return
-    typer.echo(f"{recipe}, seed {seed}: {life.generations} generations in {life.seconds:.0f} s. {made.status()}.")
+    else:
+        _report(f"{recipe}, seed {seed}", made, life, out)
+
+
+def _report(title: str, lived: World, life: Life, out: Path) -> None:
+    """Print what became of a population, for a person."""
+    typer.echo(f"{title}: {life.generations} generations in {life.seconds:.0f} s. {lived.status()}.")
     for name, value in life.result.items():
-        typer.echo(f"  {name.replace('_', ' '):<21}{f'{value:.4g}' if isinstance(value, float) else value}")
+        typer.echo(f"  {name.replace('_', ' '):<21}{_text(value)}")
     typer.echo(f"written to {out}: {', '.join(life.files)}")
     if not life.finished:
-        typer.echo("the time limit came first: --resume goes on")
+        typer.echo("the time limit came first: the same command with --resume goes on")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The command that hands a quine on to other programs: export."""
+"""The command that makes a file for other programs: export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def export(
     out: Annotated[Path, typer.Argument(help="The file to write, such as self.onnx.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write a portable quine as an ONNX model that says in any runtime whether it is one (extra `onnx`)."""
+    """Write a portable quine as an ONNX model.
+
+    The model says in any runtime whether it prints its own weights (extra `onnx`).
+    """
     from ..keeping.export import export as run
 
     file = run(folder, out)
@@ -25,8 +28,7 @@ def export(
     if as_json:
         print_json({"out": str(file), "bytes": size, "inputs": [], "outputs": ["printed", "stored", "is_quine"]})
         return
+    ask = f'import onnxruntime as o; print(o.InferenceSession("{file}").run(None, {{}})[2])'
     typer.echo(f"written to {file}, {size:,} bytes: no inputs; outputs printed, stored and is_quine")
-    typer.echo("  the proof that it prints the same bits everywhere holds, and ONNX Runtime says True here")
-    typer.echo(
-        f"  ask it: python -c 'import onnxruntime as o; print(o.InferenceSession(\"{file}\").run(None, {{}})[2])'"
-    )
+    typer.echo("  It is proved that every machine prints the same bits, and ONNX Runtime on this one says True.")
+    typer.echo(f"  ask it: python -c '{ask}'")

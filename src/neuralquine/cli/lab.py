@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Annotated
 
 import typer
 
-from ..errors import NeuralQuineError
+from ..errors import needed
 from .options import app, terminate_like_interrupt
 
 
 @app.command()
 def lab(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 for any free one.", min=0, max=65535)] = 8765,
+    port: Annotated[
+        int, typer.Option(help="Serve the page on this port of 127.0.0.1; 0 for any free one.", min=0, max=65535)
+    ] = 8765,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Open a page on this machine: solve, look, damage, heal, draw (extra `lab`)."""
-    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
-        raise NeuralQuineError("the lab needs starlette and uvicorn: pip install 'neuralquine[lab]'")
+    """Open a page to solve, see, damage and heal quines.
+
+    It is served on this machine, to this machine alone (extra `lab`).
+    """
+    for module in ("starlette", "uvicorn"):
+        needed(module, "lab", "the lab needs")
     from ..lab.serve import serve
 
-    with terminate_like_interrupt():  # uvicorn hands the signal on, and the temporary folder must still go
+    with terminate_like_interrupt():  # uvicorn hands the signal on, and the temporary folder must still be removed
         serve(port, browser=browser, say=typer.echo)

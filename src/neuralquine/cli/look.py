@@ -1,44 +1,50 @@
-"""Commands that look at a kept quine: verify, plot, spectrum, generations."""
+"""The commands that look at a kept quine: verify, plot, spectrum, generations."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import plural
-from .options import AsJson, Folder, TrunkOption, app, check_certificate, draw, load_quine, prover
-from .report import print_json, report_verification, table
+from ..files.strict_json import finite_or_none
+from .options import AsJson, Folder, TrunkOption, app, check_certificate, load_quine, require_flint
+from .report import draw, print_json, radius, report_verification, table
+
+if TYPE_CHECKING:
+    from ..checking.spectrum import Spectrum
+    from ..checking.verify import Verification
+
+_SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # generations that a table for a person shows
 
 
 @app.command()
 def verify(
     folder: Folder,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Bound the round-off of every machine (extra `proof`).")
+        bool,
+        typer.Option("--portable", help="Also prove that every machine prints the same bits (extra `proof`)."),
     ] = False,
     trunk: TrunkOption = "",
     as_json: AsJson = False,
 ) -> None:
-    """Recompute everything about a quine from its file, and name every trick."""
-    import time
-    from dataclasses import replace
+    """Recompute every figure of a quine.
 
+    The figures come from the weights alone, and every trick that makes a quine trivial is named. The exit status is 1
+    for what is not a quine, and for a folder that claims what is not so.
+    """
     from ..checking.verify import verify as run
-    from ..keeping.store import false_claims
+    from ..keeping.report import false_claims
 
     started = time.perf_counter()
     quine = load_quine(folder, trunk)
     verification = run(quine)
     extra: dict[str, Any] = {}
     if portable:
-        bound = prover("portable").portability(folder)
-        verification = replace(verification, portable=bound.proved)
-        extra = {
-            "portable_reason": bound.reason,
-            "exact_margin": bound.exact_margin,
-            "float_margin": bound.float_margin,
-        }
+        verification, extra = _with_portability(folder, verification)
     proved, reason = check_certificate(folder)
     verification = replace(verification, proved=proved)
     lies = false_claims(folder, verification) + ([reason] if proved is False else [])
@@ -55,7 +61,10 @@ def verify(
 
 @app.command()
 def plot(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> None:
-    """Draw the residual, the weights (stored, printed, difference) and the eigenvalues."""
+    """Draw the figures of a quine into its folder.
+
+    They show the residual of the search, the weights (stored, printed, difference) and the eigenvalues (extra `plot`).
+    """
     files = draw(load_quine(folder, trunk), folder)
     if as_json:
         print_json({"figures": [str(f) for f in files]})
@@ -66,47 +75,46 @@ def plot(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> No
 
 @app.command()
 def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> None:
-    """Eigenvalues and self-sensitivity of a quine's map."""
+    """Compute the eigenvalues of a quine's self-map.
+
+    They and the self-sensitivity are those at the stored weights.
+    """
     from ..checking.spectrum import spectrum as run
 
     local = run(load_quine(folder, trunk))
     values = [complex(v) for v in local.eigenvalues.tolist()]
     if as_json:
-        print_json(
-            {
-                "self_sensitivity": local.self_sensitivity,
-                "self_sensitivity_is_lower_bound": local.bound,
-                "spectral_radius": local.spectral_radius,
-                "max_real_part": local.damped_regeneration,
-                "distance_to_one": local.newton_distance,
-                "eigenvalues": [[v.real, v.imag] for v in values],
-            }
-        )
+        figures = {
+            "self_sensitivity": local.self_sensitivity,
+            "self_sensitivity_is_lower_bound": local.bound,
+            "spectral_radius": local.spectral_radius,
+            "max_real_part": local.damped_regeneration,
+            "distance_to_one": local.newton_distance,
+        }
+        plain = {name: finite_or_none(value) for name, value in figures.items()}
+        print_json(plain | {"eigenvalues": [[v.real, v.imag] for v in values]})
         return
     table(["eigenvalue", "modulus"], [[f"{v.real:+.6f} {v.imag:+.6f}i", f"{abs(v):.6f}"] for v in values])
-    attracts = "attracted" if local.spectral_radius < 1 else "repelled"
-    damped = "attracted" if local.damped_regeneration < 1 else "repelled"
-    typer.echo(
-        f"spectral radius {local.spectral_radius:.4g}: plain regeneration is {attracts}, damped regeneration {damped}"
-    )
-    typer.echo(
-        f"self-sensitivity {'at least ' if local.bound else ''}{local.self_sensitivity:.4g}, distance of an eigenvalue to 1: {local.newton_distance:.3g}"
-    )
+    _report_spectrum(local)
 
 
 @app.command()
 def generations(
     folder: Folder,
-    n: Annotated[int, typer.Option("-n", help="Generations.", min=1)] = 100,
+    n: Annotated[int, typer.Option("-n", help="Follow the line for so many generations.", min=1)] = 100,
     tolerance: Annotated[
-        float, typer.Option(help="Relative distance up to which a descendant is a copy.", min=0)
+        float,
+        typer.Option(help="Count a descendant as a copy up to this relative distance from the first quine.", min=0),
     ] = 1e-2,
     trunk: TrunkOption = "",
     as_json: AsJson = False,
 ) -> None:
-    """Install what is printed, print again, and see how long the line stays true."""
+    """Let a quine print itself again and again.
+
+    What is printed becomes the weights of the next generation. The exit status is 1 if the line does not stay a copy
+    of the first quine.
+    """
     from ..checking.generations import generations as run
-    from ..solving.solution import finite_or_none
 
     line = run(load_quine(folder, trunk), n, tolerance=tolerance)
     if as_json:
@@ -121,9 +129,7 @@ def generations(
             }
         )
     else:
-        shown = sorted(
-            {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, line.survived, line.survived + 1, n} & set(range(1, n + 1))
-        )
+        shown = sorted({*_SHOWN, line.survived, line.survived + 1, n} & set(range(1, n + 1)))
         table(
             ["generation", "distance to the first", "relative residual"],
             [[str(k), f"{line.distances[k - 1]:.3e}", f"{line.residuals[k - 1]:.3e}"] for k in shown],
@@ -133,3 +139,27 @@ def generations(
         )
     if line.survived < n:
         raise typer.Exit(1)
+
+
+def _with_portability(folder: Path, verification: Verification) -> tuple[Verification, dict[str, Any]]:
+    """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
+    require_flint()
+    from ..proving.portable import portability
+
+    found = portability(folder)
+    margins = {"exact_margin": found.exact_margin, "float_margin": found.float_margin}
+    return replace(verification, portable=found.proved), {"portable_reason": found.reason, **margins}
+
+
+def _report_spectrum(local: Spectrum) -> None:
+    """Print what the eigenvalues say about regeneration, for a person."""
+    attracts = "attracted" if local.spectral_radius < 1 else "repelled"
+    damped = "attracted" if local.damped_regeneration < 1 else "repelled"
+    typer.echo(
+        f"spectral radius {local.spectral_radius:.4g}: plain regeneration is {attracts}, damped regeneration {damped}"
+    )
+    at_least = "at least " if local.bound else ""
+    typer.echo(
+        f"self-sensitivity {at_least}{local.self_sensitivity:.4g}, "
+        f"distance of an eigenvalue to 1: {radius(local.newton_distance)}"
+    )

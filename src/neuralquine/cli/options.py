@@ -1,4 +1,4 @@
-"""What several commands share: their arguments, reading folders, progress, interruption."""
+"""What several commands share: arguments and options, reading a folder, progress on stderr, interruption."""
 
 from __future__ import annotations
 
@@ -12,71 +12,74 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError
+from ..errors import NeuralQuineError, needed
+from ..files.folder import CERTIFICATE
 
 if TYPE_CHECKING:
     from ..quines.quine import Quine
     from ..solving.solution import TracePoint
 
 app = typer.Typer(
-    help="Find, verify, keep and show neural quines: networks that print their own weights.",
+    help="Find, verify, prove, keep and show neural quines: networks that print their own weights.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Recipe = Annotated[str, typer.Argument(help="A named problem; see `neuralquine recipes`.")]
-Folder = Annotated[Path, typer.Argument(help="A folder written by `neuralquine solve --out`.")]
-Seed = Annotated[
-    int, typer.Option(help="Seed of the initial weights, the probe, the projection and the starts.", min=0)
+Recipe = Annotated[str, typer.Argument(help="A named problem; `neuralquine recipes` lists them.")]
+Folder = Annotated[
+    Path, typer.Argument(help="A folder that a quine was written to, such as by `neuralquine solve --out`.")
 ]
-Device = Annotated[str, typer.Option(help="Torch device to compute on, such as cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random: initial weights, probe, expansion, starts.", min=0)]
+Device = Annotated[str, typer.Option(help="Compute on this torch device, such as cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RecipeOption = Annotated[
     list[str],
-    typer.Option("--recipe-option", "-r", metavar="KEY=VALUE", help="Option of the recipe, such as alpha=0.3."),
+    typer.Option("--recipe-option", "-r", metavar="KEY=VALUE", help="Set an option of the recipe, such as alpha=0.3."),
 ]
 TrunkOption = Annotated[
     str,
     typer.Option(
         "--trunk",
         metavar="MODULE:FACTORY",
-        help="Python factory of the trunk, for a folder that cannot describe its own.",
+        help="Take the network from this Python factory, for a folder that cannot describe its own.",
     ),
 ]
 
 
 def load_quine(folder: Path, trunk: str) -> Quine:
+    """Read the quine of a folder; ``trunk`` is the value of ``--trunk``."""
     from ..keeping.store import load
 
     return load(folder, trunk=import_trunk(trunk) if trunk else None)
 
 
-def prover(module: str) -> Any:
-    """A module of ``prove``, or the one line that says how to get it."""
-    import importlib
-    import importlib.util
-
-    if importlib.util.find_spec("flint") is None:
-        raise NeuralQuineError("proofs need python-flint: pip install 'neuralquine[proof]'")
-    return importlib.import_module(f"neuralquine.proving.{module}")
+def require_flint() -> None:
+    """Refuse in one line to prove anything where the library of ball arithmetic is not installed."""
+    needed("flint", "proof", "proofs need", "python-flint")
 
 
 def check_certificate(folder: Path) -> tuple[bool | None, str]:
-    """Whether the folder's own certificate holds; None if there is none, or nothing to check it with."""
+    """Check the folder's own certificate.
+
+    Returns:
+        Whether it holds, and if not, why. None if there is no certificate, or no library to check it with.
+    """
     import importlib.util
 
-    if not (folder / "certificate.json").exists() or importlib.util.find_spec("flint") is None:
+    if not (folder / CERTIFICATE).exists() or importlib.util.find_spec("flint") is None:
         return None, ""
+    from ..proving.certificate import check
+
     try:
-        prover("certificate").check(folder / "certificate.json")
+        check(folder / CERTIFICATE)
     except NeuralQuineError as error:
-        return False, f"certificate.json: {error}"
+        return False, f"{CERTIFICATE}: {error}"
     return True, ""
 
 
 def import_trunk(path: str) -> Any:
-    """The user's own factory: named on the command line, never by a file."""
+    """Call the user's own factory of a trunk. The command line names it; a file never does."""
     import importlib
 
     module, _, factory = path.partition(":")
@@ -88,7 +91,7 @@ def import_trunk(path: str) -> Any:
 
 
 def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
-    """KEY=VALUE pairs; values are read as JSON where they are (numbers, true, false), else as text."""
+    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text."""
     options = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -104,7 +107,7 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """``kill`` ends a solve as Ctrl-C does: the best iterate is kept."""
+    """Let ``kill`` end a command as Ctrl-C does, so that the best iterate is kept."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -118,7 +121,7 @@ def terminate_like_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(title: str, *, quiet: bool) -> Iterator[Any]:
-    """A line on stderr that shows how a long search is getting on; nothing where nobody watches."""
+    """Yield a ``progress=`` that shows a search on one line of stderr; None where stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -138,7 +141,7 @@ def progress(title: str, *, quiet: bool) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def status_line(title: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says how far long work has come; nothing where nobody watches."""
+    """Yield a function that shows a text on one line of stderr; it does nothing where stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -146,21 +149,3 @@ def status_line(title: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(title) as status:
         yield lambda text: status.update(f"{title}: {text}")
-
-
-def draw(quine: Quine, folder: Path) -> list[Path]:
-    import importlib.util
-
-    if importlib.util.find_spec("matplotlib") is None:
-        raise NeuralQuineError("drawing needs matplotlib: pip install 'neuralquine[plot]'")
-    from ..checking.plots import plot as draw
-    from ..checking.verify import verify as run
-    from ..keeping.store import saved_trace
-
-    verification = run(quine)
-    words = [
-        word for word, is_so in (("converged", verification.converged), ("bit-exact", verification.bit_exact)) if is_so
-    ]
-    if verification.trivial:
-        words.append("trivial")
-    return draw(quine, folder / "figures", trace=saved_trace(folder), words=", ".join(words) or "not converged")

@@ -1,4 +1,4 @@
-"""How results read on a terminal, and as one JSON object."""
+"""How results are shown: as text on a terminal, as one JSON object, and as figures in the folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..errors import needed
 from ..keeping.card import word
 
 if TYPE_CHECKING:
     from ..checking.verify import Verification
+    from ..quines.quine import Quine
     from ..solving.solution import Solution
 
 
 def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
-    """What a solve found, for a person."""
+    """Print what a solve found, for a person."""
     v = solution
     head = (
         "A quine: the network prints its own weights, every bit."
@@ -51,11 +53,11 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
     if out is not None:
         typer.echo(f"written to {out}: check it with `neuralquine verify {out}`")
     elif v.converged:
-        typer.echo("keep it with --out DIR")
+        typer.echo("it was not kept: --out DIR writes it to a folder")
 
 
 def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
-    """What a verification found, for a person."""
+    """Print what a verification found, for a person."""
     typer.echo(f"{folder}: {'a quine' if v.is_quine else 'NOT a quine'}")
     for trick in v.trivial:
         typer.echo(f"  trivial, {trick}")
@@ -85,29 +87,31 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
 
 
 def pairs(rows: list[tuple[str, str]]) -> None:
-    """Labels and what they stand for, in two columns."""
+    """Print labels and their values in two columns."""
     for label, value in rows:
         typer.echo(f"  {label:<21}{value}")
 
 
 def sensitivity(v: Solution | Verification) -> str:
-    """Of a large network, whose spectral radius is not computed, only a lower bound is."""
+    """A self-sensitivity as text, with "at least" where only a lower bound is known, as for large networks."""
     bound = math.isnan(v.spectral_radius) and not math.isnan(v.self_sensitivity)
     return f"{'at least ' if bound else ''}{v.self_sensitivity:.3g}"
 
 
 def radius(value: float) -> str:
-    """A large network's eigenvalues are not computed unasked."""
+    """A figure as text, or "not computed" for NaN, as of large networks."""
     return "not computed" if value != value else f"{value:.3g}"
 
 
 def figure(value: Any) -> str:
-    """A number as it stands in a table."""
+    """A figure as text for a table; None stands for one that was not computed."""
+    if value is None:
+        return "not computed"
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def table(columns: list[str], rows: list[list[str]]) -> None:
-    """Rows under headings."""
+    """Print rows under headings."""
     from rich.console import Console
     from rich.table import Table
 
@@ -117,15 +121,23 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
     Console().print(grid)
 
 
-def listing(columns: list[str], rows: list[list[str]], as_json: bool, key: str) -> None:
-    """Things that can be named: recipes or methods."""
-    if as_json:
-        print_json({key: [dict(zip(("name", "summary", "options"), row, strict=True)) for row in rows]})
-        return
-    for name, summary, options in rows:
-        typer.echo(f"{name}\n    {summary}" + (f"\n    options: {options}" if options else ""))
-
-
 def print_json(data: dict[str, Any]) -> None:
-    """One JSON object; NaN is refused."""
+    """Print one JSON object.
+
+    Raises:
+        ValueError: it holds NaN or infinity, which JSON cannot spell.
+    """
     typer.echo(json.dumps(data, allow_nan=False))
+
+
+def draw(quine: Quine, folder: Path) -> list[Path]:
+    """Draw the figures of a quine into its folder; the four words of its verification stand in their titles."""
+    needed("matplotlib", "plot", "drawing needs")
+    from ..checking.plots import plot
+    from ..checking.verify import verify
+    from ..keeping.report import saved_trace
+
+    found = verify(quine)
+    claims = (("converged", found.converged), ("bit-exact", found.bit_exact), ("trivial", bool(found.trivial)))
+    words = ", ".join(word for word, holds in claims if holds)
+    return plot(quine, folder / "figures", trace=saved_trace(folder), words=words or "not converged")

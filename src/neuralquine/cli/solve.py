@@ -1,134 +1,205 @@
-"""Commands that search: solve, zoo, and what can be named."""
+"""The command that searches: solve."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UnknownName, plural
-from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, draw, key_values, terminate_like_interrupt
+from ..errors import BadOption, UnknownName
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, terminate_like_interrupt
 from .options import progress as show_progress
-from .record import journal_of, last_figures, logger_of, seen_by
-from .report import figure, listing, print_json, report_solution, table
+from .record import Recording, Request
+from .report import draw, print_json, report_solution
+
+if TYPE_CHECKING:
+    from ..quines.quine import Quine
+    from ..solving.solution import Solution
+
+MethodName = Annotated[
+    str,
+    typer.Option(
+        help="The method of the search; `neuralquine methods` lists them. By default several are tried in turn."
+    ),
+]
+MethodOption = Annotated[
+    list[str],
+    typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Set an option of the method, such as lr=0.01."),
+]
+Starts = Annotated[
+    int, typer.Option(help="Try so many starting points side by side; 0 for the method's own number.", min=0)
+]
+MaxSteps = Annotated[int, typer.Option(help="Stop after so many steps; 0 for the method's own limit.", min=0)]
+TimeLimit = Annotated[float, typer.Option(help="Stop after so many seconds; 0 for no limit.", min=0)]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        help="Count a relative residual of at most this as converged; 0 asks for the round-off of the weights.", min=0
+    ),
+]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Find a quine whose printed weights equal the stored ones, bit for bit.")
+]
+Probes = Annotated[
+    int, typer.Option(help="Try so many other probes where the recipe's own has no exact quine (with --exact).", min=0)
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a solve that was stopped, from the journal beside the same --out.")
+]
+Out = Annotated[Path | None, typer.Option(help="Write the quine to this folder.")]
+Log = Annotated[
+    str,
+    typer.Option(
+        help="Also log to tensorboard, wandb or trackio (needs --out, and the extra of the same name installed)."
+    ),
+]
+Figures = Annotated[
+    bool, typer.Option(help="Also draw the figures into the folder (needs --out and the extra `plot`).")
+]
 
 
 @app.command()
 def solve(
     recipe: Recipe,
     seed: Seed = 0,
-    method: Annotated[str, typer.Option(help="See `neuralquine methods`; by default a ladder of them.")] = "",
-    method_option: Annotated[
-        list[str],
-        typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Option of the method, such as lr=0.01."),
-    ] = [],  # noqa: B006
+    method: MethodName = "",
+    method_option: MethodOption = [],  # noqa: B006
     recipe_option: RecipeOption = [],  # noqa: B006
-    starts: Annotated[int, typer.Option(help="Starts tried side by side; by default the method's.", min=0)] = 0,
-    max_steps: Annotated[int, typer.Option(help="Limit of steps; by default the method's.", min=0)] = 0,
-    time_limit: Annotated[float, typer.Option(help="Limit in seconds; 0 for none.", min=0)] = 0,
-    rtol: Annotated[
-        float, typer.Option(help="Relative residual that counts as converged; 0 for round-off.", min=0)
-    ] = 0,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Find a quine whose printed bits equal the stored ones.")
-    ] = False,
-    probes: Annotated[int, typer.Option(help="With --exact: other probes that may be tried.", min=0)] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a killed solve with the same --out stopped.")
-    ] = False,
+    starts: Starts = 0,
+    max_steps: MaxSteps = 0,
+    time_limit: TimeLimit = 0,
+    rtol: Tolerance = 0,
+    exact: Exact = False,
+    probes: Probes = 0,
+    resume: Resume = False,
     device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Folder to write the quine to.")] = None,
-    log: Annotated[
-        str,
-        typer.Option(help="Also log to tensorboard, wandb or trackio (needs --out and the extra of that name)."),
-    ] = "",
-    figures: Annotated[bool, typer.Option(help="Also write the figures (needs --out and the extra `plot`).")] = False,
+    out: Out = None,
+    log: Log = "",
+    figures: Figures = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find weights that print themselves."""
-    if figures and out is None:
-        raise typer.BadParameter("needs --out", param_hint="--figures")
-    if log and out is None:
-        raise typer.BadParameter("needs --out", param_hint="--log")
-    if resume and out is None:
-        raise typer.BadParameter("needs the --out of the solve that stopped", param_hint="--resume")
+    """Find weights that a network prints itself.
+
+    They are a fixed point of its self-map.
+    """
+    if out is None:
+        _refuse_without_out({"--figures": figures, "--log": bool(log), "--resume": resume})
+    from ..solving.loop import Stop
+
+    options = key_values(recipe_option, "--recipe-option")
+    if _launched():
+        if log:
+            raise typer.BadParameter("is for one process, not for torchrun's", param_hint="--log")
+        _solve_sharded(recipe, seed, options, device, out, as_json)
+        return
+    quine = _problem(recipe, seed, options, device)
+    request = Request(
+        method=method,
+        tool=_tool(method, key_values(method_option, "--method-option")),
+        starts=starts,
+        stop=Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None),
+        exact=exact,
+        probes=probes,
+    )
+    with Recording(out, quine, request, tracker=log, resume=resume) as recording:
+        solution = _search(quine, request, recording, title=f"solving {recipe}", quiet=as_json)
+        recording.finish(solution)
+    out = out or _keep_interrupted(recipe, quine, solution)
+    if out is not None and figures:
+        draw(quine, out)
+    _report(recipe, solution, out, as_json)
+
+
+def _refuse_without_out(asked: dict[str, bool]) -> None:
+    """Refuse an option that writes beside or into a folder, where no folder is named."""
+    for flag, is_set in asked.items():
+        if is_set:
+            what = "needs the --out of the solve that stopped" if flag == "--resume" else "needs --out"
+            raise typer.BadParameter(what, param_hint=flag)
+
+
+def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Quine:
+    """Build the quine of a recipe, unsolved, on a device."""
     from .. import recipes
     from ..quines.networks.running import usable
-    from ..solving.loop import Stop
-    from ..solving.methods import make_method
-    from ..solving.solution import Status
-    from ..solving.solve import solve as run
+
+    _refuse_task(recipe)
+    return recipes.recipe(recipe, seed=seed, **options).to(usable(device))
+
+
+def _refuse_task(recipe: str) -> None:
     from ..tasks.recipes import TASKS
 
     if recipe in TASKS:
         raise UnknownName(f"{recipe} is a task, which is learned: neuralquine train {recipe} --out DIR")
-    recipe_options = key_values(recipe_option, "--recipe-option")
-    if launched():
-        if log:
-            raise typer.BadParameter("is for one process, not for torchrun's", param_hint="--log")
-        _solve_sharded(recipe, seed, recipe_options, device, out, as_json)
-        return
-    quine = recipes.recipe(recipe, seed=seed, **recipe_options).to(usable(device))
-    options = key_values(method_option, "--method-option")
-    if options and not method:
-        raise typer.BadParameter("needs --method", param_hint="--method-option")
+
+
+def _tool(method: str, options: dict[str, Any]) -> Any:
+    """Build the method of a name; None where none is named, so that the ladder of methods is tried."""
+    from ..solving.methods import make_method
+
+    if not method:
+        if options:
+            raise typer.BadParameter("needs --method", param_hint="--method-option")
+        return None
     try:
-        chosen = make_method(method, options) if method else None
-    except TypeError as error:
+        return make_method(method, options)
+    except (TypeError, BadOption) as error:
         raise typer.BadParameter(str(error), param_hint="--method-option") from error
-    stop = Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None)
-    with (
-        logger_of(out, quine, log, method, resume) as logger,
-        journal_of(out, quine, chosen, starts, stop, exact, probes, resume) as journal,
-        show_progress(f"solving {recipe}", quiet=as_json) as progress,
-        terminate_like_interrupt(),
-    ):
-        if resume and journal is not None:
-            typer.echo(f"resuming after {plural(journal.recorded, 'evaluation')} of {journal.path}", err=True)
+
+
+def _search(quine: Quine, request: Request, recording: Recording, *, title: str, quiet: bool) -> Solution:
+    """Search, with the progress on stderr; an interrupted search gives its best iterate."""
+    from ..solving.solve import solve as run
+
+    with show_progress(title, quiet=quiet) as progress, terminate_like_interrupt():
         try:
-            solution = run(
+            return run(
                 quine,
-                chosen,
-                starts=starts or None,
-                stop=stop,
-                exact=exact,
-                probes=probes,
-                journal=journal,
+                request.tool,
+                starts=request.starts or None,
+                stop=request.stop,
+                exact=request.exact,
+                probes=request.probes,
+                journal=recording.journal,
                 throw=False,
-                progress=seen_by(progress, logger),
+                progress=recording.following(progress),
             )
-            if logger is not None:
-                logger.log(last_figures(solution), solution.steps)
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
+            journal = recording.journal
             later = f": the same command with --resume goes on from {journal.path}" if journal else ""
             typer.echo(f"neuralquine: interrupted{later}", err=True)
             raise typer.Exit(130) from None
-    interrupted = solution.status is Status.INTERRUPTED
-    if interrupted and out is None:
-        out = Path("quines") / f"{recipe}-interrupted"
-    data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
-    if out is not None:
-        from ..files.logs import beside
-        from ..keeping.store import save
 
-        save(quine, out, metrics=beside(out) if logger is not None else None)
-        data["out"] = str(out)
-        if journal is not None and not interrupted and solution.status is not Status.TIME_LIMIT:
-            journal.discard()
-            beside(out).unlink(missing_ok=True)
-        if figures:
-            draw(quine, out)
+
+def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | None:
+    """Write the best iterate of an interrupted search to ``quines/``, where no folder was named; else do nothing."""
+    from ..keeping.store import save
+    from ..solving.solution import Status
+
+    if solution.status is not Status.INTERRUPTED:
+        return None
+    out = Path("quines") / f"{recipe}-interrupted"
+    save(quine, out)
+    return out
+
+
+def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) -> None:
+    """Print what was found, and exit with 1 if it is no quine, or with 130 if the search was interrupted."""
+    from ..solving.solution import Status
+
     if as_json:
-        print_json(data)
+        data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
+        print_json(data | ({"out": str(out)} if out is not None else {}))
     else:
         report_solution(recipe, solution, out)
     if not solution.converged:
-        raise typer.Exit(130 if interrupted else 1)
+        raise typer.Exit(130 if solution.status is Status.INTERRUPTED else 1)
 
 
-def launched() -> bool:
+def _launched() -> bool:
     """Whether ``torchrun`` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
@@ -136,117 +207,16 @@ def launched() -> bool:
 def _solve_sharded(
     recipe: str, seed: int, options: dict[str, Any], device: str, out: Path | None, as_json: bool
 ) -> None:
-    """Every rank runs this; rank 0 alone reports and writes."""
+    """Solve over all processes that ``torchrun`` started. Each of them runs this; rank 0 alone writes and reports."""
     from .. import recipes
     from ..keeping.store import save
     from ..solving.sharded import solve_sharded
 
+    _refuse_task(recipe)
     result = solve_sharded(lambda: recipes.recipe(recipe, seed=seed, **options), seed, device)
     if result is None:
         return
     quine, solution = result
     if out is not None:
         save(quine, out)
-    if as_json:
-        print_json({"recipe": recipe, **solution.figures(), "environment": solution.environment})
-    else:
-        report_solution(recipe, solution, out)
-    if not solution.converged:
-        raise typer.Exit(1)
-
-
-@app.command()
-def zoo(
-    recipe: Recipe,
-    starts: Annotated[int, typer.Option(help="Starting points.", min=1)] = 40,
-    seed: Seed = 0,
-    recipe_option: RecipeOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Folder to write every quine to, one folder each.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find the distinct quines of one network and probe."""
-    from dataclasses import asdict
-
-    from .. import recipes
-    from ..keeping.store import save
-    from ..solving.zoo import zoo as run
-
-    quine = recipes.recipe(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
-    with terminate_like_interrupt():
-        found = run(quine, starts=starts, progress=None if as_json else lambda n: typer.echo(f"{n} found", err=True))
-    rows = []
-    for number, entry in enumerate(found.quines, 1):
-        row = {k: v for k, v in asdict(entry).items() if k != "theta"}
-        if out is not None:
-            quine.theta = entry.theta
-            save(quine, out / f"quine-{number:02d}")
-            row["out"] = str(out / f"quine-{number:02d}")
-        rows.append(row)
-    if as_json:
-        print_json(
-            {
-                "recipe": recipe,
-                "seed": seed,
-                "starts": found.starts,
-                "distinct": len(rows),
-                "rejected": found.rejected,
-                "parameters": quine.parameter_count,
-                "map_evaluations": found.map_evaluations,
-                "jvps": found.jvps,
-                "seconds": found.seconds,
-                "interrupted": found.interrupted,
-                "quines": rows,
-            }
-        )
-    else:
-        columns = [
-            "spectral_radius",
-            "self_sensitivity",
-            "relative_residual",
-            "max_abs_residual",
-            "weight_rms",
-            "differing_weights",
-        ]
-        table(
-            ["quine", *(c.replace("_", " ") for c in columns)],
-            [[str(i), *(figure(r[c]) for c in columns)] for i, r in enumerate(rows, 1)],
-        )
-        typer.echo(
-            f"{plural(len(rows), 'distinct quine')} of {recipe} (seed {seed}) from {plural(starts, 'start')}: "
-            f"{found.map_evaluations} map evaluations, {found.jvps} JVPs, {found.seconds:.2f} s"
-        )
-    if found.interrupted:
-        raise typer.Exit(130)
-    if not rows:
-        raise typer.Exit(1)
-
-
-@app.command("recipes")
-def list_recipes(as_json: AsJson = False) -> None:
-    """What can be solved, trained or evolved by name."""
-    import inspect
-
-    from ..evolution.worlds import WORLDS
-    from ..recipes import RECIPES
-    from ..tasks.recipes import TASKS
-
-    rows = []
-    for name, make in (RECIPES | TASKS | WORLDS).items():
-        options = [f"{p.name}={p.default}" for p in inspect.signature(make).parameters.values() if p.name != "seed"]
-        rows.append([name, (inspect.getdoc(make) or "").splitlines()[0], ", ".join(options).replace("torch.", "")])
-    listing(["recipe", "what it is", "options"], rows, as_json, "recipes")
-
-
-@app.command("methods")
-def list_methods(as_json: AsJson = False) -> None:
-    """How it can be solved."""
-    from dataclasses import fields
-
-    from ..solving.methods import METHODS
-
-    rows = []
-    for name, method in METHODS.items():
-        summary = (type(method).__doc__ or "").strip().split("\n\n")[0].replace("``", "").replace("\n", " ")
-        options = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
-        rows.append([name, " ".join(summary.split()), options])
-    listing(["method", "what it does", "options"], rows, as_json, "methods")
+    _report(recipe, solution, out, as_json)

@@ -15,6 +15,7 @@ Schlierkamp-Voosen (1993).
 
 from __future__ import annotations
 
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,26 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from ..errors import BadOption
 from ..keeping.store import save
 from ..quines.bits import differing
+from ..quines.lineage import line
 from ..tasks import recipe
 from .life import World
+from .registry import world
 
 _PRINTS = 8  # until nothing changes; a row that is read almost without majority takes a few
 _CHUNK = 64  # individuals whose weights are handled at once
 
 
+@world("digits")
 class Digits(World):
     """A population of classifiers of scikit-learn's digits, 64-32-10 and a tape (P = 18,794 each).
 
     Args:
-        seed: of the expansion, the split of the images, and the population.
+        seed: decides the expansion, the split of the images, and the population.
         generations: enough for some 85 % of the test images, in minutes on one core.
-        size: individuals.
+        size: the number of individuals.
         parents: how many of them, the fittest, live on and have children.
         strikes: rows of the tape struck in a child, on average; half of them become mutations.
         wear: share of the weights of a child that are negated.
@@ -63,7 +68,7 @@ class Digits(World):
     ) -> None:
         super().__init__(seed, generations)
         if not 0 < parents < size:
-            raise ValueError("there must be fewer parents than individuals, and at least one")
+            raise BadOption(f"parents must be at least 1 and fewer than size, not {parents} of {size}")
         self.parents, self.strikes, self.wear, self.selection = parents, strikes, wear, selection
         task = recipe("digits-mlp", seed=seed, hidden=hidden, code_size=code_size, repeats=1)
         self.quine = task.quine
@@ -123,11 +128,11 @@ class Digits(World):
         )
 
     def damaged(self, theta: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What happens to children before they print themselves.
+        """Damage children before they print themselves.
 
         Args:
             theta: ``(n, P)``.
-            generator: of the damage.
+            generator: draws the damage.
 
         Returns:
             The damaged weights, and the number of struck rows ``(n,)``.
@@ -139,25 +144,21 @@ class Digits(World):
         struck = torch.rand(tape.shape[:2], generator=generator) < self.strikes / self.quine.code_size
         count = int(struck.sum())
         signs = 1.0 - 2.0 * torch.randint(2, (count, width), generator=generator).to(theta)
-        tape[struck] = self.quine.expand.amplitude * signs
+        tape[struck] = self.quine.printer.amplitude * signs
         return theta, struck.sum(1)
 
     @torch.no_grad()
     def grown(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and who is a quine to the last bit."""
-        code = self.quine.real_codes(theta)
-        exact = torch.zeros(len(theta), dtype=torch.bool)
-        for _ in range(_PRINTS):
-            theta = self.quine.expand(code)
-            code = self.quine.real_codes(theta)
-            exact = ~differing(self.quine.expand(code), theta).any(1)
+        """Print until nothing changes: weights ``(n, P)`` to codes ``(n, d)``, and which of them are quines to the last bit."""
+        parent, exact = theta, torch.zeros(len(theta), dtype=torch.bool)
+        for (parent, _), (_, exact) in pairwise(islice(line(self.quine, theta), _PRINTS + 1)):  # noqa: B007
             if bool(exact.all()):
                 break
-        return code, exact
+        return self.quine.real_codes(parent), exact
 
     @torch.no_grad()
     def _exact(self, codes: Tensor) -> Tensor:
-        """``F(theta) == theta`` bit for bit, of every ``theta = E(c)``."""
+        """Return whether ``F(theta) == theta`` bit for bit, for every ``theta = E(c)``."""
         found = []
         for part in codes.split(_CHUNK):
             theta = self.quine.expand(part)
@@ -166,14 +167,14 @@ class Digits(World):
 
     @torch.no_grad()
     def _examine(self, codes: Tensor, part: str = "train") -> tuple[Tensor, Tensor]:
-        """Mean log-likelihood and accuracy of codes ``(n, d)``: ``(n,)`` both.
+        """Return mean log-likelihood and accuracy of codes ``(n, d)``: ``(n,)`` both.
 
         Only the body is printed, which answers; no weight that is printed is beyond its clamp.
         """
         x, y = self.data[part]
         body = self.quine.network.body
         names, shapes = zip(*((n, p.shape) for n, p in body.named_parameters()), strict=True)
-        pieces = self.quine.expand.body(codes).split(self.quine.expand.body_sizes, 1)
+        pieces = self.quine.printer.body(codes).split(self.quine.printer.body_sizes, 1)
         weights = {n: w.unflatten(1, shape) for n, w, shape in zip(names, pieces, shapes, strict=True)}
         outputs = vmap(lambda w: functional_call(body, w, (x,))[1])(weights)
         logs = outputs.log_softmax(-1)
@@ -195,7 +196,7 @@ class Digits(World):
         self.record(test_accuracy=test, diversity=self.diversity()[None])
 
     def diversity(self) -> Tensor:
-        """Mean share of the signs in which two individuals differ, over all pairs."""
+        """Return the mean share of the signs in which two individuals differ, over all pairs."""
         size = len(self.codes)
         plus = (self.codes > 0).sum(0).double()
         return (plus * (size - plus)).mean() * 2 / (size * (size - 1))

@@ -28,15 +28,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..quines.queries import QueryTable
+from ..errors import BadOption
+from ..quines.tables.queries import QueryTable
 from ..quines.threads import threads_for
 from .life import World
+from .registry import world
 
 SETTLED = 1e-12  # relative step from parent to child, about which nothing moves but round-off
 SURVIVED = 0.1  # relative distance from the founder up to which a descendant counts as alike
-_RATE = 3e-3
+_RATE = 3e-3  # of Adam: the usual one for networks of this size
 
 
+@world("fertility")
 class Fertility(World):
     """Lines of sine networks with the sink loss, and as many from the same weights without (P = 480 each).
 
@@ -70,7 +73,7 @@ class Fertility(World):
     ) -> None:
         super().__init__(seed, generations)
         if not (0 <= share < 1 and neighbor > 0 and lines > 0 and steps >= 0 and hidden > 1):
-            raise ValueError("share must be in [0, 1), neighbor above 0, and there must be a line and two hidden units")
+            raise BadOption("share must be in [0, 1), neighbor above 0, lines at least 1 and hidden at least 2")
         self.lines, self.share, self.neighbor, self.steps = lines, share, neighbor, steps
         self.shapes, self.queries = _asked(hidden)
         self.sizes = [math.prod(s) for s in self.shapes]
@@ -80,7 +83,7 @@ class Fertility(World):
         self.record(step=torch.full((2 * lines,), torch.nan, dtype=theta.dtype), distance=theta.new_zeros(2 * lines))
 
     def printed(self, theta: Tensor, genome: Tensor, own: Tensor | None = None) -> Tensor:
-        """``F(theta)``: weights and genomes ``(n, P)`` to children ``(n, P)``.
+        """Compute ``F(theta)``: weights and genomes ``(n, P)`` to children ``(n, P)``.
 
         Args:
             theta: the parents, whose statistics the children have.
@@ -118,7 +121,7 @@ class Fertility(World):
 
     @torch.enable_grad()
     def _train(self, generator: torch.Generator) -> None:
-        """The founders, in float32, which is quicker; the line settles in float64 all the same."""
+        """Train the founders in float32, which is quicker; the line settles in float64 all the same."""
         theta, genome = (t.float().requires_grad_(True) for t in (self.theta, self.genome))
         optimizer = torch.optim.Adam([theta, genome], lr=_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
@@ -136,14 +139,14 @@ class Fertility(World):
         self.genome = genome.detach().double()
 
     def _initial(self, frequency: float, generator: torch.Generator) -> Tensor:
-        """Weights before training, ``(lines, P)``: uniform, as for sine networks (Sitzmann and others, 2020)."""
+        """Draw the weights before training, ``(lines, P)``: uniform, as for sine networks (Sitzmann and others, 2020)."""
         bounds = (frequency / self.shapes[0][1] ** 0.5, math.pi / 2, (6 / self.shapes[2][1]) ** 0.5, math.pi / 2)
         bounds = torch.tensor([*bounds, (6 / self.shapes[4][1]) ** 0.5], dtype=torch.float64)
         span = bounds.repeat_interleave(torch.tensor(self.sizes))
         return (2 * torch.rand(self.lines, len(span), generator=generator, dtype=torch.float64) - 1) * span
 
     def _spreads(self, theta: Tensor) -> Tensor:
-        """For each weight the standard deviation of its tensor: ``(n, P)`` both."""
+        """Return for each weight the standard deviation of its tensor: ``(n, P)`` both."""
         pieces = theta.split(self.sizes, -1)
         return torch.cat([_statistics(piece)[1].expand_as(piece) for piece in pieces], -1)
 
@@ -151,11 +154,11 @@ class Fertility(World):
         return torch.cat([piece.mean(-1, keepdim=True).expand_as(piece) for piece in theta.split(self.sizes, -1)], -1)
 
     def settled(self) -> Tensor:
-        """Which lines no longer move, ``(2 * lines,)``; never true of NaN."""
+        """Return which lines no longer move, ``(2 * lines,)``; NaN never counts as settled."""
         return self.history["step"][-1][-2 * self.lines :] <= SETTLED
 
     def derivative(self, theta: Tensor, genome: Tensor) -> tuple[float, float]:
-        """Spectral radius and self-sensitivity at weights ``(P,)``, where they are a fixed point or nearly.
+        """Return spectral radius and self-sensitivity at weights ``(P,)``, where they are a fixed point or nearly.
 
         Statistics are copied, so two eigenvalues for each tensor are 1 exactly, and the fixed points are a family with
         one for each choice of them. Both figures are of the directions that keep them, which ``J`` maps to themselves.
@@ -217,7 +220,7 @@ class Fertility(World):
 
 
 def _asked(hidden: int) -> tuple[list[tuple[int, ...]], Tensor]:
-    """Shapes of the tensors and coordinates of all weights; how wide these are depends on the shapes, and they on it."""
+    """Find the shapes of the tensors and the coordinates of all weights; each depends on the other."""
     width = 1
     while True:
         shapes: list[tuple[int, ...]] = [(hidden, width), (hidden,), (hidden, hidden), (hidden,), (1, hidden)]
@@ -228,15 +231,15 @@ def _asked(hidden: int) -> tuple[list[tuple[int, ...]], Tensor]:
 
 
 def _statistics(piece: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation ``(..., 1)`` of a tensor ``(..., m)``."""
+    """Return mean and standard deviation ``(..., 1)`` of a tensor ``(..., m)``."""
     return piece.mean(-1, keepdim=True), piece.std(-1, keepdim=True, correction=0)
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
-    """``||a - b|| / ||b||`` of rows."""
+    """Return ``||a - b|| / ||b||`` of each row."""
     return (a - b).norm(dim=-1) / b.norm(dim=-1)
 
 
 def _short(values: Tensor) -> list[float | None]:
-    """Three digits; JSON has no NaN."""
+    """Round to three digits; None stands for NaN, which JSON lacks."""
     return [float(f"{v:.3g}") if math.isfinite(v) else None for v in values.tolist()]

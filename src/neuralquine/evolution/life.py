@@ -11,7 +11,6 @@ A world is a deterministic program: what happens in generation ``k`` is drawn fr
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from abc import ABC, abstractmethod
@@ -25,25 +24,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import NeuralQuineError, QuineFileError, first_line
+from ..errors import NeuralQuineError, QuineFileError, first_line, needed
 from ..files.atomic import replace_file
-from ..files.folder import METADATA_KEY, canonical
+from ..files.folder import METADATA_KEY
+from ..files.strict_json import canonical
 from ..solving.solution import environment
 
 STATE, RESULT = "state.safetensors", "result.json"
 EVERY = 5.0  # seconds between two states that are written
 _HISTORY = "history."
+_NEEDS = "evolution needs"
 
 
 class World(ABC):
-    """What is alive, and what was.
+    """A population, and the history of its generations.
 
     Args:
-        seed: of everything that is drawn.
+        seed: decides everything that is drawn.
         generations: how many there are to be.
 
     Attributes:
-        age: generations lived.
+        age: the number of generations lived.
         history: for each name, one tensor a generation (``(n, ...)``); they become the rows of tables.
     """
 
@@ -53,7 +54,7 @@ class World(ABC):
         self.history: dict[str, list[Tensor]] = {}
 
     def generator(self, generation: int) -> torch.Generator:
-        """The source of what is drawn in one generation."""
+        """Return the generator of what is drawn in one generation."""
         return torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + generation) % 2**63)
 
     def record(self, **columns: Tensor) -> None:
@@ -62,12 +63,12 @@ class World(ABC):
             self.history.setdefault(name, []).append(values.detach().clone())
 
     def column(self, name: str) -> Tensor:
-        """All generations of a column, one below the other."""
+        """Return all generations of a column, one below the other."""
         return torch.cat(self.history[name])
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """The living, by name."""
+        """Return the tensors of the living, by name."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -75,36 +76,36 @@ class World(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """One generation, drawn from ``self.generator(self.age + 1)``; ends in :meth:`record`."""
+        """Live one generation, drawn from ``self.generator(self.age + 1)``; ends in :meth:`record`."""
 
     @abstractmethod
     def status(self) -> str:
-        """Where the world stands, for one line on a terminal."""
+        """Say where the world stands, for one line on a terminal."""
 
     @abstractmethod
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Columns of each Parquet table."""
+        """Return the columns of each Parquet table."""
 
     @abstractmethod
     def figures(self) -> dict[str, Any]:
-        """A matplotlib figure for each PNG."""
+        """Draw a matplotlib figure for each PNG."""
 
     @abstractmethod
     def result(self, out: Path) -> dict[str, Any]:
-        """What came out, ready for JSON; may write quines below ``out``."""
+        """Return what came out, ready for JSON; may write quines below ``out``."""
 
 
 @dataclass(frozen=True)
 class Life:
-    """What :func:`live` did.
+    """What :func:`live` did with a world.
 
     Attributes:
-        out: the folder.
-        generations: lived, all runs together.
+        out: the folder that was written.
+        generations: how many were lived, all runs together.
         finished: whether that is as many as were asked for.
-        seconds: of this run.
-        result: of the world.
-        files: written.
+        seconds: the time that this run took.
+        result: what came out of the world.
+        files: the names of the files that were written.
     """
 
     out: Path
@@ -115,7 +116,7 @@ class Life:
     files: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return everything, ready for JSON."""
         return vars(self) | {"out": str(self.out), "files": list(self.files), "environment": environment()}
 
 
@@ -140,57 +141,60 @@ def live(
         NeuralQuineError: pyarrow or matplotlib is missing, or ``out`` cannot be written.
         QuineFileError: the state is damaged or another world's.
     """
-    parquet, arrow = needed("pyarrow.parquet", "sweep"), needed("pyarrow", "sweep")
-    needed("matplotlib", "plot")
+    needed("matplotlib", "plot", _NEEDS)
+    write_table = _table_writer()
     out = Path(out)
-    started = written = time.monotonic()
+    started = time.monotonic()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             _read(world, out / STATE)
         else:
             _write(world, out / STATE)
-        while world.age < world.generations and (time_limit is None or time.monotonic() - started < time_limit):
-            world.step()
-            world.age += 1
-            if progress is not None:
-                progress(world)
-            if time.monotonic() - written > EVERY:
-                _write(world, out / STATE)
-                written = time.monotonic()
-        _write(world, out / STATE)
-        files = [STATE]
-        for name, columns in world.tables().items():
-            with replace_file(out / f"{name}.parquet") as path:
-                parquet.write_table(arrow.table(columns), path)
-            files.append(f"{name}.parquet")
-        for name, figure in world.figures().items():
-            with replace_file(out / f"{name}.png") as path:
-                figure.savefig(path, dpi=130)
-            files.append(f"{name}.png")
+        _lived(world, out / STATE, None if time_limit is None else started + time_limit, progress)
+        files = [STATE, *_recorded(world, out, write_table), RESULT]
         finished = world.age >= world.generations
-        life = Life(out, world.age, finished, time.monotonic() - started, world.result(out), (*files, RESULT))
+        life = Life(out, world.age, finished, time.monotonic() - started, world.result(out), tuple(files))
         with replace_file(out / RESULT) as path:
-            path.write_text(
-                json.dumps(life.figures() | world.problem, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-            )
+            text = json.dumps(life.figures() | world.problem, indent=1, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise NeuralQuineError(f"cannot write {out}: {error.strerror or error}") from error
     return life
 
 
-def needed(module: str, extra: str) -> Any:
-    """A library of an extra.
+def _lived(world: World, state: Path, end: float | None, progress: Callable[[World], None] | None) -> None:
+    """Live one generation after the other until a time, and write the state now and then, and at the end."""
+    written = time.monotonic()
+    while world.age < world.generations and (end is None or time.monotonic() < end):
+        world.step()
+        world.age += 1
+        if progress is not None:
+            progress(world)
+        if time.monotonic() - written > EVERY:
+            _write(world, state)
+            written = time.monotonic()
+    _write(world, state)
 
-    Raises:
-        NeuralQuineError: it is not installed; the message says how to get it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise NeuralQuineError(
-            f"evolution needs {module.partition('.')[0]}: pip install 'neuralquine[{extra}]'"
-        ) from error
+
+def _recorded(world: World, out: Path, write_table: Callable[[dict[str, Any], Path], None]) -> list[str]:
+    """Write the tables and the figures; returns their names."""
+    files = []
+    for name, columns in world.tables().items():
+        files.append(f"{name}.parquet")
+        with replace_file(out / files[-1]) as path:
+            write_table(columns, path)
+    for name, figure in world.figures().items():
+        files.append(f"{name}.png")
+        with replace_file(out / files[-1]) as path:
+            figure.savefig(path, dpi=130)
+    return files
+
+
+def _table_writer() -> Callable[[dict[str, Any], Path], None]:
+    """Import pyarrow before a world lives for hours, rather than after."""
+    parquet, arrow = needed("pyarrow.parquet", "sweep", _NEEDS), needed("pyarrow", "sweep", _NEEDS)
+    return lambda columns, path: parquet.write_table(arrow.table(columns), path)
 
 
 def _write(world: World, path: Path) -> None:

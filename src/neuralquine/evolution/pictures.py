@@ -21,7 +21,7 @@ def _new_figure(width: float, height: float) -> Any:
 
 
 def soup_figure(theta: Tensor, kinds: Tensor, identity: Tensor, names: Sequence[str]) -> Any:
-    """Trajectories in the two principal components of all weights, and the classes over time.
+    """Draw trajectories in the two principal components of all weights, and the classes over time.
 
     Args:
         theta: weights by generation, ``(g, n, P)``.
@@ -59,7 +59,7 @@ def soup_figure(theta: Tensor, kinds: Tensor, identity: Tensor, names: Sequence[
 
 
 def digits_figure(individuals: Mapping[str, Tensor], test: Tensor, diversity: Tensor) -> Any:
-    """Accuracy and diversity over the generations, and the tree of those whose descendants survived.
+    """Draw accuracy and diversity over the generations, and the tree of those whose descendants survived.
 
     Args:
         individuals: ``identity``, ``parent``, ``accuracy`` and ``fitness``, one row a generation: ``(g, n)``.
@@ -92,7 +92,7 @@ def digits_figure(individuals: Mapping[str, Tensor], test: Tensor, diversity: Te
 
 
 def fertility_figure(steps: Tensor, distances: Tensor) -> Any:
-    """How far each child is from its parent, and from its founder.
+    """Draw how far each child is from its parent, and from its founder.
 
     Args:
         steps: relative, by generation, with and without the sink loss: ``(g, 2, lines)``; the first is not read.
@@ -116,7 +116,7 @@ def fertility_figure(steps: Tensor, distances: Tensor) -> Any:
 
 
 def _lineage(axis: Any, identity: Tensor, parent: Tensor) -> None:
-    """The last generation's ancestors: a line from everybody to its parent, one generation before."""
+    """Draw the last generation's ancestors: a line from everybody to its parent, one generation before."""
     generations = len(identity)
     wanted = set(identity[-1].tolist())
     levels: list[dict[int, int]] = []  # of each generation, from the last: who, and whose child

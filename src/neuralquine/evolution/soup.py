@@ -24,7 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BadOption
 from .life import World
+from .registry import world
 
 CLASSES = ("divergent", "zero", "fixed point", "period 2", "other")
 SHAPES = ((4, 2), (2, 2), (2, 1))  # as the authors', inputs first
@@ -32,7 +34,7 @@ COUNT = sum(a * b for a, b in SHAPES)
 
 
 def places() -> Tensor:
-    """Layer, cell and position of every weight, each from 0 to 1: ``(14, 3)``."""
+    """Return layer, cell and position of every weight, each from 0 to 1: ``(14, 3)``."""
     rows = [
         (layer / (len(SHAPES) - 1), cell / max(cells - 1, 1), position / max(positions - 1, 1))
         for layer, (cells, positions) in enumerate(SHAPES)
@@ -43,23 +45,23 @@ def places() -> Tensor:
 
 
 def queries(theta: Tensor) -> Tensor:
-    """What a network is asked about ``theta`` ``(n, 14)``: weight and place, ``(n, 14, 4)``."""
+    """Return what a network is asked about ``theta`` ``(n, 14)``: weight and place, ``(n, 14, 4)``."""
     return torch.cat([theta[..., None], places().to(theta).expand(len(theta), -1, -1)], -1)
 
 
 def answer(theta: Tensor, x: Tensor) -> Tensor:
-    """``f(x; theta)``: weights ``(n, 14)`` and questions ``(n, q, 4)`` to answers ``(n, q)``."""
+    """Compute ``f(x; theta)``: weights ``(n, 14)`` and questions ``(n, q, 4)`` to answers ``(n, q)``."""
     w1, w2, w3 = _matrices(theta)
     return (x @ w1 @ w2 @ w3)[..., 0]
 
 
 def apply(theta: Tensor, other: Tensor) -> Tensor:
-    """``F(theta; other)``: what networks ``theta`` make of the weights of others, ``(n, 14)`` both."""
+    """Compute ``F(theta; other)``: what networks ``theta`` make of the weights of others, ``(n, 14)`` both."""
     return answer(theta, queries(other))
 
 
 def train(theta: Tensor, x: Tensor, y: Tensor, generator: torch.Generator, rate: float = 0.01) -> Tensor:
-    """One epoch of stochastic gradient descent on ``(f(x) - y)^2``, one question at a time in random order.
+    """Train for one epoch of stochastic gradient descent on ``(f(x) - y)^2``, one question at a time in random order.
 
     Args:
         theta: ``(n, 14)``.
@@ -85,13 +87,13 @@ def train(theta: Tensor, x: Tensor, y: Tensor, generator: torch.Generator, rate:
 
 
 def melt(theta: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the weights of each, chosen at random: ``(n, 14)`` all."""
+    """Mix half of the weights of each, chosen at random: ``(n, 14)`` all."""
     chosen = torch.rand(theta.shape, generator=generator).argsort(1) < theta.shape[1] // 2
     return torch.where(chosen, other, theta)
 
 
 def classify(theta: Tensor, epsilon: float) -> Tensor:
-    """The number in ``CLASSES`` of every network: ``(n, 14)`` to ``(n,)``.
+    """Return the number in ``CLASSES`` of every network: ``(n, 14)`` to ``(n,)``.
 
     ``divergent`` holds NaN or infinity; ``fixed point`` and ``zero`` print themselves up to ``epsilon`` in every weight;
     ``zero`` has no weight above ``epsilon`` besides; ``period 2`` returns after two applications to itself.
@@ -110,13 +112,14 @@ def classify(theta: Tensor, epsilon: float) -> Tensor:
     return classes
 
 
+@world("soup")
 class Soup(World):
     """Particles that live in one soup, linear networks 4-2-2-1 (P = 14 each).
 
     Args:
-        seed: of the particles and of whom they meet.
-        generations: of the soup.
-        size: particles.
+        seed: decides the particles and whom they meet.
+        generations: how many there are to be.
+        size: the number of particles.
         attack: probability that a particle attacks another in a generation.
         learn: probability that it learns from another for an epoch.
         melt: probability that it melts with another.
@@ -141,7 +144,7 @@ class Soup(World):
     ) -> None:
         super().__init__(seed, generations)
         if size < 1:
-            raise ValueError("a soup needs a particle")
+            raise BadOption(f"size must be at least 1, not {size}")
         self.attack, self.learn, self.melt, self.train = attack, learn, melt, train
         self.applications, self.replace, self.epsilon = applications, replace, epsilon
         self.theta = _new(size, self.generator(0))
@@ -191,11 +194,11 @@ class Soup(World):
         self._record(self.identity_of(attacker), self.identity_of(teacher), parent, other, identity)
 
     def identity_of(self, places: Tensor) -> Tensor:
-        """Who lived at these places before this generation; -1 stays nobody."""
+        """Return who lived at these places before this generation; -1 stays nobody."""
         return torch.where(places >= 0, self.identity[places.clamp(min=0)], -1)
 
     def _meetings(self, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Who acts with probability ``rate``, and upon whom: anybody, itself included, as with the authors."""
+        """Draw who acts with probability ``rate``, and upon whom: anybody, itself included, as with the authors."""
         size = len(self.theta)
         acts = torch.rand(size, generator=generator) < rate
         others = torch.randint(size, (size,), generator=generator)
@@ -217,7 +220,7 @@ class Soup(World):
         )
 
     def counts(self) -> dict[str, int]:
-        """How many of each class there are now."""
+        """Count the particles of each class."""
         kinds = self.history["kind"][-1][-len(self.theta) :]
         return {name: int((kinds == i).sum()) for i, name in enumerate(CLASSES)}
 
@@ -251,7 +254,7 @@ class Soup(World):
 
 
 def _new(size: int, generator: torch.Generator) -> Tensor:
-    """Networks with the authors' initial weights, ``(n, 14)``: Glorot and Bengio's uniform distribution."""
+    """Draw networks with the authors' initial weights, ``(n, 14)``: Glorot and Bengio's uniform distribution."""
     bounds = torch.cat([torch.full((a * b,), (6 / (a + b)) ** 0.5) for a, b in SHAPES])
     return (2 * torch.rand(size, COUNT, generator=generator) - 1) * bounds
 

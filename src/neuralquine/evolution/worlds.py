@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from ..errors import NeuralQuineError, UnknownName, did_you_mean
+from ..errors import BadOption, NeuralQuineError, UnknownName, did_you_mean
 from ..recipes import checked_options
-from .digits import Digits
-from .fertility import Fertility
 from .life import World
-from .soup import Soup
 
-WORLDS: dict[str, Callable[..., World]] = {"soup": Soup, "digits": Digits, "fertility": Fertility}
+# These register their worlds, in the order of `neuralquine recipes`.
+from . import soup as soup  # isort: skip
+from . import digits as digits  # isort: skip
+from . import fertility as fertility  # isort: skip
+from .registry import WORLDS as WORLDS
 
 
 def world(name: str, *, seed: int = 0, generations: int | None = None, **options: Any) -> World:
-    """A named world in its first generation.
+    """Build a named world in its first generation.
 
     Args:
-        name: ``soup``, ``digits`` or ``fertility``.
-        seed: of everything that is drawn.
+        name: a name from ``WORLDS``, such as ``soup``.
+        seed: decides everything that is drawn.
         generations: how many there are to be; by default the world's own number.
-        options: of that world.
+        options: the world's own options.
 
     Raises:
-        UnknownName: no such world or option; the message suggests the nearest.
+        UnknownName: there is no such world or option; the message suggests the nearest.
+        BadOption: an option has a value that the world refuses.
     """
     if name not in WORLDS:
         raise UnknownName(f"no world {name!r}: {did_you_mean(name, list(WORLDS))}")
@@ -35,9 +36,10 @@ def world(name: str, *, seed: int = 0, generations: int | None = None, **options
         checked["generations"] = generations
     try:
         made = make(seed=seed, **checked)
-    except (ValueError, RuntimeError) as error:
-        if isinstance(error, NeuralQuineError):
+    except (ValueError, RuntimeError) as error:  # numbers that do not go together
+        if isinstance(error, NeuralQuineError) and not isinstance(error, BadOption):
             raise
-        raise UnknownName(f"world {name} does not begin with {options}: {error}") from error
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise BadOption(f"world {name} refuses {given or 'these options'}: {error}") from error
     made.problem = {"world": name, "seed": seed, "options": options}
     return made

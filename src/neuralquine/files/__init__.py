@@ -1,1 +1,1 @@
-"""Bytes on disk: nothing is lost, and nothing that is read is believed."""
+"""Files on disk: what is written is never lost half-way, and what is read is checked before it is believed."""

@@ -1,4 +1,4 @@
-"""Writing so that a reader, or a crash at any moment, sees the old state or the new one and nothing between."""
+"""Atomic writes: a reader, or a crash at any moment, finds the old file or the new one and nothing between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RENAME_EXCHANGE = 2
 
 @contextlib.contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target``; on success it takes ``target``'s place, on failure it vanishes.
+    """Yield a new folder beside ``target``; on success it takes the place of ``target``, on failure it is removed.
 
     On Linux the two folders are exchanged in one system call. Elsewhere the old one is moved aside first, and a
     crash between the two moves leaves it beside, under a name that starts with ``.NAME.old``.
@@ -47,7 +47,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replace_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside ``target``; on success it takes ``target``'s place."""
+    """Yield a path beside ``target``; on success it takes the place of ``target``, on failure it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}.new-", suffix=target.suffix, dir=target.parent)
     os.close(handle)

@@ -1,11 +1,11 @@
-"""Long searches that survive ``kill -9``: what was evaluated is written down, and a resumed search reads it back.
+"""Journals: a long search writes down what it evaluates, so that it can be resumed after ``kill -9``.
 
-A search is a deterministic program around its evaluations of the map. So nothing but the evaluations need be kept, in
-their order: a resumed search runs the same program from the start, is given the recorded values, bit for bit, and goes
-on computing where they end. A record is small, d numbers or a ``d x d`` derivative, whatever P is.
+A search is a deterministic program around its evaluations of the map. So a journal keeps nothing but the evaluations,
+in their order: a resumed search runs the same program from the start, is given the recorded values, bit for bit, and
+goes on computing where they end. A record is small, d numbers or a ``d x d`` derivative, whatever P is.
 
     header   one line of JSON: the format and the problem's fingerprint
-    record   kind, SHA-256 of the point, shape and type, the values, CRC-32; a torn last one is dropped
+    record   kind, SHA-256 of the point, shape and type, the values, CRC-32; a last record that was cut off is dropped
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..errors import QuineFileError
-from .folder import canonical
+from .strict_json import canonical
 
 _FORMAT = 1
 _HEAD = struct.Struct("<1s32s1sBQ")  # kind, hash of the point, type, dimensions, bytes
@@ -38,12 +38,12 @@ class Journal:
     """An append-only file of evaluations. Use it as a context manager.
 
     Args:
-        path: the file.
-        problem: whatever determines the search, ready for JSON.
-        resume: read what is there; otherwise begin anew.
+        path: the file, made with its folder where it is missing.
+        problem: everything that determines the search, ready for JSON; a journal of another problem is refused.
+        resume: read the evaluations that the file holds; otherwise they are overwritten.
 
     Raises:
-        QuineFileError: the file belongs to another problem, or is none of ours.
+        QuineFileError: the file is not a journal, or is another problem's.
     """
 
     def __init__(self, path: Path, problem: dict[str, Any], *, resume: bool) -> None:
@@ -75,12 +75,12 @@ class Journal:
         self._file.close()
 
     def discard(self) -> None:
-        """The search is over: nothing is left to resume."""
+        """Close and remove the file: the search has ended, and nothing is left to resume."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
     def __call__(self, kind: bytes, point: Tensor, evaluate: Callable[[], Tensor]) -> Tensor:
-        """The recorded value of this evaluation, or a new one, which is recorded."""
+        """Return the recorded value of this evaluation, or evaluate and record it."""
         key = hashlib.sha256(_bytes(point)).digest()
         if self._next < len(self._records):
             recorded_kind, recorded_key, value = self._records[self._next]
@@ -129,7 +129,7 @@ class Journal:
 
 
 def _parse(data: bytes, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
-    """The record at an offset and where the next begins; None where it is torn or damaged."""
+    """The record at an offset and where the next one begins; None if the record is cut off or damaged."""
     if at + _HEAD.size > len(data):
         return None
     kind, key, code, ndim, size = _HEAD.unpack_from(data, at)

@@ -1,48 +1,48 @@
-"""Where figures go while a search or a training runs: a file of lines, and a tracker where one is asked for.
+"""Loggers: they write down the figures of a search or a training while it runs.
 
-A logger is given figures and a step, and does not know what they are of. ``Lines`` is always there and needs nothing;
-the trackers are imported when they are asked for. No logger decides or changes anything about a run.
+A logger is given named figures and a step, and does not know what they describe. ``Lines`` writes them to a file and
+needs no other library; a tracker (TensorBoard, wandb, trackio) is imported when it is asked for. No logger decides or
+changes anything about a run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import NeuralQuineError, QuineFileError, UnknownName, did_you_mean, first_line
-from ..solving.solution import TracePoint, finite_or_none
+from ..errors import NeuralQuineError, QuineFileError, UnknownName, did_you_mean, first_line, needed
 from .folder import METRICS
+from .strict_json import finite_or_none
 
-PROJECT = "neuralquine"  # under which the trackers keep their runs
+PROJECT = "neuralquine"  # the project that a tracker files the runs under
 
 
 class Logger(Protocol):
-    """What takes figures while something runs."""
+    """An object that takes figures while something runs."""
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Take named figures of one step; a step may come more than once, with other figures."""
+        """Take the named figures of one step. A step may come more than once, with other figures."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Finish: no more figures will come."""
 
 
 class Lines:
-    """A file with one JSON object a line, each with its ``run`` and ``step``, written as soon as it is known.
+    """A file of JSON objects, one for each call of ``log``, with the keys ``run`` and ``step`` beside the figures.
 
-    A line that was written survives the death of the process. A resumed run is appended under the next number of
-    ``run``, and a torn last line is dropped. NaN and infinity are written as null.
+    A line is written at once and survives the death of the process. A resumed run is appended under the next number of
+    ``run``, and a last line that was cut off is dropped. NaN and infinity are written as null.
 
     Args:
-        path: the file.
-        resume: go on after what is there; otherwise begin anew.
+        path: the file, made with its folder where it is missing.
+        resume: append to the lines of an earlier run; otherwise they are overwritten.
 
     Raises:
-        QuineFileError: the file cannot be written, or holds something else.
+        QuineFileError: the file cannot be written, or holds something other than such lines.
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
@@ -65,11 +65,12 @@ class Lines:
         self._file.flush()
 
     def close(self) -> None:
-        """The file is complete."""
+        """Close the file."""
         self._file.close()
 
 
 def _last_run(path: Path, kept: bytes) -> int:
+    """The number of the run that wrote the last line."""
     try:
         return int(json.loads(kept.splitlines()[-1])["run"])
     except (ValueError, KeyError, TypeError) as error:
@@ -80,37 +81,40 @@ class TensorBoard:
     """Event files for ``tensorboard --logdir`` (extra ``tensorboard``).
 
     Args:
-        run: the folder they go to.
-        settings: shown as text beside the curves.
+        run: the folder that the event files are written to.
+        settings: the settings of the run, shown as text beside the curves.
+
+    Raises:
+        NeuralQuineError: TensorBoard is not installed.
     """
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        _module("tensorboard")  # torch's own message does not name the extra
+        _tracker("tensorboard")  # torch's own message does not name the extra
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(run))
         self._writer.add_text("settings", "\n".join(f"    {key}: {value}" for key, value in settings.items()))
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """One point on the curve of every figure."""
+        """Add one point to the curve of every figure."""
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self) -> None:
-        """The event file is complete."""
+        """Close the event file."""
         self._writer.close()
 
 
 class _Tracker:
-    """wandb, and trackio, which has the same calls. What they say goes to stderr: stdout is for results."""
+    """A run of wandb, or of trackio, which has the same calls. What they print goes to stderr: stdout is for results."""
 
     def __init__(self, name: str, run: Path, settings: Mapping[str, Any]) -> None:
-        self._module = _module(name)
+        self._module = _tracker(name)
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 self._module.init(project=PROJECT, name=run.name, config=dict(settings))
-        except Exception as error:  # whatever it raises where nobody is logged in or the network is away
+        except Exception as error:  # the trackers raise anything where nobody is logged in or the network is down
             raise NeuralQuineError(f"{name} does not start: {first_line(error)}") from error
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
@@ -122,14 +126,8 @@ class _Tracker:
             self._module.finish()
 
 
-def _module(name: str) -> Any:
-    try:
-        module = importlib.import_module(name)
-    except ImportError:
-        module = None
-    if getattr(module, "__file__", None) is None:  # a folder of that name, as wandb leaves one, is no package
-        raise NeuralQuineError(f"logging to {name} needs {name}: pip install 'neuralquine[{name}]'")
-    return module
+def _tracker(name: str) -> Any:
+    return needed(name, name, f"logging to {name} needs")
 
 
 TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Logger]] = {
@@ -137,39 +135,39 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Logger]] = {
     "wandb": lambda run, settings: _Tracker("wandb", run, settings),
     "trackio": lambda run, settings: _Tracker("trackio", run, settings),
 }
-"""By name: what a run is called and its settings to a logger."""
+"""Trackers by name: each makes a logger of a run's folder and its settings."""
 
 
 class Several:
-    """Loggers side by side, as one."""
+    """Several loggers that act as one."""
 
     def __init__(self, *loggers: Logger) -> None:
         self._loggers = loggers
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """To each of them."""
+        """Give the figures to each of them."""
         for logger in self._loggers:
             logger.log(figures, step)
 
     def close(self) -> None:
-        """Each of them, whatever the others do."""
+        """Close each of them, even if another fails to close."""
         with contextlib.ExitStack() as stack:
             for logger in self._loggers:
                 stack.callback(logger.close)
 
 
 def beside(run: Path) -> Path:
-    """The file of lines of a run that is still to be saved to the folder ``run``."""
+    """Name the file of lines of a run whose result will be saved to the folder ``run``."""
     return run.with_name(f"{run.name}.{METRICS}")
 
 
 def open_logger(run: Path, tracker: str = "", *, settings: Mapping[str, Any], resume: bool = False) -> Logger:
-    """The file of lines beside a run's folder, and a tracker if one is named.
+    """Open the file of lines beside a run's folder, and a tracker if one is named.
 
     Args:
         run: the folder that the result will be saved to; it gives the run its name and is not touched.
-        tracker: ``tensorboard``, ``wandb``, ``trackio``, or nothing.
-        settings: of the run, for the tracker.
+        tracker: the name of a tracker from ``TRACKERS``; empty for the file of lines alone.
+        settings: the settings of the run, which a tracker shows.
         resume: append to the lines that an earlier process left.
 
     Raises:
@@ -187,17 +185,3 @@ def open_logger(run: Path, tracker: str = "", *, settings: Mapping[str, Any], re
     except QuineFileError:
         opened.close()
         raise
-
-
-def following(logger: Logger) -> Callable[[TracePoint], None]:
-    """A ``progress=`` for :func:`neuralquine.solve` that logs every point of the search."""
-
-    def follow(point: TracePoint) -> None:
-        figures = {
-            "relative_residual": point.relative_residual,
-            "map_evaluations": point.map_evaluations,
-            "seconds": point.seconds,
-        }
-        logger.log(figures, point.step)
-
-    return follow

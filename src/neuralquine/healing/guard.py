@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import Irreparable, NeuralQuineError, plural
+from ..errors import BadOption, Irreparable, NeuralQuineError, plural
 from ..quines.bits import differing
+from ..quines.lineage import followed
 from ..quines.quine import Quine
-from ..quines.taped import TaskQuine
 
 log = logging.getLogger("neuralquine.guard")
 
@@ -62,7 +62,7 @@ class Guard(nn.Module):
     ) -> None:
         super().__init__()
         if every < 1 or generations < 1:
-            raise NeuralQuineError(f"every and generations must be at least 1, not {every} and {generations}")
+            raise BadOption(f"every and generations must be at least 1, not {every} and {generations}")
         self.quine, self.every, self.generations, self.strict = quine, every, generations, strict
         self.on_repair = on_repair
         self.calls = self.checks = 0
@@ -78,9 +78,7 @@ class Guard(nn.Module):
         self.calls += 1
         if self.calls % self.every == 0:
             self.check()
-        if isinstance(self.quine, TaskQuine):
-            return self.quine.outputs(*args, **kwargs)
-        return self.quine.trunk(*args, **kwargs)
+        return self.quine.answer(*args, **kwargs)
 
     @torch.no_grad()
     def check(self) -> Repair | None:
@@ -102,14 +100,8 @@ class Guard(nn.Module):
             self.seconds += time.perf_counter() - started
 
     def _repair(self, found: Tensor) -> Repair:
-        theta, outcome, generations = found, "lost", 0
-        while outcome == "lost" and generations < self.generations:
-            parent, theta = theta, self.quine.self_map(theta)
-            generations += 1
-            if _digest(theta) == self._digest:
-                outcome = "healed"
-            elif not bool(differing(theta, parent).any()) and bool(torch.isfinite(theta).all()):
-                outcome = "mutant"
+        end = followed(self.quine, found, lambda theta: _digest(theta) == self._digest, self.generations)
+        theta, outcome, generations = end.theta, end.outcome, end.generations
         changed = differing(theta, found)
         names = [n for (n, p), c in zip(self.quine.named_weights(), self._cut(changed), strict=True) if bool(c.any())]
         if outcome != "lost":

@@ -1,7 +1,7 @@
 """Self-repair: damage the weights, let the network print itself, and see whether every bit comes back.
 
-One generation installs what the damaged network prints. A line is over when a generation prints its own bits: then it is
-the original again (healed), or another exact quine (a mutant, which would be printed for ever).
+One generation installs what the damaged network prints. How a line of generations ends (healed, mutant or lost) is said in
+:mod:`neuralquine.quines.lineage`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NeuralQuineError
+from ..errors import BadOption, NeuralQuineError
 from ..quines.bits import differing
+from ..quines.lineage import followed
 from ..quines.quine import Quine
 from ..quines.threads import frugal
 from .damage import Damage, damaged
 
-_MOST = 8  # generations that a line is followed
+_GENERATIONS = 8  # followed by default: what heals at all has healed after two or three
+_SCORED = 10  # trials that are scored: a score runs the network over a whole test set
 
 
 @dataclass(frozen=True)
 class Healing:
-    """What came of the trials of one damage.
+    """The outcomes of the trials of one damage.
 
     Attributes:
         damage: kind and fraction.
-        trials: lines followed.
-        healed: those in which every bit of the original came back.
-        mutants: those that ended as another exact quine.
-        lost: those that had not settled after the last generation.
-        generations: of each healed line, until the original stood there again.
+        trials: the number of lines that were followed.
+        healed: the number of lines in which every bit of the original came back.
+        mutants: the number of lines that ended as another exact quine.
+        lost: the number of lines that ended in NaN or infinity, or had not settled after the last generation.
+        generations: one number for each healed line: the generations until the original stood there again.
         confidence: 95 % interval of the probability to heal (Clopper and Pearson, 1934).
         accuracy: mean score before, while damaged, and after; empty without ``evaluate``.
     """
@@ -54,7 +56,7 @@ class Healing:
         return self.healed == self.trials
 
     def figures(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return every figure, ready for JSON."""
         counts = Counter(self.generations)
         data: dict[str, Any] = {
             "damage": self.damage.kind,
@@ -78,7 +80,7 @@ def heal(
     damage: Damage | str = "noise:0.5",
     *,
     trials: int = 100,
-    generations: int = _MOST,
+    generations: int = _GENERATIONS,
     seed: int = 0,
     evaluate: Callable[[Quine], float] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -86,22 +88,23 @@ def heal(
     """Damage a quine again and again, and count how often it prints itself back, bit for bit.
 
     Args:
-        quine: a bit-exact one; it holds its own weights again afterwards.
+        quine: a bit-exact quine; it holds its own weights again afterwards.
         damage: kind and fraction, or ``"KIND:FRACTION"``.
-        trials: independent damages.
-        generations: that a line is followed at most.
-        seed: of the damages; each trial has a generator of its own.
-        evaluate: score of the network as it stands, such as its accuracy; asked before, while damaged, and after, in
-            at most ten of the trials.
-        progress: called with trials done and healed.
+        trials: how many independent damages are tried.
+        generations: a line that has not settled after so many counts as lost.
+        seed: decides the damages; each trial has a generator of its own.
+        evaluate: scores the network as it stands, such as its accuracy; it is called before the damage, while damaged and
+            after the last generation, in at most ten of the trials.
+        progress: called with the number of trials done and of those healed.
 
     Raises:
-        NeuralQuineError: it is not bit-exact, so that there is nothing to come back to.
-        UnknownName: no such damage.
+        NeuralQuineError: the quine is not bit-exact, so that there is nothing to come back to.
+        UnknownName: there is no such damage.
+        BadOption: ``trials`` or ``generations`` is below 1, or the fraction is out of range.
     """
     damage = Damage.parse(damage) if isinstance(damage, str) else damage
     if trials < 1 or generations < 1:
-        raise NeuralQuineError(f"trials and generations must be at least 1, not {trials} and {generations}")
+        raise BadOption(f"trials and generations must be at least 1, not {trials} and {generations}")
     original = quine.theta
     if _differ(quine.self_map(original), original):
         raise NeuralQuineError("only a bit-exact quine can heal: this one does not print its own bits undamaged")
@@ -112,14 +115,14 @@ def heal(
     try:
         for trial in range(trials):
             struck = damaged(quine, damage, seed=_seed(seed, trial))
-            end, count, last = follow(quine, struck, original, generations)
-            ends[end] += 1
-            if end == "healed":
-                needed.append(count)
-            if evaluate is not None and len(scores) < 10:
-                scores.append(
-                    (_scored(quine, struck, evaluate), before if end == "healed" else _scored(quine, last, evaluate))
-                )
+            end = followed(quine, struck, lambda theta: not _differ(theta, original), generations)
+            healed = end.outcome == "healed"
+            ends[end.outcome] += 1
+            if healed:
+                needed.append(end.generations)
+            if evaluate is not None and len(scores) < _SCORED:
+                damaged_score = _scored(quine, struck, evaluate)
+                scores.append((damaged_score, before if healed else _scored(quine, end.theta, evaluate)))
                 quine.theta = original
             if progress is not None:
                 progress(trial + 1, ends["healed"])
@@ -138,21 +141,6 @@ def heal(
     )
 
 
-def follow(quine: Quine, struck: Tensor, original: Tensor, generations: int = _MOST) -> tuple[str, int, Tensor]:
-    """A line from damaged weights ``(P,)`` on: ``healed``, ``mutant`` or ``lost``, after how many generations, and where."""
-    theta = struck
-    if not _differ(theta, original):
-        return "healed", 0, theta
-    for count in range(1, generations + 1):
-        printed = quine.self_map(theta)
-        if not _differ(printed, original):
-            return "healed", count, printed
-        if not _differ(printed, theta):
-            return ("mutant" if bool(torch.isfinite(printed).all()) else "lost"), count - 1, printed
-        theta = printed
-    return "lost", generations, theta
-
-
 def basin(
     quine: Quine,
     kind: str,
@@ -162,12 +150,12 @@ def basin(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Healing]:
-    """:func:`heal` for growing fractions of one kind of damage: the curve that shows where healing ends."""
+    """Run :func:`heal` for growing fractions of one kind of damage: the curve that shows where healing ends."""
     return [heal(quine, Damage(kind, f), trials=trials, seed=seed, progress=progress) for f in fractions]
 
 
 def interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % confidence interval of a probability, exact.
+    """Return the exact 95 % confidence interval of a probability.
 
     Source: Clopper and Pearson (1934).
     """

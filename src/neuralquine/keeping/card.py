@@ -27,42 +27,6 @@ def word(value: bool | None) -> str:
     return "not examined" if value is None else ("yes" if value else "no")
 
 
-def _printer(quine: Quine) -> list[tuple[str, str]]:
-    if quine.expansion == "direct":
-        return [("printed", "every weight answered for itself")]
-    if quine.expansion == "tape":
-        margin = f"{getattr(quine, 'margin', 0.0):.3g}"
-        return [
-            ("tape", f"{quine.code_size} {'signs' if getattr(quine, 'kind', '') == 'signs' else 'real numbers'}"),
-            ("smallest majority, above 1 a full sign", margin),
-        ]
-    grid = "none" if quine.code_bits is None else f"2^-{quine.code_bits}"
-    return [("code size d", f"{quine.code_size}"), ("code grid", grid)]
-
-
-def _what_is_printed(quine: Quine) -> list[str]:
-    if quine.expansion == "direct":
-        named = getattr(quine, "queries", None)
-        table = f"{named} queries, made again from seed {quine.seed}" if named else "the table in the weights file"
-        return [f"What is printed: every weight of the trunk, one answer for each query; the queries: {table}."]
-    if quine.expansion == "tape":
-        size = sum(t.numel() for t in quine.inputs) if isinstance(quine.inputs, tuple) else 0
-        return [
-            "What is printed: every trainable weight, the tape included, from the code that the network reads from its tape",
-            "with its own features. Stored outside the weights:",
-            "",
-            f"- the probe, {size} random signs, which seed {quine.seed} gives again;",
-            f"- the seed of the fixed expansion, {quine.seed}, and one mean and one gain for each of {len(quine.means)} tensors;",
-            "- buffers and settings of the body, counted above.",
-            "",
-            "Its self-sensitivity is 0 because small changes of the weights change no printed bit; the response is to large ones.",
-        ]
-    return [
-        "What is printed: every weight of the trunk, from the code the trunk computes on its fixed probe, through a",
-        f"fixed expansion regenerated from seed {quine.seed}.",
-    ]
-
-
 def model_card(
     quine: Quine, verification: Verification, solution: Solution | None, *, missing: Sequence[str] = ()
 ) -> str:
@@ -72,7 +36,7 @@ def model_card(
     if v.is_quine:
         verdict = "This network prints its own weights."
     elif v.trivial:
-        verdict = "**This is not a quine worth the name:** " + "; ".join(v.trivial) + "."
+        verdict = "**This is a trivial quine:** " + "; ".join(v.trivial) + "."
     else:
         verdict = (
             f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
@@ -85,7 +49,7 @@ def model_card(
         )
     rows = [
         ("weights P", f"{v.parameters}"),
-        *_printer(quine),
+        *quine.what_it_is(),
         ("type", v.dtype),
         ("relative residual", f"{v.relative_residual:.3e}"),
         ("largest difference", f"{v.max_abs_residual:.3e}"),
@@ -121,8 +85,7 @@ def model_card(
         "|---|---|",
         *(f"| {label} | {value} |" for label, value in rows),
         "",
-        *_what_is_printed(quine),
-        *([] if quine.expansion == "tape" else ["A self-sensitivity near 0 would mean a printed constant."]),
+        *quine.what_is_printed(),
         "",
         *_check(missing),
         "",

@@ -1,23 +1,20 @@
-"""Quines on the Hugging Face Hub: the files of a folder as they are, fetched by name and believed no more than others.
+"""The Hugging Face Hub: a quine's folder is uploaded as it is, and downloaded under the name of its repository.
 
-``hf:owner/name`` or ``hf:owner/name@revision`` stands for such a folder wherever :func:`neuralquine.load` takes one.
+``hf:owner/name`` or ``hf:owner/name@revision`` stands for such a folder wherever :func:`neuralquine.load` takes one. What
+was downloaded is checked like every other folder.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import NeuralQuineError, QuineFileError, first_line
-from ..files.folder import CARD, CONFIG, SOLUTION, WEIGHTS
-
-if TYPE_CHECKING:
-    from ..quines.quine import Quine
+from ..errors import BadOption, NeuralQuineError, QuineFileError, first_line, needed
+from ..files.folder import CARD, CERTIFICATE, CONFIG, SOLUTION, WEIGHTS
 
 SCHEME = "hf:"
-_FILES = [WEIGHTS, CONFIG, SOLUTION, CARD, "certificate.json"]  # and nothing else, whatever the repository holds
+_FILES = [WEIGHTS, CONFIG, SOLUTION, CARD, CERTIFICATE]  # nothing else is downloaded, whatever the repository holds
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -27,17 +24,19 @@ def is_address(path: str | Path) -> bool:
 
 
 def download(address: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
-    """The local folder of ``hf:owner/name[@revision]``, fetched if it is not in the cache.
+    """Download the folder of ``hf:owner/name[@revision]``, if it is not in the cache, and return where it lies.
 
     Args:
-        revision: branch, tag or commit, if the address names none.
+        address: the repository and, after ``@``, the branch, tag or commit.
+        revision: the branch, tag or commit, if the address names none.
+        token: the access token, for a private repository.
 
     Raises:
         QuineFileError: the address is malformed, there is no such repository, or no connection.
     """
     name, _, pinned = str(address).removeprefix(SCHEME).partition("@")
     if not _NAME.fullmatch(name):
-        raise QuineFileError(f"{address} is no address on the Hub: write hf:owner/name or hf:owner/name@revision")
+        raise QuineFileError(f"{address} is not an address on the Hub: write hf:owner/name or hf:owner/name@revision")
     hub = _library()
     try:
         found = hub.snapshot_download(name, revision=pinned or revision, token=token, allow_patterns=_FILES)
@@ -46,38 +45,45 @@ def download(address: str | Path, *, revision: str | None = None, token: str | N
     return Path(found)
 
 
-def upload(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Save a quine and commit its files to a repository, which is made if need be; gives the commit's address.
+def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Commit the files of a quine's folder to a repository, which is made where it is missing.
+
+    A certificate of the quine that was there before is removed.
+
+    Args:
+        folder: a folder written by :func:`neuralquine.save`.
+        repo_id: the repository, as ``owner/name``.
+        private: whether a repository that is made is private; None for the owner's default.
+        token: the access token; None for the one that the Hub's library has stored.
+        message: the message of the commit.
+
+    Returns:
+        The address of the commit.
 
     Raises:
-        NeuralQuineError: the Hub refuses it, or cannot be reached.
+        BadOption: the repository is not named as ``owner/name``.
+        NeuralQuineError: the Hub refuses the files, or cannot be reached.
     """
-    from .store import save
-
-    if not _NAME.fullmatch(repo_id):
-        raise NeuralQuineError(f"{repo_id!r} is no name of a repository: write owner/name")
+    check_repository(repo_id)
     hub = _library()
-    with tempfile.TemporaryDirectory() as folder:
-        save(quine, Path(folder) / "quine")
-        try:
-            api = hub.HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=Path(folder) / "quine",
-                commit_message=message,
-                delete_patterns=["certificate.json"],  # of the quine that was there before
-            )
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-            raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
+    try:
+        api = hub.HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id, folder_path=folder, commit_message=message, delete_patterns=[CERTIFICATE]
+        )
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
     return str(commit.commit_url)
 
 
+def check_repository(repo_id: str) -> None:
+    """Refuse a name that is not ``owner/name``, before a quine is verified and saved for nothing."""
+    if not _NAME.fullmatch(repo_id):
+        raise BadOption(f"{repo_id!r} is not the name of a repository: write owner/name")
+
+
 def _library() -> Any:
-    """huggingface_hub, or the one line that says how to get it."""
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise NeuralQuineError("the Hub needs huggingface_hub: pip install 'neuralquine[hub]'") from error
-    return huggingface_hub
+    """Import huggingface_hub, or raise an error that says how to install it."""
+    needed("huggingface_hub.errors", "hub", "the Hub needs")  # the library does not import it by itself
+    return needed("huggingface_hub", "hub", "the Hub needs")

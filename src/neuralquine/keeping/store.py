@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
-from copy import deepcopy
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.atomic import replace_folder
 from ..files.folder import (
     CARD,
+    CERTIFICATE,
     CONFIG,
     FORMAT,
     FUNCTION,
@@ -37,26 +39,26 @@ from ..files.folder import (
     METRICS,
     SOLUTION,
     WEIGHTS,
-    canonical,
     read_config,
-    read_json,
     sha256,
 )
-from ..quines.bias_tape import BiasTapeQuine
-from ..quines.bits import differing
-from ..quines.networks.bodies import Taped
-from ..quines.networks.description import build, describe, parameters_on_meta
-from ..quines.queried import QueryQuine
+from ..files.strict_json import canonical
+from ..quines.networks.description import build, describe
 from ..quines.quine import Quine
-from ..quines.taped import TaskQuine
-from ..recipes import RECIPES, problem
 from ..version import __version__
 from .card import model_card
-from .hub import download, is_address
+from .hub import check_repository, download, is_address, upload
+from .rebuild import rebuilt
 
-_OPTIONS = ("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "expansion")
-_MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
-_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", "certificate.json"}
+_OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", CERTIFICATE}
+_FIRST_HOMES = {
+    "neuralquine.quines.networks.bodies": "neuralquine.bodies",
+    "neuralquine.quines.networks.causal": "neuralquine.causal",
+    "neuralquine.quines.networks.normalize": "neuralquine.printers.normalize",
+    "neuralquine.quines.networks.sequence": "neuralquine.printers.sequence",
+}
+_ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settings that not every kind has
+_KINDS = ("coded", "queried", "signs", "bias")  # of format 1, told by these settings; later ones say their name
 
 
 def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Verification:
@@ -98,6 +100,20 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
     return verification
 
 
+def push(quine: Quine, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Save a quine and upload its folder to a repository of the Hugging Face Hub; returns the address of the commit.
+
+    Raises:
+        BadOption: the repository is not named as ``owner/name``.
+        NeuralQuineError: the Hub refuses the files, or cannot be reached.
+    """
+    check_repository(repo_id)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "quine"
+        save(quine, folder)
+        return upload(folder, repo_id, private=private, token=token, message=message)
+
+
 def check_target(path: str | Path) -> Path:
     """Refuse a place that :func:`save` would refuse, before hours are spent on what is to be saved."""
     target = Path(path)
@@ -129,21 +145,30 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
             else f"{folder} says itself what is read of its trunk's output: leave select= out"
         )
     try:
-        return _assemble(folder, config | ({"select": select} if select else {}), trunk)
+        return rebuilt(folder, config | ({"select": select} if select else {}), trunk)
     except QuineFileError:
         raise
     except NeuralQuineError as error:
         raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
 
 
-# -- writing --------------------------------------------------------------------------------------------------------
+def load_pretrained(
+    path: str | PathLike[str], *, trunk: nn.Module | None, revision: str | None, token: str | None
+) -> Quine:
+    """:func:`load` as the Hub's conventions name things: a folder that is there, or ``owner/name`` on the Hub."""
+    folder = Path(path)
+    return load(folder if folder.is_dir() else download(str(path), revision=revision, token=token), trunk=trunk)
+
+
+# -- what is written --------------------------------------------------------------------------------------------------
 
 
 def _config(quine: Quine) -> dict[str, Any]:
     spec = describe(quine.trunk)
     if spec is not None and not _rebuilds(quine, spec):
         spec = None
-    names = list(quine.inputs) if isinstance(quine.inputs, Mapping) else len(quine.inputs)
+    stored = quine.stored_inputs()
+    settings = _ABSENT | quine.settings() | ({} if quine.kind in _KINDS else {"kind": quine.kind})
     return {
         "format": FORMAT,
         "neuralquine": __version__,
@@ -153,33 +178,22 @@ def _config(quine: Quine) -> dict[str, Any]:
         "trunk": spec,
         "tensors": [[name, list(p.shape)] for name, p in quine.named_weights()],
         "kept": [] if quine.print_frozen else [n for n, p in quine.trunk.named_parameters() if not p.requires_grad],
-        "trunk_class": f"{type(quine.trunk).__module__}.{type(quine.trunk).__qualname__}",
-        "probe": 0 if _named_queries(quine) else names,
-        "queries": (quine.queries or "table") if isinstance(quine, QueryQuine) else None,
-        "width": quine.width if isinstance(quine, QueryQuine) else None,
-        "scale": quine.scale if isinstance(quine, QueryQuine) else 1.0,
-        "tape": {"kind": quine.kind, "repeats": quine.repeats} if isinstance(quine, TaskQuine) else None,
-        "code_size": quine.code_size,
-        "code_bits": quine.code_bits,
-        "seed": quine.seed,
-        "normalize": quine.normalize,
-        "eps": quine.eps,
-        "skip": quine.skip,
-        "expansion": quine.expansion,
-        "means": quine.means,
-        "gains": quine.gains,
+        "trunk_class": _class_of(quine.trunk),
+        "probe": list(stored) if isinstance(stored, Mapping) else len(stored),
         "select": FUNCTION if callable(quine.select) else quine.select,
         "recipe": {k: _plain(v) for k, v in quine.recipe.items()} if quine.recipe else None,
+        **settings,
     }
+
+
+def _class_of(trunk: nn.Module) -> str:
+    """The trunk's class by name; of this package's own the name that they had when the format was made."""
+    cls = type(trunk)
+    return f"{_FIRST_HOMES.get(cls.__module__, cls.__module__)}.{cls.__qualname__}"
 
 
 def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
-
-
-def _named_queries(quine: Quine) -> bool:
-    """Whether the inputs are a query table that is made again from its name, its width and the seed."""
-    return isinstance(quine, QueryQuine) and quine.queries is not None
 
 
 def _missing(config: dict[str, Any]) -> list[str]:
@@ -195,15 +209,10 @@ def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
         if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:
             return False  # shared weights: a description does not say which
         twin.load_state_dict(quine.trunk.state_dict())
-        original, quine.trunk = quine.trunk, twin
-        try:
-            with torch.no_grad():
-                copied = quine.code(quine.theta)
-        finally:
-            quine.trunk = original
-        with torch.no_grad():
-            return not bool(differing(copied, quine.code(quine.theta)).any())
-    except (QuineFileError, RuntimeError):
+        for copied, original in zip(twin.parameters(), quine.trunk.parameters(), strict=True):
+            copied.requires_grad_(original.requires_grad)  # what is frozen may not be printed
+        return quine.answers_as(twin)
+    except (NeuralQuineError, RuntimeError):
         return False
 
 
@@ -215,177 +224,10 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
     buffers = {
         f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)
     }
-    if _named_queries(quine):
-        return weights | buffers
-    inputs = quine.inputs.items() if isinstance(quine.inputs, Mapping) else enumerate(quine.inputs)
+    stored = quine.stored_inputs()
+    inputs = stored.items() if isinstance(stored, Mapping) else enumerate(stored)
     return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-# -- reading --------------------------------------------------------------------------------------------------------
-
-
-def _assemble(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
-    weights = folder / WEIGHTS
-    options = {key: config[key] for key in _OPTIONS}
-    options["scales"] = (config["means"], config["gains"])
-    own_recipe = trunk is None and config["trunk"] is None
-    with torch.device("meta"):
-        shell = trunk or (_of_recipe(folder, config) if own_recipe else build(config["trunk"]))
-    with safe_open(weights, framework="pt") as file:
-        header = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        shapes = {name: tuple(piece.get_shape()) for name, piece in header.items()}
-        wanted = _expected_shapes(shell)
-        found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
-        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters() if n not in config["kept"]]:
-            raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
-        if found != wanted:
-            odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
-            raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
-        tensors = {name: file.get_tensor(name) for name in shapes}
-    bad = next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
-    if bad is not None:
-        raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
-    state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
-    probe = _probe(config, tensors, weights)
-    del tensors
-    if own_recipe:  # its sizes are known to fit; made anew for the buffers that no file holds
-        with parameters_on_meta():
-            shell = _of_recipe(folder, config)
-    elif trunk is not None:
-        shell = deepcopy(trunk).to(getattr(torch, config["dtype"]))
-    _assign(shell, state)
-    for name, parameter in shell.named_parameters():
-        parameter.requires_grad_(name not in config["kept"])
-    options["print_frozen"] = not config["kept"]
-    dtype = getattr(torch, config["dtype"])
-    if config["tape"] is not None:
-        quine: Quine = _taped(shell, probe, dtype, config, options, folder)
-    elif config["queries"] is None:
-        quine = Quine(shell, probe, dtype=dtype, copy=False, **options)
-    else:
-        quine = _queried(shell, probe, dtype, config, options, folder)
-    quine.recipe = config["recipe"]
-    return quine
-
-
-def _queried(
-    shell: nn.Module,
-    probe: dict[str, Tensor] | tuple[Tensor, ...],
-    dtype: torch.dtype,
-    config: dict[str, Any],
-    options: dict[str, Any],
-    folder: Path,
-) -> QueryQuine:
-    kept = {key: options[key] for key in ("seed", "scales", "select", "print_frozen")}
-    own = config["queries"] == "table"
-    if own != (len(probe) == 1) or not isinstance(probe, tuple):
-        raise QuineFileError(f"{folder} holds {len(probe)} probes for its queries")
-    queries = probe[0] if own else config["queries"]
-    shape = {} if own else {"width": config["width"], "scale": config["scale"]}
-    quine = QueryQuine(shell, queries, dtype=dtype, copy=False, **shape, **kept)
-    if quine.code_size != config["code_size"]:
-        raise QuineFileError(f"{folder} has a malformed 'code_size'")
-    return quine
-
-
-def _taped(
-    shell: nn.Module,
-    probe: dict[str, Tensor] | tuple[Tensor, ...],
-    dtype: torch.dtype,
-    config: dict[str, Any],
-    options: dict[str, Any],
-    folder: Path,
-) -> TaskQuine:
-    if not isinstance(shell, Taped):
-        raise QuineFileError(f"{folder} has a tape, and its trunk has none")
-    if len(probe) != 1 or not isinstance(probe, tuple):
-        raise QuineFileError(f"{folder} holds {len(probe)} probes, a task quine has one")
-    kept = {key: options[key] for key in ("seed", "scales", "code_size")}
-    kind = {family.kind: family for family in (TaskQuine, BiasTapeQuine)}[config["tape"]["kind"]]
-    return kind(shell, probe[0], dtype=dtype, repeats=config["tape"]["repeats"], copy=False, **kept)
-
-
-def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
-    """The trunk of a recipe of ours, where the file holds a module that it cannot describe."""
-    made = config["recipe"] or {}
-    name, seed = made.get("name"), made.get("seed")
-    if name not in RECIPES or not isinstance(seed, int):
-        kind = config["trunk_class"].rpartition(".")[2][:80]
-        raise QuineFileError(
-            f"{folder} holds a {kind}, which no file can describe: pass trunk= to load (--trunk on the command line)"
-        )
-    try:
-        return problem(name, seed=seed, **{k: v for k, v in made.items() if k not in ("name", "seed")}).trunk
-    except NeuralQuineError:
-        raise
-    except Exception as error:  # whatever a model library says of forged options
-        raise QuineFileError(f"{folder} names a recipe that does not build: {first_line(error)}") from error
-
-
-def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put the stored tensors in; a large one stays where its file is mapped, and shared ones stay shared."""
-    # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
-    state = {name: t if t.numel() > _MAPPED else t.clone() for name, t in state.items()}
-    tensors = dict(shell.named_parameters()) | dict(shell.named_buffers())
-    if not any(t.is_meta for t in tensors.values()):
-        with torch.no_grad():
-            for name in tensors.keys() & state.keys():
-                tensors[name].copy_(state[name])
-    elif len(tensors) == len(dict(shell.named_parameters(remove_duplicate=False))) + len(dict(shell.named_buffers())):
-        shell.load_state_dict(state, assign=True, strict=False)
-    else:
-        for name in tensors.keys() & state.keys():
-            held = nn.Parameter(state[name]) if isinstance(tensors[name], nn.Parameter) else state[name]
-            torch.utils.swap_tensors(tensors[name], held)
-
-
-def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:
-    shared = {n for n, _ in shell.named_parameters(remove_duplicate=False)} - {n for n, _ in shell.named_parameters()}
-    return {n: tuple(t.shape) for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
-
-
-def _probe_names(config: dict[str, Any]) -> list[str]:
-    return config["probe"] if isinstance(config["probe"], list) else [str(i) for i in range(config["probe"])]
-
-
-def _probe(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> dict[str, Tensor] | tuple[Tensor, ...]:
-    names = _probe_names(config)
-    missing = [n for n in names if f"probe.{n}" not in tensors]
-    if missing:
-        raise QuineFileError(f"{where} lacks the probe {missing[0]!r}")
-    values = [tensors[f"probe.{n}"] for n in names]
-    return dict(zip(names, values, strict=True)) if isinstance(config["probe"], list) else tuple(values)
-
-
-# -- what was said when it was saved --------------------------------------------------------------------------------
-
-
-def saved_trace(folder: Path) -> list[dict[str, Any]]:
-    """The search's trace, for drawing; empty if there is none or it is malformed."""
-    solve = _read_report(folder).get("solve")
-    trace = solve.get("trace") if isinstance(solve, dict) else None
-    keys = ("step", "seconds", "relative_residual")
-    points = trace if isinstance(trace, list) else []
-    return [p for p in points if isinstance(p, dict) and all(isinstance(p.get(k), int | float) for k in keys)]
-
-
-def false_claims(folder: Path, verification: Verification) -> list[str]:
-    """Claims of ``solution.json`` that the recomputed figures deny."""
-    claimed = _read_report(folder).get("verification")
-    if not isinstance(claimed, dict):
-        return []
-    found = verification.figures()
-    words = ("is_quine", "converged", "bit_exact", "portable", "proved")
-    lies = [f"{w} is claimed, and is not so" for w in words if claimed.get(w) is True and found[w] is not True]
-    said, seen = claimed.get("relative_residual"), verification.relative_residual
-    if isinstance(said, int | float) and seen > 10 * max(said, 1e-15):
-        lies.append(f"relative residual {said:.1e} is claimed, {seen:.1e} is found")
-    return lies
-
-
-def _read_report(folder: Path) -> dict[str, Any]:
-    return read_json(folder / SOLUTION) if (folder / SOLUTION).exists() else {}

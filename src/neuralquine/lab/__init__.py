@@ -2,6 +2,7 @@
 
 serve.py     the command's work: bind, open the browser, stop cleanly
 app.py       the routes
+asked.py     what a request asks for, checked field by field
 guard.py     who may ask: this machine, this page, with this start's token
 jobs.py      searches that outlive a reload: a queue, a replay, limits
 shelf.py     the folders of the quines found since the start

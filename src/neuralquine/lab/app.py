@@ -1,4 +1,4 @@
-"""The routes of the lab. Reading is GET, everything else POST; what comes in is checked field by field."""
+"""The routes of the lab. Reading is GET, everything else POST; ``asked.py`` checks what comes in field by field."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..errors import NeuralQuineError
+from ..errors import BadOption, NeuralQuineError
+from . import asked
 from .guard import Guard
 from .jobs import Busy, Jobs
 from .process import Interrupted, Process
-from .shelf import Kept, Shelf
+from .shelf import Entry, Shelf
 
 STATIC = Path(__file__).parent / "static"
 _QUICK = 120.0  # seconds for what is done while the page waits
 _LONGEST = 600  # seconds a search may be given
 _OVERTIME = 120.0  # seconds for judging and saving
-_PAINTED = 20_000  # cells of one wound
-KINDS = ("noise", "large-noise", "zero", "negate", "flip", "words")  # of damage, weight by weight
 
 Answer = Callable[["Lab", Request], Awaitable[Response]]
 
@@ -46,7 +45,7 @@ class Lab:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Both processes import torch while the page is being read."""
+        """Start both processes, which import torch while the page is being read."""
         await asyncio.gather(self.desk.start(), self.jobs.worker.start())
         background = asyncio.create_task(self._work())
         try:
@@ -63,18 +62,19 @@ class Lab:
         await self.jobs.run()
 
     async def catalog(self) -> dict[str, Any]:
-        """What can be chosen; asked once."""
+        """Return what can be chosen; the worker is asked once."""
         if not self._catalog:
             works = await self.desk.ask("works", {}, limit=_QUICK)
             self._catalog = {**await self.desk.ask("catalog", {}, limit=_QUICK), "works": works}
         return self._catalog
 
-    async def at_desk(self, task: str, kept: Kept, **arguments: Any) -> Any:
-        return await self.desk.ask(task, {"folder": str(kept.folder), **arguments}, limit=_QUICK)
+    async def at_desk(self, task: str, entry: Entry, **arguments: Any) -> Any:
+        """Have something quick done with a quine."""
+        return await self.desk.ask(task, {"folder": str(entry.folder), **arguments}, limit=_QUICK)
 
 
 def make_app(lab: Lab, *, token: str, port: int) -> Guard:
-    """The whole lab as an ASGI application.
+    """Build the whole lab as an ASGI application.
 
     Args:
         lab: opened and closed with the application.
@@ -121,41 +121,7 @@ def make_app(lab: Lab, *, token: str, port: int) -> Guard:
     return Guard(Starlette(routes=routes, lifespan=lambda _: lab.open()), token=token, port=port)
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
-
-
-async def _body(request: Request, *known: str) -> dict[str, Any]:
-    try:
-        data = await request.json()
-    except (ValueError, RecursionError) as error:
-        raise NeuralQuineError("the body is not JSON") from error
-    if not isinstance(data, dict) or set(data) - set(known):
-        raise NeuralQuineError(f"the body must be an object of {', '.join(known) or 'nothing'}")
-    return data
-
-
-def _whole(data: dict[str, Any], key: str, low: int, high: int, default: int) -> int:
-    value = data.get(key, default)
-    if type(value) is not int or not low <= value <= high:
-        raise NeuralQuineError(f"{key} must be a whole number from {low} to {high}")
-    return value
-
-
-def _flag(data: dict[str, Any], key: str) -> bool:
-    value = data.get(key, False)
-    if type(value) is not bool:
-        raise NeuralQuineError(f"{key} must be true or false")
-    return value
-
-
-def _name(data: dict[str, Any], key: str, known: list[str]) -> str:
-    value = data.get(key)
-    if value not in known:
-        raise NeuralQuineError(f"{key} must be one of {', '.join(map(repr, known))}")
-    return value
-
-
-def _kept(lab: Lab, request: Request) -> Kept:
+def _entry(lab: Lab, request: Request) -> Entry:
     return lab.shelf.get(request.path_params["quine"])
 
 
@@ -165,25 +131,24 @@ def _kept(lab: Lab, request: Request) -> Kept:
 async def _hello(lab: Lab, request: Request) -> Response:
     catalog = await lab.catalog()
     jobs = [job.describe() for job in lab.jobs]
-    return JSONResponse({**catalog, "jobs": jobs, "quines": [lab.shelf.describe(kept) for kept in lab.shelf]})
+    return JSONResponse({**catalog, "jobs": jobs, "quines": [lab.shelf.describe(entry) for entry in lab.shelf]})
 
 
 async def _solve(lab: Lab, request: Request) -> Response:
-    data = await _body(request, "network", "seed", "method", "exact", "anchored", "time_limit")
+    data = await asked.body(request, "network", "seed", "method", "exact", "anchored", "time_limit")
     catalog = await lab.catalog()
-    network = _name(data, "network", [n["name"] for n in catalog["networks"]])
+    network = asked.name(data, "network", [n["name"] for n in catalog["networks"]])
     anchors = next(n["anchors"] for n in catalog["networks"] if n["name"] == network)
     arguments = {
         "network": network,
-        "seed": _whole(data, "seed", 0, 2**32 - 1, 0),
-        "method": _name({"method": data.get("method", "")}, "method", ["", *(m["name"] for m in catalog["methods"])]),
-        "exact": _flag(data, "exact"),
-        "anchored": _flag(data, "anchored"),
-        "time_limit": _whole(data, "time_limit", 1, _LONGEST, 60),
+        "seed": asked.seed(data),
+        "method": asked.name(data, "method", ["", *(m["name"] for m in catalog["methods"])], default=""),
+        "exact": asked.flag(data, "exact"),
+        "anchored": asked.flag(data, "anchored"),
+        "time_limit": asked.whole(data, "time_limit", 1, _LONGEST, 60),
     }
     if arguments["anchored"] and not anchors:
-        raise NeuralQuineError(f"{network} can not be anchored")
-    kept = lab.shelf.reserve()
+        raise BadOption(f"{network} cannot be anchored")
     words = [
         f"seed {arguments['seed']}",
         "exact" * arguments["exact"],
@@ -191,25 +156,21 @@ async def _solve(lab: Lab, request: Request) -> Response:
         arguments["method"],
     ]
     title = f"{network}, {', '.join(filter(None, words))}"
-    job = lab.jobs.add(
-        "solve",
-        {"folder": str(kept.folder), **arguments},
-        title,
-        arguments["time_limit"] + _OVERTIME,
-        lambda result: lab.shelf.put(kept, {"title": title, **result}),
-    )
-    return JSONResponse(job.describe(), 201)
+    return _found(lab, "solve", arguments, title, arguments["time_limit"] + _OVERTIME)
 
 
 async def _train(lab: Lab, request: Request) -> Response:
-    data = await _body(request, "network", "seed")
-    network = _name(data, "network", [w["name"] for w in (await lab.catalog())["works"]])
-    seed = _whole(data, "seed", 0, 2**32 - 1, 0)
-    kept, title = lab.shelf.reserve(), f"{network}, seed {seed}"
-    arguments = {"folder": str(kept.folder), "network": network, "seed": seed}
-    job = lab.jobs.add(
-        "train", arguments, title, _LONGEST, lambda result: lab.shelf.put(kept, {"title": title, **result})
-    )
+    data = await asked.body(request, "network", "seed")
+    network = asked.name(data, "network", [w["name"] for w in (await lab.catalog())["works"]])
+    arguments = {"network": network, "seed": asked.seed(data)}
+    return _found(lab, "train", arguments, f"{network}, seed {arguments['seed']}", _LONGEST)
+
+
+def _found(lab: Lab, task: str, arguments: dict[str, Any], title: str, limit: float) -> Response:
+    """Put a job in line whose quine goes on the shelf."""
+    entry = lab.shelf.reserve()
+    arguments = {"folder": str(entry.folder), **arguments}
+    job = lab.jobs.add(task, arguments, title, limit, lambda result: lab.shelf.put(entry, {"title": title, **result}))
     return JSONResponse(job.describe(), 201)
 
 
@@ -232,115 +193,100 @@ async def _cancel(lab: Lab, request: Request) -> Response:
 
 
 async def _look(lab: Lab, request: Request) -> Response:
-    kept = _kept(lab, request)
-    return JSONResponse({**lab.shelf.describe(kept), "view": await lab.at_desk("look", kept)})
+    entry = _entry(lab, request)
+    return JSONResponse({**lab.shelf.describe(entry), "view": await lab.at_desk("look", entry)})
 
 
 async def _eigenvalues(lab: Lab, request: Request) -> Response:
-    return JSONResponse(await lab.at_desk("eigenvalues", _kept(lab, request)))
+    return JSONResponse(await lab.at_desk("eigenvalues", _entry(lab, request)))
 
 
 async def _damage(lab: Lab, request: Request) -> Response:
-    data = await _body(request, "kind", "share", "layer", "cells")
-    share, layer, cells = data.get("share", 0), data.get("layer"), data.get("cells")
-    if type(share) not in (int, float) or not 0 <= share <= 1:
-        raise NeuralQuineError("share must be a number from 0 to 1")
-    if layer is not None:
-        layer = _whole(data, "layer", 0, 1000, 0)
-    if cells is not None and not _are_cells(cells):
-        raise NeuralQuineError(f"cells must be lists of [row, column], one for each layer, at most {_PAINTED} in all")
-    kind = _name(data, "kind", list(KINDS))
-    view = await lab.at_desk("damage", _kept(lab, request), kind=kind, share=share, layer=layer, cells=cells)
-    return JSONResponse(view)
-
-
-def _are_cells(cells: Any) -> bool:
-    if not isinstance(cells, list) or not all(isinstance(layer, list) for layer in cells):
-        return False
-    every = [cell for layer in cells for cell in layer]
-    return len(every) <= _PAINTED and all(
-        isinstance(cell, list) and len(cell) == 2 and all(type(v) is int and 0 <= v < 1000 for v in cell)
-        for cell in every
-    )
+    data = await asked.body(request, "kind", "share", "layer", "cells")
+    arguments = {
+        "kind": asked.name(data, "kind", [d["name"] for d in (await lab.catalog())["damages"]]),
+        "share": asked.share(data),
+        "layer": asked.layer(data),
+        "cells": asked.cells(data),
+    }
+    return JSONResponse(await lab.at_desk("damage", _entry(lab, request), **arguments))
 
 
 async def _generations(lab: Lab, request: Request) -> Response:
-    data = await _body(request, "count")
-    count = _whole(data, "count", 1, 200, 1)
-    return JSONResponse(await lab.at_desk("generations", _kept(lab, request), count=count))
+    data = await asked.body(request, "count")
+    count = asked.whole(data, "count", 1, 200, 1)
+    return JSONResponse(await lab.at_desk("generations", _entry(lab, request), count=count))
 
 
 async def _reset(lab: Lab, request: Request) -> Response:
-    return JSONResponse(await lab.at_desk("reset", _kept(lab, request)))
+    return JSONResponse(await lab.at_desk("reset", _entry(lab, request)))
 
 
 async def _zoo(lab: Lab, request: Request) -> Response:
-    data = await _body(request, "starts")
-    kept, starts = _kept(lab, request), _whole(data, "starts", 1, 200, 40)
-    arguments = {"folder": str(kept.folder), "starts": starts}
-    job = lab.jobs.add("zoo", arguments, f"zoo of {kept.id}", _LONGEST + _OVERTIME, lambda result: result, kept.id)
+    data = await asked.body(request, "starts")
+    entry, starts = _entry(lab, request), asked.whole(data, "starts", 1, 200, 40)
+    arguments = {"folder": str(entry.folder), "starts": starts}
+    job = lab.jobs.add("zoo", arguments, f"zoo of {entry.id}", _LONGEST + _OVERTIME, lambda result: result, entry.id)
     job.arguments["file"] = str(lab.shelf.file(f"{job.id}.safetensors"))
     return JSONResponse(job.describe(), 201)
 
 
 async def _adopt(lab: Lab, request: Request) -> Response:
-    parent, job, index = _kept(lab, request), lab.jobs.get(request.path_params["job"]), request.path_params["index"]
+    parent, job, index = _entry(lab, request), lab.jobs.get(request.path_params["job"]), request.path_params["index"]
     if job.task != "zoo" or job.state != "done" or index >= len(job.events[-1]["result"]["quines"]):
-        raise NeuralQuineError("there is no such quine in this zoo")
-    kept = lab.shelf.reserve()
+        raise BadOption("there is no such quine in this zoo")
+    entry = lab.shelf.reserve()
     arguments = {
         "file": job.arguments["file"],
         "index": index,
         "parent": str(parent.folder),
-        "folder": str(kept.folder),
+        "folder": str(entry.folder),
     }
     result = await lab.desk.ask("adopt", arguments, limit=_QUICK)
     title = f"{parent.about['title'].split(',')[0]}, number {index + 1} of its zoo"
-    return JSONResponse(lab.shelf.put(kept, {"title": title, **result}), 201)
+    return JSONResponse(lab.shelf.put(entry, {"title": title, **result}), 201)
 
 
 async def _samples(lab: Lab, request: Request) -> Response:
-    return JSONResponse(await lab.at_desk("samples", _kept(lab, request)))
+    return JSONResponse(await lab.at_desk("samples", _entry(lab, request)))
 
 
 async def _score(lab: Lab, request: Request) -> Response:
-    return JSONResponse(await lab.at_desk("score", _kept(lab, request)))
+    return JSONResponse(await lab.at_desk("score", _entry(lab, request)))
 
 
 async def _read(lab: Lab, request: Request) -> Response:
-    ink = (await _body(request, "ink")).get("ink")
-    if not isinstance(ink, list) or len(ink) != 64 or not all(type(v) in (int, float) and 0 <= v <= 16 for v in ink):
-        raise NeuralQuineError("ink must be 64 numbers from 0 to 16")
-    return JSONResponse(await lab.at_desk("read", _kept(lab, request), ink=ink))
+    ink = asked.ink(await asked.body(request, "ink"))
+    return JSONResponse(await lab.at_desk("read", _entry(lab, request), ink=ink))
 
 
 async def _prove(lab: Lab, request: Request) -> Response:
-    await _body(request)
-    kept = _kept(lab, request)
+    await asked.body(request)
+    entry = _entry(lab, request)
 
     def finish(result: dict[str, Any]) -> dict[str, Any]:
-        kept.about["proof"] = result
-        return lab.shelf.describe(kept)
+        entry.about["proof"] = result
+        return lab.shelf.describe(entry)
 
-    job = lab.jobs.add("prove", {"folder": str(kept.folder)}, f"proof of {kept.id}", _LONGEST, finish, kept.id)
+    job = lab.jobs.add("prove", {"folder": str(entry.folder)}, f"proof of {entry.id}", _LONGEST, finish, entry.id)
     return JSONResponse(job.describe(), 201)
 
 
 async def _archive(lab: Lab, request: Request) -> Response:
-    kept = _kept(lab, request)
-    path = await asyncio.to_thread(lab.shelf.archive, kept)
-    return FileResponse(path, filename=f"quine-{kept.id}.zip")
+    entry = _entry(lab, request)
+    path = await asyncio.to_thread(lab.shelf.archive, entry)
+    return FileResponse(path, filename=f"quine-{entry.id}.zip")
 
 
 async def _certificate(lab: Lab, request: Request) -> Response:
-    kept = _kept(lab, request)
-    if not kept.certificate.exists():
+    entry = _entry(lab, request)
+    if not entry.certificate.exists():
         raise NeuralQuineError("nothing is proved about this quine yet")
-    return FileResponse(kept.certificate, filename=f"certificate-{kept.id}.json")
+    return FileResponse(entry.certificate, filename=f"certificate-{entry.id}.json")
 
 
 async def _onnx(lab: Lab, request: Request) -> Response:
-    kept = _kept(lab, request)
-    file = lab.shelf.file(f"{kept.id}.onnx")
-    await lab.at_desk("onnx", kept, file=str(file))
-    return FileResponse(file, filename=f"self-{kept.id}.onnx")
+    entry = _entry(lab, request)
+    file = lab.shelf.file(f"{entry.id}.onnx")
+    await lab.at_desk("onnx", entry, file=str(file))
+    return FileResponse(file, filename=f"self-{entry.id}.onnx")

@@ -2,7 +2,7 @@
 
 - ``Host`` must be 127.0.0.1 or localhost at our port: a foreign name that resolves here is a rebinding attack.
 - Everything under ``/api`` needs the token in a header of its own. The page keeps it in its session storage, which belongs
-  to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin can not send the header either:
+  to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin cannot send the header either:
   browsers ask first, and the lab never answers that question.
 - ``Origin``, where a browser sends one, must be ours, and on writes there must be one.
 - Bodies have a stated length of at most ``MAX_BODY``.

@@ -24,10 +24,10 @@ class Job:
 
     Attributes:
         id: its name in addresses.
-        task: of ``worker.TASKS``.
+        task: the name of a function that the worker offers.
         arguments: its keywords.
         title: for a person.
-        limit: seconds after which it is stopped.
+        limit: the seconds after which it is stopped.
         finish: turns what the task returns into what the page is told.
         quine: the one it is about, where there is one already.
         state: waiting, running, done, failed or cancelled.
@@ -47,6 +47,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more will be said."""
         return self.state in ("done", "failed", "cancelled")
 
     def say(self, kind: str, **what: Any) -> None:
@@ -57,6 +58,7 @@ class Job:
         self.news = asyncio.Event()
 
     def describe(self) -> dict[str, Any]:
+        """Return what the page is told of the job."""
         return {"id": self.id, "task": self.task, "title": self.title, "state": self.state, "quine": self.quine}
 
 
@@ -98,6 +100,11 @@ class Jobs:
         return job
 
     def get(self, name: str) -> Job:
+        """Find a job by its name.
+
+        Raises:
+            NeuralQuineError: it is not there, or no longer.
+        """
         if name not in self._jobs:
             raise NeuralQuineError(f"there is no search {name[:20]!r}")
         return self._jobs[name]
@@ -125,7 +132,7 @@ class Jobs:
                 job.say("failed", error=str(error))
 
     async def cancel(self, job: Job) -> None:
-        """Stop it at once; a search that has an iterate worth keeping still hands it in."""
+        """Stop a job at once; a search that has an iterate worth keeping still hands it in."""
         if job.state == "waiting":
             job.state = "cancelled"
             job.say("cancelled")
@@ -139,7 +146,7 @@ class Jobs:
             job.news.set()
 
     async def story(self, job: Job, start: int) -> AsyncIterator[tuple[int, dict[str, Any] | None]]:
-        """Every event from number ``start`` on, those to come too; None now and then where nothing happens."""
+        """Yield every event from number ``start`` on, those to come too; None now and then where nothing happens."""
         while not self._closing.is_set():
             news = job.news
             while start < len(job.events):

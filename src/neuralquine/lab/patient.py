@@ -17,13 +17,15 @@ from torch import Tensor
 
 from ..checking.spectrum import spectrum as local_spectrum
 from ..errors import NeuralQuineError, plural
+from ..files.strict_json import finite_or_none
 from ..healing.damage import Damage, damaged
+from ..healing.kinds import named
 from ..keeping.store import load
 from ..quines.bits import differing
+from ..quines.lineage import line
 from ..quines.measure import relative_residual, round_off
 from ..quines.quine import Quine
 from ..quines.threads import threads_for
-from ..solving.solution import finite_or_none
 from .pictures import covered, layers
 
 _BEDS = 4  # quines kept in memory
@@ -38,6 +40,7 @@ class Patient:
     Attributes:
         original: ``(P,)`` the weights of the folder.
         current: ``(P,)`` damaged or printed since.
+        printed: ``(P,)`` what the network prints that holds ``current``.
         line: distance to the original and residual, of the damaged weights and of each generation since.
     """
 
@@ -48,20 +51,21 @@ class Patient:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the weights of the folder."""
+        """Put the weights of the folder back."""
         self.current, self.wounds = self.original.clone(), 0
         self._begin()
 
     def _begin(self) -> None:
         self.line: list[dict[str, float | None]] = []
-        self.printed = self._print()
-        self._note()
+        self._descent = line(self.quine, self.current, installed=True)
+        self._print()
 
     @torch.no_grad()
-    def _print(self) -> Tensor:
+    def _print(self) -> None:
+        """Print the next generation, and note where the line stands."""
         with threads_for(self.quine.parameter_count):
-            self.quine.theta = self.current
-            return self.quine.printed()
+            self.printed, self._settled = next(self._descent)
+        self._note()
 
     def _note(self) -> None:
         distance, residual = (
@@ -73,23 +77,22 @@ class Patient:
     def damage(self, kind: str, where: Tensor) -> None:
         """Overwrite weights, ``(P,)`` bool, by a pointwise kind of damage, and start a new line of generations."""
         # Noise has the size of the original's tensors, whatever has become of them.
-        self.quine.theta = self.original if kind.endswith("noise") else self.current
+        self.quine.theta = self.original if named(kind).scaled else self.current
         struck = damaged(self.quine, Damage(kind, 1.0), seed=self.wounds)
         self.current = torch.where(where, struck, self.current)
         self.wounds += 1
         self._begin()
 
     def regenerate(self) -> bool:
-        """Install what is printed; whether anything changed by it."""
-        if not bool(differing(self.printed, self.current).any()):
+        """Install what is printed; returns whether that changed anything."""
+        if bool(self._settled):
             return False
         self.current = self.printed
-        self.printed = self._print()
-        self._note()
+        self._print()
         return True
 
     def verdict(self) -> tuple[str, str]:
-        """A key and a sentence that says plainly how it is."""
+        """Return a key and a sentence that says plainly how the quine is."""
         generation, now = len(self.line) - 1, self.line[-1]
         after = f"after {plural(generation, 'generation')}"
         limit = round_off(self.quine.dtype)
@@ -104,7 +107,7 @@ class Patient:
         if self.wounds and generation and distance <= 100 * limit and residual <= 100 * limit:
             return "healed", f"Healed {after}: back at the original up to round-off (distance {distance:.0e})."
         if residual <= limit and distance > _FAR:
-            bits = " to the last bit" if not bool(differing(self.printed, self.current).any()) else ""
+            bits = " to the last bit" if bool(self._settled) else ""
             return "other", f"Not healed: {after} it is another fixed point{bits}, at distance {distance:.2g}."
         if generation == 0:
             of = f"{changed:,} of {len(self.current):,} weights differ from the original, distance {distance:.2g}."
@@ -114,7 +117,7 @@ class Patient:
         return "lost", f"Not healed {after}: distance {distance:.2g}, residual {residual:.2g}, still changing."
 
     def view(self) -> dict[str, Any]:
-        """Everything the page draws."""
+        """Return everything that the page draws."""
         verdict, sentence = self.verdict()
         return {
             "layers": layers(self.quine, self.current, self.printed, self.original),
@@ -135,7 +138,7 @@ _beds: OrderedDict[str, Patient] = OrderedDict()
 
 
 def at(folder: str) -> Patient:
-    """The patient of a folder, read if it is not in memory."""
+    """Return the patient of a folder, read if it is not in memory."""
     if folder not in _beds:
         _beds[folder] = Patient(load(Path(folder)))
     _beds.move_to_end(folder)
@@ -148,12 +151,12 @@ def at(folder: str) -> Patient:
 
 
 def look(report: Report, *, folder: str) -> dict[str, Any]:
-    """The weights as they are now."""
+    """Return the weights as they are now."""
     return at(folder).view()
 
 
 def eigenvalues(report: Report, *, folder: str) -> dict[str, Any]:
-    """Of the original's map."""
+    """Return the eigenvalues of the derivative of the original's map."""
     patient = at(folder)
     with threads_for(patient.quine.parameter_count):
         local = local_spectrum(patient.quine, patient.original)
@@ -169,7 +172,7 @@ def eigenvalues(report: Report, *, folder: str) -> dict[str, Any]:
 def damage(
     report: Report, *, folder: str, kind: str, share: float, layer: int | None, cells: list[list[list[int]]] | None
 ) -> dict[str, Any]:
-    """A random share of all weights or of one tensor's, or those under the painted cells, layer by layer."""
+    """Damage a random share of all weights or of one tensor's, or those under the painted cells, layer by layer."""
     patient = at(folder)
     tensors = [t for t in patient.quine.tensors(patient.original).values() if t.numel()]
     masks = [torch.zeros(t.shape, dtype=torch.bool) for t in tensors]
@@ -196,9 +199,9 @@ def generations(report: Report, *, folder: str, count: int) -> dict[str, Any]:
 
 
 def reset(report: Report, *, folder: str) -> dict[str, Any]:
-    """Back to the weights of the folder."""
+    """Put the weights of the folder back."""
     at(folder).reset()
     return at(folder).view()
 
 
-TASKS = (look, eigenvalues, damage, generations, reset)
+DONE_HERE = (look, eigenvalues, damage, generations, reset)

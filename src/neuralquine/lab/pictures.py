@@ -16,18 +16,18 @@ ROWS, COLUMNS = 96, 192  # cells of a heat map; larger tensors show the weight o
 
 
 def matrix_shape(tensor: Tensor) -> tuple[int, int]:
-    """A tensor as a matrix: vectors lie down, and what comes after the first dimension is flattened."""
+    """Return the shape of a tensor as a matrix: vectors lie down, and what comes after the first dimension is flattened."""
     return (1, tensor.numel()) if tensor.dim() < 2 else (tensor.shape[0], tensor.numel() // max(tensor.shape[0], 1))
 
 
 def blocks(tensor: Tensor) -> tuple[int, int]:
-    """Weights of one cell: rows and columns."""
+    """Return how many rows and columns of weights one cell shows."""
     rows, columns = matrix_shape(tensor)
     return -(-rows // ROWS), -(-columns // COLUMNS)
 
 
 def layers(quine: Quine, stored: Tensor, printed: Tensor, scale: Tensor) -> list[dict[str, Any]]:
-    """Stored, printed and difference of every tensor.
+    """Paint what is stored, what is printed, and the difference, for every tensor.
 
     Args:
         quine: names and shapes.
@@ -66,7 +66,7 @@ def _plain(value: Tensor) -> float | None:
 
 
 def _cells(tensor: Tensor) -> str:
-    """Base64 of little-endian float32 cells, row by row; NaN where a block holds one."""
+    """Encode a tensor as base64 of little-endian float32 cells, row by row; NaN where a block holds one."""
     rows, columns = matrix_shape(tensor)
     down, across = blocks(tensor)
     values = tensor.detach().double().reshape(rows, columns).cpu().numpy()
@@ -85,7 +85,7 @@ def _cells(tensor: Tensor) -> str:
 
 
 def covered(tensor: Tensor, cells: list[tuple[int, int]]) -> Tensor:
-    """The weights under some cells of a heat map: a bool tensor of its shape."""
+    """Return the weights under some cells of a heat map: a bool tensor of its shape."""
     rows, columns = matrix_shape(tensor)
     down, across = blocks(tensor)
     mask = torch.zeros(rows, columns, dtype=torch.bool)
@@ -95,7 +95,7 @@ def covered(tensor: Tensor, cells: list[tuple[int, int]]) -> Tensor:
 
 
 def plane(codes: Tensor) -> list[tuple[float, float]]:
-    """Codes ``(n, d)`` on their two principal axes, each coordinate from -1 to 1 of one common scale."""
+    """Place codes ``(n, d)`` on their two principal axes, each coordinate from -1 to 1 of one common scale."""
     centered = codes.double() - codes.double().mean(0)
     axes = torch.linalg.svd(centered, full_matrices=False).Vh[:2]
     flat = torch.zeros(len(codes), 2, dtype=torch.float64)

@@ -29,7 +29,7 @@ class Process:
         self._stopping = False
 
     async def start(self) -> asyncio.subprocess.Process:
-        """The running process; torch is imported in it while the page is being read."""
+        """Return the running process; torch is imported in it while the page is being read."""
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "neuralquine.lab.worker"),
@@ -51,9 +51,9 @@ class Process:
         """Have a task done.
 
         Args:
-            task: a name of ``worker.TASKS``.
+            task: the name of a function that the worker offers.
             arguments: its keywords.
-            limit: seconds, after which the process is killed.
+            limit: the seconds after which the process is killed.
             event: called with what the task reports on its way.
 
         Raises:

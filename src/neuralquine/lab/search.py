@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import time
@@ -15,11 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..checking.verify import verify
-from ..errors import NeuralQuineError, TooLarge
+from ..errors import NeuralQuineError, TooLarge, needed
+from ..healing.kinds import KINDS
 from ..keeping.export import export
 from ..keeping.store import load, save
 from ..quines.quine import Quine
 from ..recipes import RECIPES, recipe
+from ..recipes.registry import Recipe, options_of
 from ..solving.loop import Stop
 from ..solving.methods import METHODS
 from ..solving.solution import TracePoint, finite_or_none
@@ -29,44 +30,42 @@ from .pictures import plane
 
 Report = Callable[[dict[str, Any]], None]
 
-# In the order of the page: quick and telling ones first. The rest of the recipes has more than MOST weights.
-NETWORKS = (
-    *("blog", "cnn", "rnn", "gru", "lstm", "transformer", "blog-part1", "queried-121", "queried-441", "queried-2601"),
-    *("elman", "fletcher-coords", "fletcher-onehot", "fletcher-rnn", "chang-lipson"),
-)
-MOST = 2_000_000  # weights
-_ANCHOR = 0.1
+MOST = 2_000_000  # weights: what is solved and verified while somebody waits
+_ANCHOR = 0.1  # beta of an anchored quine: the map contracts well, and what is printed still depends on the weights
+_WAIT = 60.0  # seconds for the solves of a zoo
 PAUSE = 0.05  # seconds between two points of a chart
+
+
+def networks() -> list[Recipe]:
+    """Return the recipes of the lab's list, in the order of the page."""
+    return sorted((r for r in RECIPES.values() if r.small), key=lambda r: r.place)
 
 
 def warm(report: Report) -> None:
     """Import what the first derivative imports, while the page is being read."""
-    verify(recipe(NETWORKS[0]), tries=1)
+    verify(recipe(networks()[0].name), tries=1)
 
 
 def catalog(report: Report) -> dict[str, Any]:
-    """What can be chosen: networks, methods, and what else this installation can do."""
-    networks = []
-    for name in NETWORKS:
-        options = inspect.signature(RECIPES[name]).parameters
-        networks.append(
-            {
-                "name": name,
-                "summary": _summary(RECIPES[name]),
-                "queried": name in ("chang-lipson", "elman") or name.startswith(("queried", "fletcher")),
-                "anchors": "skip" in options,
-            }
-        )
+    """Return what can be chosen: networks, methods, damages, and what else this installation can do."""
     return {
-        "networks": networks,
-        "methods": [{"name": n, "summary": _summary(type(m))} for n, m in METHODS.items()],
-        "proofs": importlib.util.find_spec("flint") is not None,
-        "onnx": importlib.util.find_spec("onnx") is not None and importlib.util.find_spec("onnxruntime") is not None,
+        "networks": [
+            {"name": r.name, "summary": _summary(r.about), "queried": r.queried, "anchors": "skip" in options_of(r)}
+            for r in networks()
+        ],
+        "methods": [{"name": n, "summary": _summary(inspect.getdoc(type(m)))} for n, m in METHODS.items()],
+        "damages": [{"name": k.name, "label": k.label} for k in KINDS.values() if k.pointwise],
+        "proofs": _installed("flint"),
+        "onnx": _installed("onnx", "onnxruntime"),
     }
 
 
-def _summary(thing: Any) -> str:
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].replace("``", "").split()).split(": ")[0]
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _summary(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].replace("``", "").split()).split(": ")[0]
 
 
 def solve(
@@ -111,12 +110,12 @@ def _point(point: TracePoint) -> dict[str, Any]:
 
 
 def kept(quine: Quine, folder: str) -> dict[str, Any]:
-    """Write a quine to its folder; what the verification and the network say."""
+    """Write a quine to its folder; returns what the verification and the network say."""
     return {"verification": save(quine, folder).figures(), "quine": _description(quine)}
 
 
 def _description(quine: Quine) -> dict[str, Any]:
-    """What the page says of the network, and what it can do with it."""
+    """Return what the page says of the network, and what it can do with it."""
     return {
         "recipe": {k: v for k, v in (quine.recipe or {}).items() if isinstance(v, str | int | float | bool)},
         "parameters": quine.parameter_count,
@@ -129,22 +128,22 @@ def _description(quine: Quine) -> dict[str, Any]:
 
 
 def zoo(report: Report, *, file: str, folder: str, starts: int) -> dict[str, Any]:
-    """The other quines of the network in a folder, as points; their weights go to a file.
+    """List the other quines of the network in a folder, as points; their weights go to a file.
 
     The map shows the codes on their two principal axes. A grid is left out: the zoo is that of the smooth map.
     """
     own = load(Path(folder))
-    if not own.recipe or own.recipe.get("name") not in NETWORKS:
+    if not own.recipe or own.recipe.get("name") not in {r.name for r in networks()}:
         raise NeuralQuineError("only a network of the lab's list has a zoo here")
     quine = recipe(**own.recipe)
-    found = list_zoo(quine, starts=starts, stop=Stop(time_limit=60), progress=lambda n: report({"found": n}))
+    found = list_zoo(quine, starts=starts, stop=Stop(time_limit=_WAIT), progress=lambda n: report({"found": n}))
     thetas = [q.theta for q in found.quines]
     if thetas:
         save_file({"thetas": torch.stack(thetas)}, file)
     with torch.no_grad():
         points = plane(torch.stack([quine.real_code(theta) for theta in [*thetas, own.theta]]))
     rows = [
-        {k: finite_or_none(v) for k, v in vars(q).items() if k != "theta"} | {"at": point}
+        {k: finite_or_none(v) for k, v in q.figures().items()} | {"at": point}
         for q, point in zip(found.quines, points, strict=False)
     ]
     return {
@@ -164,9 +163,8 @@ def adopt(report: Report, *, file: str, index: int, parent: str, folder: str) ->
 
 
 def prove(report: Report, *, folder: str) -> dict[str, Any]:
-    """Portability, where the code has a grid, and a certificate beside the weights."""
-    if importlib.util.find_spec("flint") is None:
-        raise NeuralQuineError("proofs need python-flint: pip install 'neuralquine[proof]'")
+    """Examine portability, where the code has a grid, and write a certificate beside the weights."""
+    needed("flint", "proof", "proofs need", "python-flint")
     from ..proving.certificate import NotProved, certify
     from ..proving.portable import portability
 
@@ -183,4 +181,4 @@ def onnx(report: Report, *, folder: str, file: str) -> None:
     export(folder, file)
 
 
-TASKS = (warm, catalog, solve, zoo, adopt, prove, onnx)
+DONE_HERE = (warm, catalog, solve, zoo, adopt, prove, onnx)

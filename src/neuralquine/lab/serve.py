@@ -32,7 +32,7 @@ class _Server(uvicorn.Server):
 
 
 def bound(port: int) -> socket.socket:
-    """A socket on the loopback interface; port 0 lets the system choose.
+    """Bind a socket on the loopback interface; port 0 lets the system choose.
 
     Raises:
         NeuralQuineError: the port is taken or forbidden.
@@ -57,7 +57,7 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
         say: where the address goes.
 
     Raises:
-        NeuralQuineError: the port can not be had.
+        NeuralQuineError: the port is not available.
     """
     with bound(port) as listening, tempfile.TemporaryDirectory(prefix="neuralquine-lab-") as place:
         port = listening.getsockname()[1]

@@ -11,12 +11,12 @@ from zipfile import ZIP_STORED, ZipFile
 
 from ..errors import NeuralQuineError
 
-_KEPT = 24
+_KEPT = 24  # quines: more are not read in one list, and each may take 100 MB of disk
 
 
 @dataclass
-class Kept:
-    """One quine.
+class Entry:
+    """One quine on the shelf.
 
     Attributes:
         id: its name in addresses.
@@ -30,6 +30,7 @@ class Kept:
 
     @property
     def certificate(self) -> Path:
+        """Where the certificate lies, once something is proved."""
         return self.folder / "certificate.json"
 
 
@@ -41,41 +42,47 @@ class Shelf:
     """
 
     def __init__(self, place: Path) -> None:
-        self._place, self._kept, self._made = place, dict[str, Kept](), 0
+        self._place, self._kept, self._made = place, dict[str, Entry](), 0
 
-    def __iter__(self) -> Iterator[Kept]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self._kept.values())
 
-    def reserve(self) -> Kept:
-        """A name and a place for the next quine, not yet on the shelf."""
+    def reserve(self) -> Entry:
+        """Make a name and a place for the next quine, which is not yet on the shelf."""
         self._made += 1
-        return Kept(f"q{self._made}", self._place / f"q{self._made}")
+        return Entry(f"q{self._made}", self._place / f"q{self._made}")
 
-    def put(self, kept: Kept, about: dict[str, Any]) -> dict[str, Any]:
-        """Show it; the oldest goes where there are too many. What the page is told of it."""
-        kept.about = about
-        self._kept[kept.id] = kept
+    def put(self, entry: Entry, about: dict[str, Any]) -> dict[str, Any]:
+        """Put a quine on the shelf, and remove the oldest where there are too many; returns what the page is told of it."""
+        entry.about = about
+        self._kept[entry.id] = entry
         while len(self._kept) > _KEPT:
             oldest = self._kept.pop(next(iter(self._kept)))
             shutil.rmtree(oldest.folder, ignore_errors=True)
-        return self.describe(kept)
+        return self.describe(entry)
 
-    def describe(self, kept: Kept) -> dict[str, Any]:
-        return {"id": kept.id, **kept.about, "certificate": kept.certificate.exists()}
+    def describe(self, entry: Entry) -> dict[str, Any]:
+        """Return what the page is told of a quine."""
+        return {"id": entry.id, **entry.about, "certificate": entry.certificate.exists()}
 
-    def get(self, name: str) -> Kept:
+    def get(self, name: str) -> Entry:
+        """Find a quine by its name.
+
+        Raises:
+            NeuralQuineError: it is not there, or no longer.
+        """
         if name not in self._kept:
             raise NeuralQuineError(f"there is no quine {name[:20]!r}: the lab keeps the last {_KEPT}")
         return self._kept[name]
 
     def file(self, name: str) -> Path:
-        """Where something beside the quines may be written."""
+        """Return the path of something that is written beside the quines."""
         return self._place / name
 
-    def archive(self, kept: Kept) -> Path:
+    def archive(self, entry: Entry) -> Path:
         """The folder as a zip file; weights hardly compress."""
-        path = self._place / f"{kept.id}.zip"
+        path = self._place / f"{entry.id}.zip"
         with ZipFile(path, "w", ZIP_STORED) as archive:
-            for file in sorted(f for f in kept.folder.rglob("*") if f.is_file()):
-                archive.write(file, Path(f"quine-{kept.id}") / file.relative_to(kept.folder))
+            for file in sorted(f for f in entry.folder.rglob("*") if f.is_file()):
+                archive.write(file, Path(f"quine-{entry.id}") / file.relative_to(entry.folder))
         return path

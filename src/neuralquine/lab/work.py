@@ -11,30 +11,26 @@ from torch import Tensor
 
 from ..errors import NeuralQuineError
 from ..solving.solution import finite_or_none
+from ..tasks.data import ink_of, scaled
+from ..tasks.recipes import TASKS, recipe, test_data
 from .patient import Patient, at
 from .search import PAUSE, Report, kept
 
-# As many weights as the lab allows; the recipe's own has four times the tape and twice the epochs.
-TRAINED: dict[str, dict[str, Any]] = {"digits-mlp": {"repeats": 1, "epochs": 120}}
-
 
 def works(report: Report) -> list[dict[str, Any]]:
-    """The task quines that can be trained here; none without scikit-learn."""
+    """Return the tasks that can be learned here; none without scikit-learn."""
     if importlib.util.find_spec("sklearn") is None:
         return []
-    from .. import tasks
-
     return [
-        {"name": name, "summary": (tasks.TASKS[name].__doc__ or "").split(" (P =")[0] + ".", "work": True}
-        for name in TRAINED
+        {"name": task.name, "summary": (task.__doc__ or "").split(" (P =")[0] + ".", "work": True}
+        for task in TASKS.values()
+        if task.in_lab is not None
     ]
 
 
 def train(report: Report, *, folder: str, network: str, seed: int) -> dict[str, Any]:
     """Learn the code of a task quine, and keep the quine; stopped early, it is one all the same."""
-    from ..tasks import recipe
-
-    task = recipe(network, seed=seed, **TRAINED[network])
+    task = recipe(network, seed=seed, **(TASKS[network].in_lab or {}))
     due = 0.0
 
     def watched(figures: dict[str, float]) -> None:
@@ -67,25 +63,22 @@ def _outputs(patient: Patient, theta: Tensor, images: Tensor) -> Tensor:
 
 
 def _test_images(patient: Patient) -> tuple[Tensor, Tensor]:
-    """Digits that the quine of this folder never saw."""
-    from ..tasks import digits
-
-    split = (patient.quine.recipe or {}).get("seed", 0)
-    batches = list(digits(split if isinstance(split, int) else 0).test)
+    """Return the digits that the quine of this folder never saw."""
+    batches = list(test_data(patient.quine.recipe or {}))
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
 def samples(report: Report, *, folder: str) -> list[dict[str, Any]]:
-    """One digit of each kind, as 64 numbers from 0 to 16."""
+    """Return one digit of each kind, as 64 numbers from 0 to 16."""
     images, labels = _test_images(_working(folder))
     first = [int((labels == digit).nonzero()[0]) for digit in range(10)]
-    return [{"digit": d, "ink": [round(float(v) * 6 + 5) for v in images[i].flatten()]} for d, i in enumerate(first)]
+    return [{"digit": d, "ink": ink_of(images[i : i + 1]).flatten().tolist()} for d, i in enumerate(first)]
 
 
 def read(report: Report, *, folder: str, ink: list[float]) -> dict[str, Any]:
-    """What the quine makes of one drawing: a probability for each digit, None where it is not a number."""
+    """Return what the quine makes of one drawing: a probability for each digit, None where it is not a number."""
     patient = _working(folder)
-    image = ((torch.tensor(ink).reshape(1, 1, 8, 8) - 5) / 6).float()
+    image = scaled(torch.tensor(ink).reshape(1, 8, 8))
     answers = {}
     for name, theta in (("original", patient.original), ("current", patient.current)):
         answers[name] = [finite_or_none(v) for v in _outputs(patient, theta, image)[0].double().softmax(0).tolist()]
@@ -93,7 +86,7 @@ def read(report: Report, *, folder: str, ink: list[float]) -> dict[str, Any]:
 
 
 def score(report: Report, *, folder: str) -> dict[str, Any]:
-    """Accuracy on the digits it never saw, whole and as it is now."""
+    """Return the accuracy on the digits that it never saw, whole and as it is now."""
     patient = _working(folder)
     images, labels = _test_images(patient)
     hits = {
@@ -103,4 +96,4 @@ def score(report: Report, *, folder: str) -> dict[str, Any]:
     return {**hits, "count": len(labels)}
 
 
-TASKS = (works, train, samples, read, score)
+DONE_HERE = (works, train, samples, read, score)

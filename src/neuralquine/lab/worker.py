@@ -57,7 +57,7 @@ def main() -> None:
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     from . import patient, search, work
 
-    tasks = {task.__name__: task for task in (*search.TASKS, *patient.TASKS, *work.TASKS)}
+    tasks = {task.__name__: task for task in (*search.DONE_HERE, *patient.DONE_HERE, *work.DONE_HERE)}
     while True:
         request = json.loads(requests.get())
         line.begin()

@@ -14,12 +14,12 @@ from typing import Any
 
 from ..errors import NeuralQuineError, QuineFileError
 from ..files.atomic import replace_file
-from ..files.folder import canonical, read_json
+from ..files.folder import CERTIFICATE
+from ..files.strict_json import canonical, read_json
 from .network import Network
 from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
 
 FORMAT = 1
-CERTIFICATE = "certificate.json"
 _KEYS = {"fixed point": ("code_midpoint", "code_radius", "theta_radius"), "bit-exact": ("code_bits", "code", "margin")}
 _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs

@@ -13,14 +13,13 @@ from safetensors.numpy import load_file
 
 from ..errors import QuineFileError, first_line
 from ..files.folder import CONFIG, WEIGHTS, read_config, sha256
-from ..quines.printers.anchor import anchor
-from ..quines.printers.philox import dyadic_gaussian
+from ..quines.tables.anchor import anchor
+from ..quines.tables.philox import Stream, dyadic_gaussian
 from .balls import Ball, Rounding
 from .printers import REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
 
-READOUT_STREAM = 2  # of Philox
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
@@ -100,7 +99,7 @@ class Network:
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
         """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
         # The very numbers of quine.py: dyadic entries divided by sqrt(n), in double precision, then cast.
-        entries = dyadic_gaussian(self.seed, READOUT_STREAM, 0, self.d * features).reshape(self.d, features)
+        entries = dyadic_gaussian(self.seed, Stream.READOUT, 0, self.d * features).reshape(self.d, features)
         return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])
 
     @property

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..quines.printers.philox import dyadic_gaussian
-from ..quines.printers.signs import sign_matrix
+from ..quines.tables.philox import Stream, dyadic_gaussian
+from ..quines.tables.signs import sign_matrix
 from .balls import Ball, objects
 from .rules import NoRule
 
-EXPANSION_STREAM = 1  # of Philox
 _LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
 _LARGEST_DERIVATIVE = 2**22  # the same in balls, which take some 100 bytes each
 _SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
@@ -40,7 +39,7 @@ class Table:
 
 
 def _gaussian(seed: int, parameters: int, code_size: int) -> NDArray[np.float64]:
-    return dyadic_gaussian(seed, EXPANSION_STREAM, 0, parameters * code_size).reshape(-1, code_size)
+    return dyadic_gaussian(seed, Stream.GAUSSIAN, 0, parameters * code_size).reshape(-1, code_size)
 
 
 PRINTERS = {"gaussian": Table(_gaussian, gain_first=False), "hadamard": Table(sign_matrix, gain_first=True)}

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .taped import TaskQuine
+from .printers.tape import RealTape
+from .taped import TaskQuine, _margin_row
 
 
 class BiasTapeQuine(TaskQuine):
@@ -26,11 +27,8 @@ class BiasTapeQuine(TaskQuine):
     """
 
     kind = "bias"
+    _printer_type = RealTape
     _bias = True
-
-    @property
-    def _rows_per_sign(self) -> int:
-        return 1
 
     def reading(self, theta: Tensor | None = None) -> Tensor:
         """``W a + b``: weights ``(P,)`` to ``(d,)``."""
@@ -56,3 +54,11 @@ class BiasTapeQuine(TaskQuine):
     def margin(self) -> float:
         """None: every number is read as it stands."""
         return 0.0
+
+    def _unsaturated(self, theta: Tensor) -> Tensor:
+        """All of them: there is no clamp."""
+        return torch.ones(self.code_size, dtype=torch.bool, device=theta.device)
+
+    def what_it_is(self) -> list[tuple[str, str]]:
+        """Rows of the model card that only this kind has."""
+        return [("tape", f"{self.code_size} real numbers"), _margin_row(self.margin)]

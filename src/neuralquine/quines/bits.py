@@ -24,6 +24,11 @@ def differing(a: Tensor, b: Tensor) -> Tensor:
     return integer_view(a) != integer_view(b)
 
 
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one type and shape are equal in every bit."""
+    return not bool(differing(a, b).any())
+
+
 def ulp_distance(a: Tensor, b: Tensor) -> Tensor:
     """How many representable numbers lie between, elementwise: int64, -1 where either is NaN.
 

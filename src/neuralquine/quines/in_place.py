@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .printers.hadamard import HadamardExpansion
 from .quine import Quine
 
 
@@ -63,7 +62,6 @@ def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor
         ``(codes, answers, up, down)``: three random codes ``(3, d)`` and ``g`` of them, and ``g(c + h u)``, ``g(c - h u)`` for
         the network's own code c and a random direction u of length ``sqrt(d)``.
     """
-    assert isinstance(quine.expand, HadamardExpansion)
     generator = torch.Generator().manual_seed(1)
     codes = quine.random_codes(4, generator)
     own = quine.code()

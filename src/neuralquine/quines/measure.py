@@ -11,6 +11,7 @@ from torch import Tensor
 from . import bits
 from .quine import Quine
 
+UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
 CONSTANT_SENSITIVITY = 1e-3  # below it what is printed does not depend on the weights in any useful sense
 
 
@@ -19,7 +20,7 @@ def round_off(dtype: torch.dtype) -> float:
     return min(40 * torch.finfo(dtype).eps, 1e-2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One fresh evaluation of the network, compared with what it holds, piece by piece."""
 
@@ -71,6 +72,11 @@ def norm(x: Tensor) -> float:
         return length
     largest = float(x.abs().max())
     return largest * float(torch.linalg.vector_norm(x / largest)) if 0 < largest < math.inf else largest
+
+
+def variation(theta: Tensor) -> float:
+    """Standard deviation of the weights over their root mean square: 0 for one constant, 1 for a mean of 0."""
+    return float(theta.std(correction=0) / theta.square().mean().sqrt().clamp_min(torch.finfo(theta.dtype).tiny))
 
 
 def relative_residual(printed: Tensor, theta: Tensor) -> float:

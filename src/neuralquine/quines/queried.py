@@ -11,22 +11,62 @@ Source: Chang and Lipson, "Neural Network Quine" (2018), section 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..errors import TrunkError, check_bytes
-from .networks.running import Inputs, Select, differentiable_kernels, pick, unwrapped
-from .queries import QueryTable
-from .quine import Quine
-from .stack import Stack, layers_of
+from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
+from .coding import Coding
+from .derivatives import DENSE, Dense, Directional, Matrixless
+from .gradients import derivatives_on, gradient
+from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
+from .printers.direct import DirectExpansion
+from .printers.scales import initial_scales
+from .quine import Quine, checked_scales
+from .self_printer import SelfPrinter
+from .stack import Linearization, Stack, layers_of
+from .tables.queries import QueryTable
+from .trunk import Trunk, modular
 
 _CHUNK = 4096  # queries answered at once
 _FEW = 64  # queries that are differentiated one by one at once
+
+
+class QueriedTrunk(Trunk):
+    """A trunk that is asked with many queries, some thousands at a time unless it looks at all of them together.
+
+    Attributes:
+        coupled: one answer depends on the other queries, as with batch normalization; None: not known yet.
+    """
+
+    coupled: bool | None = None
+
+    def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+        """All answers, ``(P,)``."""
+        if not isinstance(inputs, tuple) or len(inputs) != 1 or len(inputs[0]) != sum(self.sizes):
+            return super().run(inputs, tensors)
+        table = inputs[0]
+        if self.coupled is None:
+            with torch.no_grad():
+                self.coupled = self._looks_at_others(table, tensors)
+        if self.coupled:
+            return super().run(inputs, tensors)
+        return torch.cat([super(QueriedTrunk, self).run((part,), tensors) for part in table.split(_CHUNK)])
+
+    def _looks_at_others(self, table: Tensor, tensors: Mapping[str, Tensor] | None) -> bool:
+        """Whether the first queries are answered otherwise, or not at all, where fewer are asked."""
+        try:
+            few, more = (super(QueriedTrunk, self).run((table[:n],), tensors)[:3] for n in (3, 64))
+        except (
+            Exception
+        ):  # whatever a module raises that wants them all; if it is another fault, it will be raised again
+            return True
+        close = len(few) == len(more) and torch.allclose(few, more, rtol=1e-4, atol=1e-6 * float(more.abs().max()))
+        return not close
 
 
 class QueryQuine(Quine):
@@ -34,7 +74,7 @@ class QueryQuine(Quine):
 
     Args:
         trunk: any ``nn.Module`` that maps queries ``(n, q)`` to ``(n,)`` or ``(n, 1)``. It is copied.
-        queries: a kind of :class:`~neuralquine.quines.queries.QueryTable`, or a tensor of your own: ``(P, q)``,
+        queries: a kind of :class:`~neuralquine.quines.tables.queries.QueryTable`, or a tensor of your own: ``(P, q)``,
             or whatever one input makes the trunk emit all P weights.
         seed: of the ``projection`` table, and of the starts of a search.
         width: q, for ``projection`` and ``sinusoidal``; by default what the first linear layer takes.
@@ -43,7 +83,7 @@ class QueryQuine(Quine):
         select: which part of the trunk's output is read.
         print_frozen: ask for parameters with ``requires_grad=False`` too.
         scales: of the weights, where searches start; by default those of ``trunk``.
-        copy: leave the module handed in as it was.
+        copy: work on a copy of the module. With False the quine takes the module itself.
 
     Raises:
         TrunkError: the trunk fails on the queries, or does not answer one number for each weight.
@@ -57,8 +97,7 @@ class QueryQuine(Quine):
         True
     """
 
-    _expansions = ("direct",)
-    _coupled: bool | None = None  # whether one answer depends on the other queries, as with batch normalization
+    kind = "queried"
 
     def __init__(
         self,
@@ -74,66 +113,31 @@ class QueryQuine(Quine):
         scales: tuple[Sequence[float], Sequence[float]] | None = None,
         copy: bool = True,
     ) -> None:
-        if not isinstance(trunk, nn.Module):
-            raise TrunkError(f"the trunk must be an nn.Module, not {type(trunk).__name__}")
-        shapes = [tuple(p.shape) for p in unwrapped(trunk).parameters() if print_frozen or p.requires_grad]
-        count = sum(torch.Size(shape).numel() for shape in shapes)
-        if count == 0:
+        module = modular(trunk)
+        shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]
+        if not any(torch.Size(shape).numel() for shape in shapes):
             raise TrunkError("the trunk has no weights to print")
-        self.queries: str | None = None
-        if isinstance(queries, str):
+        self_made = isinstance(queries, str)
+        if self_made:
             if width is None and queries in ("projection", "sinusoidal"):
-                width = next((m.in_features for m in trunk.modules() if isinstance(m, nn.Linear)), None)
+                width = next((m.in_features for m in module.modules() if isinstance(m, nn.Linear)), None)
             table = QueryTable(queries, shapes, width=width, scale=scale, seed=seed)
-            self.queries, self.width, self.scale = queries, table.width, table.scale
-            probe = torch.from_numpy(table.rows())
+            probe, width, scale = torch.from_numpy(table.rows()), table.width, table.scale
+        elif width is not None or scale != 1.0:
+            raise BadOption("a query table of your own has its own width and scale: leave out width= and scale=")
         else:
-            if width is not None or scale != 1.0:
-                raise TrunkError("a query table of your own has its own width and scale: leave out width= and scale=")
-            probe, self.width, self.scale = queries, None, 1.0
-        super().__init__(
-            trunk,
-            probe,
-            count,
-            seed,
-            dtype=dtype,
-            normalize=False,
-            scales=scales,
-            select=select,
-            expansion="direct",
-            print_frozen=print_frozen,
-            copy=copy,
-        )
+            probe = queries
+        held = QueriedTrunk(module, probe, dtype=dtype, select=select, print_frozen=print_frozen, copy=copy)
+        count = sum(held.sizes)
+        if held.width != count:
+            raise TrunkError(f"the trunk answers {held.width} numbers to the queries of its {count} weights")
+        means, gains = checked_scales(held, scales or initial_scales(held.weights, count))
+        printer = DirectExpansion(held.sizes, gains, code_size=count, dtype=held.dtype, device=held.device)
+        coding = Coding(normalize=False, eps=1e-5, skip=None, readout=None, anchor=None)
+        SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed)
+        self.queries, self.width, self.scale = queries if self_made else None, width, scale
 
-    def _make_readout(self, features: int) -> Tensor | None:
-        if features != self.code_size:
-            raise TrunkError(f"the trunk answers {features} numbers to the queries of its {self.code_size} weights")
-        return None
-
-    def _run(self, inputs: Inputs, tensors: dict[str, Tensor] | None) -> Tensor:
-        """All answers; in chunks, unless the trunk looks at all queries together."""
-        if not isinstance(inputs, tuple) or len(inputs) != 1 or len(inputs[0]) != self.code_size:
-            return super()._run(inputs, tensors)
-        table = inputs[0]
-        if self._coupled is None:
-            with torch.no_grad():
-                self._coupled = self._looks_at_others(table, tensors)
-        if self._coupled:
-            return super()._run(inputs, tensors)
-        return torch.cat([super(QueryQuine, self)._run((part,), tensors) for part in table.split(_CHUNK)])
-
-    def _looks_at_others(self, table: Tensor, tensors: dict[str, Tensor] | None) -> bool:
-        """Whether the first queries are answered otherwise, or not at all, where fewer are asked."""
-        try:
-            few, more = (super(QueryQuine, self)._run((table[:n],), tensors)[:3] for n in (3, 64))
-        except (
-            Exception
-        ):  # whatever a module raises that wants them all; if it is another fault, it will be raised again
-            return True
-        close = len(few) == len(more) and torch.allclose(few, more, rtol=1e-4, atol=1e-6 * float(more.abs().max()))
-        return not close
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Quine:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.__dict__.pop("stack", None)  # it has a table of its own
         return super()._apply(fn, recurse)
 
@@ -144,7 +148,7 @@ class QueryQuine(Quine):
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
         """Random weights of the size of the initial ones: ``(count, P)``."""
-        spread = self.expand.gain * self.code_size**0.5
+        spread = self.printer.gain * self.code_size**0.5
         return super().random_codes(count, generator) * spread
 
     # -- derivatives --------------------------------------------------------------------------------------------
@@ -152,7 +156,7 @@ class QueryQuine(Quine):
     @cached_property
     def stack(self) -> Stack | None:
         """The trunk as a plain stack of linear layers, if it is one; its derivatives are written out."""
-        if self.dtype not in (torch.float64, torch.float32) or self._coupled or not self._one_by_one:
+        if self.dtype not in (torch.float64, torch.float32) or not self._one_by_one:
             return None
         found = layers_of(self.trunk, list(self.weights))
         table = next(iter(self.inputs)) if isinstance(self.inputs, tuple) else None
@@ -160,41 +164,101 @@ class QueryQuine(Quine):
 
     @property
     def _one_by_one(self) -> bool:
-        return self._coupled is False and self.select is None
+        """Whether each query is answered for itself, by the whole output."""
+        assert isinstance(self._trunk, QueriedTrunk)
+        return self._trunk.coupled is False and self.select is None
 
-    def code_derivative(self, theta: Tensor) -> Tensor:
-        """``J[i, j] = d f(x_i) / d theta_j``, dense: ``(P, P)``."""
+    def code_jacobian(self, thetas: Tensor) -> Tensor:
+        """``J[b, i, j] = d f(x_i) / d theta_j`` at every row: ``(B, P)`` to ``(B, P, P)``.
+
+        Raises:
+            TooLarge: it would take more than 2 GiB.
+        """
         count = self.code_size
-        check_bytes(
-            f"the dense {count} x {count} Jacobian",
-            count * count * theta.element_size(),
-            "use a matrix-free method, such as krylov-lm",
-        )
-        if not self._one_by_one:
-            return _rows_in_reverse(self.real_code, theta)
+        size = len(thetas) * count * count * thetas.element_size()
+        check_bytes(f"the dense {count} x {count} Jacobian", size, "use a matrix-free method, such as krylov-lm")
+        rows = self._rows_one_by_one if self._one_by_one else self._rows_in_reverse
+        return torch.stack([rows(theta) for theta in thetas])
+
+    def _rows_one_by_one(self, theta: Tensor) -> Tensor:
+        """A gradient for each query, many queries at once."""
         tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        assert isinstance(self.inputs, tuple)
+        (table,) = self.inputs
 
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
-            replaced = {place: tensors[name] for name in tensors for place in self._places[name]}
+            replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
             output = functional_call(self.trunk, replaced, (query[None],), tie_weights=False)
             return pick(output, self.select).reshape(())
 
         rows = []
-        assert isinstance(self.inputs, tuple)
-        (table,) = self.inputs
         with differentiable_kernels():
             for part in table.split(_FEW):
                 gradients = vmap(grad(answer), in_dims=(None, 0))(tensors, part)
                 rows.append(torch.cat([gradients[name].reshape(len(part), -1) for name in tensors], 1))
         return torch.cat(rows).detach()
 
+    def _rows_in_reverse(self, theta: Tensor) -> Tensor:
+        """One reverse pass for each answer, over one graph."""
+        with torch.enable_grad():
+            leaf = theta.detach().clone().requires_grad_(True)
+            answers = self.real_code(leaf)
+            if not answers.requires_grad:
+                return theta.new_zeros(len(theta), len(theta))
+            return torch.stack([gradient(answer, leaf, retain=True) for answer in answers])
 
-def _rows_in_reverse(f: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
-    """One reverse pass for each answer, over one graph."""
-    with torch.enable_grad():
-        leaf = theta.detach().clone().requires_grad_(True)
-        answers = f(leaf)
-        if not answers.requires_grad:
-            return theta.new_zeros(len(theta), len(theta))
-        rows: list[Any] = [torch.autograd.grad(a, leaf, retain_graph=True)[0] for a in answers]
-    return torch.stack(rows)
+    def directional(self, theta: Tensor | None = None) -> Directional:
+        """Dense up to 600 weights; above, from products: in float32 for a stack of layers, else as the trunk computes."""
+        theta = self.theta if theta is None else theta
+        if self.parameter_count <= DENSE:
+            return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
+        if self.stack is not None:
+            at = Linearization(self.stack, theta)
+            return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta)
+
+        def jvp(v: Tensor) -> Tensor:
+            return torch.func.jvp(self.real_code, (theta,), (v.to(theta),))[1].detach()
+
+        def vjp(u: Tensor) -> Tensor:
+            with derivatives_on():
+                leaf = theta.detach().clone().requires_grad_(True)
+                return gradient((self.real_code(leaf) * u.to(theta)).sum(), leaf, retain=False)
+
+        return Matrixless(jvp, vjp, theta)
+
+    # -- what files and cards say -------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor is given beside the trunk and the queries, ready for JSON."""
+        return super().settings() | {"queries": self.queries or "table", "width": self.width, "scale": self.scale}
+
+    @classmethod
+    def rebuilt(cls, trunk: nn.Module, probe: Probe, settings: dict[str, Any], **options: Any) -> Self:
+        """The quine of a file; see :meth:`neuralquine.Quine.rebuilt`."""
+        own = settings["queries"] == "table"
+        if not isinstance(probe, tuple) or own != (len(probe) == 1):
+            raise QuineFileError(f"it holds {len(probe)} probes for its queries")
+        shape = {} if own else {"width": settings["width"], "scale": settings["scale"]}
+        scales = settings["means"], settings["gains"]
+        queries = probe[0] if own else settings["queries"]
+        quine = cls(trunk, queries, settings["seed"], scales=scales, copy=False, **shape, **options)
+        if quine.code_size != settings["code_size"]:
+            raise QuineFileError("it has a malformed 'code_size'")
+        return quine
+
+    def stored_inputs(self) -> Inputs:
+        """The table, if it is the user's own; one with a name is made again from it, its width and the seed."""
+        return () if self.queries else self.inputs
+
+    def what_it_is(self) -> list[tuple[str, str]]:
+        """Rows of the model card that only this kind has."""
+        return [("printed", "every weight answered for itself")]
+
+    def what_is_printed(self) -> list[str]:
+        """The paragraph of the model card that says what is printed, and from what."""
+        named = f"{self.queries} queries, made again from seed {self.seed}"
+        table = named if self.queries else "the table in the weights file"
+        return [
+            f"What is printed: every weight of the trunk, one answer for each query; the queries: {table}.",
+            "A self-sensitivity near 0 would mean a printed constant.",
+        ]

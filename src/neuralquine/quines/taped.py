@@ -19,20 +19,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import TrunkError, first_line
+from ..errors import BadOption, QuineFileError, TrunkError, first_line
+from .coding import Coding
+from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
+from .gradients import derivatives_on, gradient
 from .networks.bodies import Taped
-from .networks.running import Inputs, Probe, differentiable_kernels
+from .networks.running import Probe, differentiable_kernels
 from .printers.scales import initial_scales
-from .printers.tape import USES, TapeExpansion, sign_images
-from .quine import Quine
+from .printers.tape import USES, SignTape, sign_images
+from .quine import Quine, checked_scales
+from .self_printer import SelfPrinter
+from .trunk import Trunk
 
 _GAIN = 32.0  # a sign that is read with 1/32 of the usual majority counts in full
+_ROWS_BYTES = 1 << 28  # of a derivative's rows that are written out
 
 
 class TaskQuine(Quine):
@@ -61,10 +67,11 @@ class TaskQuine(Quine):
         True
     """
 
-    _expansions = ("tape",)
-    constructed = True
     kind = "signs"
-    _bias = False  # whether the code stands in the tape's bias instead of its rows
+    constructed = True
+    printer: SignTape
+    _printer_type: ClassVar[type[SignTape]] = SignTape
+    _bias: ClassVar[bool] = False  # the code stands in the tape's bias instead of its rows
 
     def __init__(
         self,
@@ -79,74 +86,41 @@ class TaskQuine(Quine):
         copy: bool = True,
     ) -> None:
         if dtype not in (torch.float32, torch.float64):
-            raise TrunkError(f"a task quine computes in float32 or float64, not {dtype}")
+            raise BadOption(f"a task quine computes in float32 or float64, not {dtype}")
         if not 1 <= repeats <= 1024 or code_size < 1:
-            raise TrunkError(f"repeats must be from 1 to 1024 and code_size at least 1, not {repeats} and {code_size}")
+            raise BadOption(f"repeats must be from 1 to 1024 and code_size at least 1, not {repeats} and {code_size}")
         if not isinstance(probe, Tensor) and all(isinstance(n, int) for n in probe):
             probe = sign_images(seed, *probe)  # type: ignore[arg-type]
-        self.repeats = repeats
+        rows = code_size * (1 if self._bias else repeats)
         kept = isinstance(body, Taped)  # read back with its tape, and its weights are what it holds
-        taped = body if isinstance(body, Taped) else self._taped(body, probe, code_size)
-        super().__init__(
-            taped,
-            probe,  # type: ignore[arg-type]
-            code_size,
-            seed,
+        taped = body if isinstance(body, Taped) else _taped(body, probe, rows, bias=self._bias)
+        held = Trunk(taped, probe, dtype=dtype, copy=copy)  # type: ignore[arg-type]
+        if held.width != rows:
+            raise TrunkError(f"a tape of {held.width} rows does not hold {code_size} signs {repeats} times")
+        means, gains = checked_scales(held, scales or _scales(taped))
+        printer = self._printer_type(
+            held.sizes,
+            means,
+            gains,
+            code_size=code_size,
+            seed=seed,
             dtype=dtype,
-            normalize=False,
-            scales=scales or self._scales(taped),
-            expansion="tape",
-            copy=copy,
+            features=taped.tape.in_features,
+            repeats=repeats,
+            device=held.device,
         )
+        coding = Coding(normalize=False, eps=1e-5, skip=None, readout=None, anchor=None)
+        SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed)
+        self.repeats = repeats
         if not kept:
-            self.install(self.random_codes(1, torch.Generator().manual_seed(seed % 2**63))[0])
-            with torch.no_grad():
-                if not bool(self.reading().any()):
-                    raise TrunkError("the body's features are all 0 on the probe: nothing can be read with them")
+            self._begin()
 
-    def _taped(self, body: nn.Module, probe: Any, code_size: int) -> Taped:
-        if not isinstance(body, nn.Module):
-            raise TrunkError(f"the body must be an nn.Module, not {type(body).__name__}")
-        try:
-            with torch.no_grad(), differentiable_kernels():
-                answer = body(probe) if isinstance(probe, Tensor) else body(*probe)
-            features, outputs = answer
-            count, width = features.shape
-            if len(outputs) != count:
-                raise ValueError(f"{count} rows of features and {len(outputs)} of outputs")
-        except Exception as error:  # whatever a foreign module raises, or another shape than this
-            raise TrunkError(
-                f"the body must return features (n, f) and outputs (n, k) for the probe: {first_line(error)}"
-            ) from error
-        with torch.random.fork_rng(devices=[]):
-            return Taped(body, width, code_size * self._rows_per_sign, bias=self._bias)
-
-    @property
-    def _rows_per_sign(self) -> int:
-        return self.repeats
-
-    def _scales(self, taped: Taped) -> tuple[list[float], list[float]]:
-        means, gains = initial_scales(list(taped.body.parameters()), USES)
-        tape = list(taped.tape.parameters())
-        return means + [0.0] * len(tape), gains + [2.0 ** round(-math.log2(taped.tape.in_features) / 2)] * len(tape)
-
-    def _make_expansion(self, sizes: list[int]) -> TapeExpansion:
-        return TapeExpansion(
-            sizes,
-            self.means,
-            self.gains,
-            code_size=self.code_size,
-            seed=self.seed,
-            dtype=self.dtype,
-            features=self.network.tape.in_features,
-            repeats=self.repeats,
-            bias=self._bias,
-            device=self.trunk_device,
-        )
-
-    def _make_readout(self, features: int) -> None:
-        if features != self.code_size * self._rows_per_sign:
-            raise TrunkError(f"a tape of {features} rows does not hold {self.code_size} signs {self.repeats} times")
+    def _begin(self) -> None:
+        """Install the first code, which is drawn from the seed."""
+        self.install(self.random_codes(1, torch.Generator().manual_seed(self.seed % 2**63))[0])
+        with torch.no_grad():
+            if not bool(self.reading().any()):
+                raise TrunkError("the body's features are all 0 on the probe: nothing can be read with them")
 
     @property
     def network(self) -> Taped:
@@ -164,34 +138,31 @@ class TaskQuine(Quine):
 
     def features(self, theta: Tensor | None = None) -> Tensor:
         """What each row of the tape says at weights ``theta`` ``(P,)``, by default the stored ones: ``(rows,)``."""
-        return self._run(self.inputs, None if theta is None else self.tensors(theta))
+        tensors = dict(self.named_weights()) if theta is None else self.tensors(theta)
+        return self._trunk.run(self.inputs, self._read(tensors))
 
-    def _run(self, inputs: Inputs, tensors: dict[str, Tensor] | None) -> Tensor:
-        if not hasattr(self, "expand"):  # the first look at the body, before anything can be printed
-            return super()._run(inputs, tensors)
-        return super()._run(inputs, self._read(tensors or dict(self.named_weights())))
-
-    def _read(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights as the network reads them, each through the clamp of its tensor."""
-        return {
-            place: self.expand.saturate(i, tensors[name])
-            for i, (name, _) in enumerate(self.named_weights())
-            for place in self._places[name]
-        }
+    def _read(self, tensors: dict[str, Any]) -> dict[str, Tensor]:
+        """Weights by name as the network reads them, each through the clamp of its tensor."""
+        return {name: self.printer.saturate(i, tensors[name]) for i, (name, _) in enumerate(self.named_weights())}
 
     def features_of(self, tensors: dict[str, Tensor]) -> Tensor:
         """``a = mean |features(z)|`` of a network that holds these tensors: ``(f,)``."""
-        body = {name.removeprefix("body."): t for name, t in self._read(tensors).items() if name.startswith("body.")}
+        body = self._in_the_body(self._read(tensors))
         with differentiable_kernels():
             features, _ = functional_call(self.network.body, body, tuple(self.inputs), tie_weights=False)
         return features.abs().mean(0)
+
+    def _in_the_body(self, read: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights by name, put to every place of the body where they hang."""
+        places = [(place, t) for name, t in read.items() for place in self._trunk.places[name]]
+        return {place.removeprefix("body."): t for place, t in places if place.startswith("body.")}
 
     def reading(self, theta: Tensor | None = None) -> Tensor:
         """``N(sum of u)``, what the votes say before they are made signs: weights ``(P,)`` to ``(d,)``.
 
         Signs of about the same size, 1; an entry below 1/32 is no majority.
         """
-        u = self.expand.votes(self.features(theta))
+        u = self.printer.votes(self.features(theta))
         return u / torch.sqrt((u * u).mean(-1, keepdim=True) + torch.finfo(u.dtype).tiny)
 
     def real_code(self, theta: Tensor | None = None) -> Tensor:
@@ -209,7 +180,73 @@ class TaskQuine(Quine):
         with torch.no_grad():
             return float(_GAIN * (self.reading() * self.code()).min())
 
+    # -- derivatives --------------------------------------------------------------------------------------------
+
+    def directional(self, theta: Tensor | None = None) -> Directional:
+        """Zero where every sign is read with a margin; else from the rows of the code's derivative that are not zero."""
+        theta = self.theta if theta is None else theta
+        with torch.no_grad():
+            rows = self._unsaturated(theta).nonzero().flatten()
+        if len(rows) == 0:
+            return Zero(theta)
+        if len(rows) <= DENSE and len(rows) * theta.numel() * theta.element_size() <= _ROWS_BYTES:
+            with derivatives_on():
+                leaf = theta.detach().clone().requires_grad_(True)
+                code = self.real_code(leaf)
+                matrix = torch.stack([gradient(code[i], leaf, retain=True) for i in rows.tolist()])
+            return Dense(matrix, self.printer, rows)
+
+        def vjp(u: Tensor) -> Tensor:
+            with derivatives_on():
+                leaf = theta.detach().clone().requires_grad_(True)
+                return gradient((self.real_map(leaf) * u.to(theta)).sum(), leaf, retain=False)
+
+        return Matrixless(lambda v: torch.func.jvp(self.real_map, (theta,), (v.to(theta),))[1].detach(), vjp, theta)
+
+    def _unsaturated(self, theta: Tensor) -> Tensor:
+        """Which code entries move with the weights, ``(d,)`` of bool: those that are read inside of the clamp."""
+        return ~((_GAIN * self.reading(theta)).abs() > 1)  # so that NaN counts
+
+    # -- what files and cards say -------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor is given beside the body and the probe, ready for JSON."""
+        return super().settings() | {"tape": {"kind": self.kind, "repeats": self.repeats}}
+
+    @classmethod
+    def rebuilt(cls, trunk: nn.Module, probe: Probe, settings: dict[str, Any], **options: Any) -> Self:
+        """The quine of a file; see :meth:`neuralquine.Quine.rebuilt`."""
+        if not isinstance(trunk, Taped):
+            raise QuineFileError("it has a tape, and its trunk has none")
+        if not isinstance(probe, tuple) or len(probe) != 1:
+            raise QuineFileError(f"it holds {len(probe)} probes, a task quine has one")
+        scales, repeats = (settings["means"], settings["gains"]), settings["tape"]["repeats"]
+        size, seed, dtype = settings["code_size"], settings["seed"], options["dtype"]
+        return cls(trunk, probe[0], size, seed, repeats=repeats, dtype=dtype, scales=scales, copy=False)
+
+    def what_it_is(self) -> list[tuple[str, str]]:
+        """Rows of the model card that only this kind has."""
+        return [("tape", f"{self.code_size} signs"), _margin_row(self.margin)]
+
+    def what_is_printed(self) -> list[str]:
+        """The paragraph of the model card that says what is printed, and from what."""
+        size = sum(t.numel() for t in self.inputs) if isinstance(self.inputs, tuple) else 0
+        return [
+            "What is printed: every trainable weight, the tape included, from the code that the network reads from its tape",
+            "with its own features. Stored outside the weights:",
+            "",
+            f"- the probe, {size} random signs, which seed {self.seed} gives again;",
+            f"- the seed of the fixed expansion, {self.seed}, and one mean and one gain for each of {len(self.means)} tensors;",
+            "- buffers and settings of the body, counted above.",
+            "",
+            "Its self-sensitivity is 0 because small changes of the weights change no printed bit; the response is to large ones.",
+        ]
+
     # -- the task -----------------------------------------------------------------------------------------------
+
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network answers to somebody who uses it: its outputs."""
+        return self.outputs(*args, **kwargs)
 
     def outputs(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         """What the network answers to a batch: inputs ``(n, ...)`` to outputs ``(n, k)``.
@@ -219,15 +256,14 @@ class TaskQuine(Quine):
             code: ``(d,)``, answer with the weights that are printed from this code instead of the stored ones;
                 differentiable in it. With ``straight_through(latent)`` this is the map to train.
         """
-        names = [name for name, _ in self.named_weights()][: len(self.expand.body_sizes)]
+        named = self.named_weights()[: len(self.printer.body_sizes)]
         if code is None:
-            weights = [p for _, p in self.named_weights()]
+            weights: Sequence[Tensor] = [p for _, p in named]
         else:
-            pieces = self.expand.body(code).split(self.expand.body_sizes)
-            weights = [piece.view(p.shape) for piece, p in zip(pieces, self.weights, strict=False)]
-        read = {name: self.expand.saturate(i, weights[i]) for i, name in enumerate(names)}
-        prefix = len("body.")
-        body = {place[prefix:]: read[name] for name in names for place in self._places[name]}
+            pieces = self.printer.body(code).split(self.printer.body_sizes)
+            weights = [piece.view(p.shape) for piece, (_, p) in zip(pieces, named, strict=True)]
+        read = {name: self.printer.saturate(i, weights[i]) for i, (name, _) in enumerate(named)}
+        body = self._in_the_body(read)
         with differentiable_kernels():
             _, outputs = functional_call(self.network.body, body, (x,), tie_weights=False)
         return outputs
@@ -254,3 +290,32 @@ def straight_through(latent: Tensor) -> Tensor:
     """
     signs = torch.where(latent >= 0, 1.0, -1.0).to(latent)
     return signs + (latent - latent.detach())
+
+
+def _taped(body: nn.Module, probe: Any, rows: int, *, bias: bool) -> Taped:
+    """A body with a fresh tape of so many rows, as wide as the body has features."""
+    if not isinstance(body, nn.Module):
+        raise TrunkError(f"the body must be an nn.Module, not {type(body).__name__}")
+    try:
+        with torch.no_grad(), differentiable_kernels():
+            features, outputs = body(probe) if isinstance(probe, Tensor) else body(*probe)
+        count, width = features.shape
+        if len(outputs) != count:
+            raise ValueError(f"{count} rows of features and {len(outputs)} of outputs")
+    except Exception as error:  # whatever a foreign module raises, or another shape than this
+        raise TrunkError(
+            f"the body must return features (n, f) and outputs (n, k) for the probe: {first_line(error)}"
+        ) from error
+    with torch.random.fork_rng(devices=[]):
+        return Taped(body, width, rows, bias=bias)
+
+
+def _scales(taped: Taped) -> tuple[list[float], list[float]]:
+    """Means and gains of the body's own weights; the tape's gain makes a row's dot product of the size of a feature."""
+    means, gains = initial_scales(list(taped.body.parameters()), USES)
+    tape = list(taped.tape.parameters())
+    return means + [0.0] * len(tape), gains + [2.0 ** round(-math.log2(taped.tape.in_features) / 2)] * len(tape)
+
+
+def _margin_row(margin: float) -> tuple[str, str]:
+    return "smallest vote margin (above 1, every sign is read exactly)", f"{margin:.3g}"

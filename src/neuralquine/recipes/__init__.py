@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..errors import NeuralQuineError, UnknownName, did_you_mean
+from ..errors import BadOption, NeuralQuineError, UnknownName, did_you_mean
 from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
-from . import blog, chang_lipson, fletcher, language, recurrent, transformer, vision
-from .problem import Problem
 
-RECIPES: dict[str, Callable[..., Problem]] = {
-    "blog": blog.part2,
-    "blog-part1": blog.part1,
-    "chang-lipson": chang_lipson.chang_lipson,
-    "queried-121": chang_lipson.queried_121,
-    "queried-441": chang_lipson.queried_441,
-    "queried-2601": chang_lipson.queried_2601,
-    "fletcher-coords": fletcher.coords,
-    "fletcher-onehot": fletcher.onehot,
-    "fletcher-rnn": fletcher.rnn,
-    "elman": fletcher.elman,
-    "cnn": vision.cnn,
-    "rnn": recurrent.rnn,
-    "gru": recurrent.gru,
-    "lstm": recurrent.lstm,
-    "transformer": transformer.transformer,
-    "resnet18": vision.resnet18,
-    "vit-b16": vision.vit_b16,
-    "gpt2": language.gpt2,
-    "gpt2-xl": language.gpt2_xl,
-    "llama-8b": language.llama_8b,
-}
+# These register their recipes, in the order of `neuralquine recipes`.
+from . import blog as blog  # isort: skip
+from . import chang_lipson as chang_lipson  # isort: skip
+from . import fletcher as fletcher  # isort: skip
+from . import convolutional as convolutional  # isort: skip
+from . import recurrent as recurrent  # isort: skip
+from . import transformer as transformer  # isort: skip
+from . import vision as vision  # isort: skip
+from . import language as language  # isort: skip
+from .problem import Problem
+from .registry import RECIPES as RECIPES
+from .registry import options_of
+
 _MOST = 1 << 20  # of any whole-number option: nothing real comes near, and a forged file may ask for anything
 
 
 def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
-    """A named problem, unsolved.
+    """Build a named problem, unsolved.
 
     Args:
         name: a name from ``neuralquine recipes``.
-        seed: of the initial weights, the probe and the projection.
-        options: of that recipe.
+        seed: decides the initial weights, the probe and the projection.
+        options: the recipe's own options; ``neuralquine recipes`` lists them with their defaults.
 
     Raises:
-        UnknownName: no such recipe or option; the message suggests the nearest.
+        UnknownName: there is no such recipe or option; the message suggests the nearest.
+        BadOption: an option has a value that the recipe refuses.
     """
     made = problem(name, seed=seed, **options)
     if made.queries is not None:
@@ -61,7 +50,7 @@ def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
 
 
 def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
-    """The trunk, the probe and the settings of a recipe, not yet put together."""
+    """Build the trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
     options = checked_options(f"recipe {name}", RECIPES[name], options)
@@ -71,16 +60,17 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
         if isinstance(error, NeuralQuineError):
             raise
         given = ", ".join(f"{key}={value}" for key, value in options.items())
-        raise UnknownName(f"recipe {name} does not build with {given or 'these options'}: {error}") from error
+        raise BadOption(f"recipe {name} cannot be built with {given or 'these options'}: {error}") from error
 
 
 def checked_options(what: str, make: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a recipe, each in the type of its default.
+    """Return the options of a recipe, each in the type of its default.
 
     Raises:
-        UnknownName: there is no such option, or its value is of another kind.
+        UnknownName: there is no such option.
+        BadOption: a value has another type than the default, or is a whole number out of range.
     """
-    known = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.name != "seed"}
+    known = options_of(make)
     for option in options:
         if option not in known:
             raise UnknownName(f"{what} has no option {option!r}: {did_you_mean(option, list(known))}")
@@ -88,12 +78,12 @@ def checked_options(what: str, make: Callable[..., Any], options: dict[str, Any]
 
 
 def _like(default: Any, value: Any, what: str) -> Any:
-    """An option in the type of its default; types of numbers may be named, as on the command line."""
+    """Return an option in the type of its default; types of numbers may be named, as on the command line."""
     if isinstance(default, torch.dtype) and isinstance(value, str):
         value = getattr(torch, value, None)
     number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
     if not number and type(value) is not type(default):
-        raise UnknownName(f"{what} must be a {type(default).__name__.removeprefix('torch.')} like {default}")
+        raise BadOption(f"{what} must be a {type(default).__name__.removeprefix('torch.')} like {default}")
     if isinstance(value, int) and not 0 <= value <= _MOST:
-        raise UnknownName(f"{what} must be from 0 to {_MOST}, not {value}")
+        raise BadOption(f"{what} must be from 0 to {_MOST}, not {value}")
     return value

@@ -15,13 +15,16 @@ from torch import nn
 
 from ..quines.networks.normalize import InstanceNorm
 from .problem import Problem, drawn, numbers
+from .registry import recipe
 
 
+@recipe("blog", small=True, place=10)
 def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
     """The post's normalized network (P = 1020)."""
     return _network(seed, alpha, dtype, normalize=True)
 
 
+@recipe("blog-part1", small=True, place=70)
 def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
     """Part 1's network without normalization (P = 1020), where every search ends at the zero quine."""
     return _network(seed, alpha, dtype, normalize=False)

@@ -16,10 +16,12 @@ from torch import nn
 
 from ..errors import UnknownName, did_you_mean
 from .problem import Problem, drawn
+from .registry import recipe
 
 _ACTIVATIONS = {"selu": nn.SELU, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU}
 
 
+@recipe("chang-lipson", small=True, place=150, queried=True)
 def chang_lipson(
     seed: int = 0,
     width: int = 100,
@@ -38,6 +40,7 @@ def chang_lipson(
     return Problem(trunk, queries=queries, options={"dtype": dtype, "scale": scale})
 
 
+@recipe("queried-121", small=True, place=80, queried=True)
 def queried_121(
     seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
 ) -> Problem:
@@ -45,6 +48,7 @@ def queried_121(
     return _one_hidden(10, seed, activation, scale, dtype)
 
 
+@recipe("queried-441", small=True, place=90, queried=True)
 def queried_441(
     seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
 ) -> Problem:
@@ -52,6 +56,7 @@ def queried_441(
     return _one_hidden(20, seed, activation, scale, dtype)
 
 
+@recipe("queried-2601", small=True, place=100, queried=True)
 def queried_2601(
     seed: int = 0, activation: str = "selu", scale: float = 1.0, dtype: torch.dtype = torch.float64
 ) -> Problem:

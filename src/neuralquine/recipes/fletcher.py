@@ -17,13 +17,16 @@ from torch import nn
 
 from ..quines.networks.sequence import Clocked, FreeRunning
 from .problem import Problem, drawn
+from .registry import recipe
 
 
+@recipe("fletcher-coords", small=True, place=120, queried=True)
 def coords(seed: int = 0, size: int = 16, normalize: bool = True, dtype: torch.dtype = torch.float64) -> Problem:
     """Fletcher's matrix asked for by coordinates, batch-normalized (P = 256)."""
     return _matrix(nn.Linear(2, size, bias=False, dtype=dtype), "coordinates", seed, size, normalize, dtype)
 
 
+@recipe("fletcher-onehot", small=True, place=130, queried=True)
 def onehot(seed: int = 0, size: int = 64, normalize: bool = False, dtype: torch.dtype = torch.float64) -> Problem:
     """Fletcher's matrix asked for by one-hot row and column (P = 4,096); without normalize=True only zero is a quine."""
     return _matrix(nn.Linear(2 * size, size, dtype=dtype), "one-hot", seed, size, normalize, dtype)
@@ -46,6 +49,7 @@ def _matrix(front: nn.Linear, queries: str, seed: int, size: int, normalize: boo
     return Problem(trunk, options={"dtype": dtype, "print_frozen": False}, queries=queries)
 
 
+@recipe("fletcher-rnn", small=True, place=140, queried=True)
 def rnn(seed: int = 0, size: int = 16, layers: int = 2, dtype: torch.dtype = torch.float64) -> Problem:
     """Fletcher's recurrent network, which runs freely and emits its weights one after the other (P = 3,665)."""
     with drawn(seed):
@@ -53,6 +57,7 @@ def rnn(seed: int = 0, size: int = 16, layers: int = 2, dtype: torch.dtype = tor
     return Problem(trunk, options={"dtype": dtype}, queries=torch.zeros(1, dtype=dtype))
 
 
+@recipe("elman", small=True, place=110, queried=True)
 def elman(seed: int = 0, size: int = 6, clock: int = 6, dtype: torch.dtype = torch.float64) -> Problem:
     """An Elman network that hears a clock and emits its weights one after the other (P = 84)."""
     with drawn(seed):

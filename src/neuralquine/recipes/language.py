@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from .problem import Problem, drawn, settings, tokens, transformers_module
+from .registry import recipe
 
 _PROMPT = 8
 
 
+@recipe("gpt2")
 def gpt2(
     seed: int = 0,
     skip: float = 0.02,
@@ -25,6 +27,7 @@ def gpt2(
     return _gpt2(seed, layers, width, options)
 
 
+@recipe("gpt2-xl")
 def gpt2_xl(
     seed: int = 0,
     skip: float = 0.02,
@@ -49,6 +52,7 @@ def _gpt2(seed: int, layers: int, width: int, options: dict[str, Any]) -> Proble
     return _language_model(trunk, seed, config.vocab_size, options)
 
 
+@recipe("llama-8b")
 def llama_8b(
     seed: int = 0,
     skip: float = 0.02,

@@ -1,4 +1,4 @@
-"""What every recipe gives, and what several of them draw."""
+"""The problem that a recipe returns, and the random numbers that several recipes draw."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import NeuralQuineError
+from ..errors import needed
 from ..quines.networks.running import Probe
-from ..quines.printers.philox import dyadic_gaussian, words
-
-_PROBE_STREAM = 3
+from ..quines.tables.philox import Stream, dyadic_gaussian, words
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,10 @@ class Problem:
     """A trunk with freshly drawn weights, its probe or queries, and the settings of its quine.
 
     Attributes:
-        probe: of a :class:`~neuralquine.Quine`; None where the weights are asked for one by one.
-        queries: of a :class:`~neuralquine.QueryQuine`.
+        trunk: the network, with freshly drawn weights.
+        probe: the fixed input of a :class:`~neuralquine.Quine`; None where the weights are asked for one by one.
+        options: the keywords of the quine's constructor.
+        queries: the query table of a :class:`~neuralquine.QueryQuine`; None where there is a probe.
     """
 
     trunk: nn.Module
@@ -33,7 +33,7 @@ class Problem:
 
 
 def settings(*, code_size: int, code_bits: int, skip: float, dtype: torch.dtype, **more: Any) -> dict[str, Any]:
-    """A recipe's numbers as the quine's: 0 bits mean no grid, a skip of 0 a free quine."""
+    """Turn a recipe's numbers into the quine's settings: 0 bits mean no grid, a skip of 0 a free quine."""
     grid = {"code_bits": code_bits or None, "skip": skip or None}
     return {"code_size": code_size, "dtype": dtype, **grid, **more}
 
@@ -47,21 +47,22 @@ def drawn(seed: int) -> Iterator[None]:
 
 
 def numbers(seed: int, *shape: int) -> Tensor:
-    """A probe of Gaussian numbers, the same on every machine: float64."""
+    """Draw a probe of Gaussian numbers, the same on every machine: float64."""
     size = int(torch.Size(shape).numel())
-    return torch.from_numpy(dyadic_gaussian(seed, _PROBE_STREAM, 0, size)).reshape(shape)
+    return torch.from_numpy(dyadic_gaussian(seed, Stream.RECIPE_PROBE, 0, size)).reshape(shape)
 
 
 def tokens(seed: int, count: int, vocabulary: int) -> Tensor:
     """A probe of token ids ``(1, count)``."""
-    return torch.from_numpy(words(seed, _PROBE_STREAM, 0, count).astype("int64") % vocabulary)[None]
+    return torch.from_numpy(words(seed, Stream.RECIPE_PROBE, 0, count).astype("int64") % vocabulary)[None]
 
 
 def transformers_module() -> Any:
-    """The library of well-known models, or the one line that says how to get it."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise NeuralQuineError("this recipe needs transformers: pip install 'neuralquine[models]'") from error
+    """Import the library of well-known models, silenced.
+
+    Raises:
+        NeuralQuineError: it is not installed; the message says how to install it.
+    """
+    transformers = needed("transformers", "models", "this recipe needs")
     transformers.logging.set_verbosity_error()
     return transformers

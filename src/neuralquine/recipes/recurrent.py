@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from .problem import Problem, drawn, numbers, settings
+from .registry import recipe
 
 
+@recipe("rnn", small=True, place=30)
 def rnn(
     seed: int = 0, skip: float = 0.0, code_size: int = 20, code_bits: int = 0, dtype: torch.dtype = torch.float64
 ) -> Problem:
@@ -17,6 +19,7 @@ def rnn(
     return _recurrent(nn.RNN, seed, settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype))
 
 
+@recipe("gru", small=True, place=40)
 def gru(
     seed: int = 0, skip: float = 0.0, code_size: int = 20, code_bits: int = 0, dtype: torch.dtype = torch.float64
 ) -> Problem:
@@ -24,6 +27,7 @@ def gru(
     return _recurrent(nn.GRU, seed, settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype))
 
 
+@recipe("lstm", small=True, place=50)
 def lstm(
     seed: int = 0, skip: float = 0.0, code_size: int = 20, code_bits: int = 0, dtype: torch.dtype = torch.float64
 ) -> Problem:

@@ -6,8 +6,10 @@ import torch
 
 from ..quines.networks.causal import CausalTransformer
 from .problem import Problem, drawn, settings, tokens
+from .registry import recipe
 
 
+@recipe("transformer", small=True, place=60)
 def transformer(
     seed: int = 0,
     skip: float = 0.0,

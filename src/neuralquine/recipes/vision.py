@@ -1,4 +1,4 @@
-"""Convolutional networks and a vision transformer. Batch normalization keeps its frozen statistics."""
+"""A residual network and a vision transformer of the sizes people use. Batch normalization keeps its frozen statistics."""
 
 from __future__ import annotations
 
@@ -6,28 +6,10 @@ import torch
 from torch import nn
 
 from .problem import Problem, drawn, numbers, settings, transformers_module
+from .registry import recipe
 
 
-def cnn(
-    seed: int = 0, skip: float = 0.0, code_size: int = 20, code_bits: int = 0, dtype: torch.dtype = torch.float64
-) -> Problem:
-    """A convolutional network for 8 x 8 images, as scikit-learn's digits (P = 25,320); skip=0.1 anchors it."""
-    with drawn(seed):
-        trunk = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Flatten(),
-            nn.Linear(512, 40),
-        )
-    return Problem(
-        trunk,
-        numbers(seed, 1, 1, 8, 8),
-        settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype),
-    )
-
-
+@recipe("resnet18")
 def resnet18(
     seed: int = 0, skip: float = 0.01, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
 ) -> Problem:
@@ -41,6 +23,7 @@ def resnet18(
     return _image_model(trunk, seed, settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype))
 
 
+@recipe("vit-b16")
 def vit_b16(
     seed: int = 0, skip: float = 0.02, code_size: int = 64, code_bits: int = 8, dtype: torch.dtype = torch.float32
 ) -> Problem:

@@ -7,33 +7,34 @@ fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NotSolved, plural
-from ..files.journal import Journal
-from ..quines.printers.philox import dyadic_gaussian
+from ..errors import plural
 from ..quines.quine import Quine
-from .judge import judge
+from ..quines.tables.philox import Stream, dyadic_gaussian
+from .enumerate import fixed_points
 from .lattice import points_in_cube
-from .loop import Progress, Search, Stop, Trace, affordable_starts
+from .loop import Search, Trace, affordable_starts
 from .maps import ReducedMap
-from .solution import Solution, Status
-from .zoo import fixed_points
+from .search import Found, Request
+from .solution import Status
 
+LATTICE = "lattice"  # what a solution calls this search, as its method
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
 ROUNDS = ((8, False), (8, False), (32, False), (64, False), (64, False), (40, True), (40, True), (40, True))
+"""Starts of every round, and whether it is thorough (Newton after Broyden): the cheap ones come first."""
 ANCHORED = ((1, False),)  # a contraction has one fixed point
-_COARSEST = 6
-_PROBE_STREAM = 4
-_FLIPS = 300
+_COARSEST = 6  # bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
+_FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
 _ROBUST = 1e-10  # distance to a rounding boundary, far above any trunk's round-off, at which the search rests
-_REGENERATIONS = 60
-_LARGE_BITS = 8
+_REGENERATIONS = 60  # at most, of an anchored quine: at the usual skip of 0.1 the map contracts tenfold each time
+_LARGE_BITS = 8  # the grid of a quine that is printed in place and names none: its sums stay exact in float32
 _CANDIDATES = 200  # lattice points checked for each grid
 
 
@@ -76,8 +77,8 @@ def around(
 ) -> GridQuine | None:
     """The most robust quine on any grid near a fixed point ``(d,)`` of the unrounded map, or None.
 
-    Robust: of all that are found, the one whose unrounded code stays farthest from a rounding boundary, in units of
-    the code, so that the most rounding in the trunk changes no bit.
+    The most robust one is the one whose unrounded code stays farthest from a rounding boundary, in units of the code:
+    it tolerates the most rounding in the trunk before a bit changes.
     """
     basis = np.eye(len(point)) - jacobian
     center = point.double().cpu().numpy()
@@ -176,92 +177,106 @@ def other_probes(quine: Quine, count: int) -> Iterator[None]:
     for _ in range(count):
         for tensor in tensors:
             if tensor.is_floating_point():
-                numbers = dyadic_gaussian(quine.seed, _PROBE_STREAM, start, tensor.numel())
+                numbers = dyadic_gaussian(quine.seed, Stream.OTHER_PROBES, start, tensor.numel())
                 tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
                 start += tensor.numel()
         yield
 
 
-def solve_exact(
-    quine: Quine,
-    *,
-    seed: int | None = None,
-    starts: int | None = None,
-    stop: Stop | None = None,
-    probes: int = 0,
-    journal: Journal | None = None,
-    throw: bool = True,
-    progress: Progress | None = None,
-) -> Solution:
-    """Find a quine whose printed weights equal the stored ones bit for bit; see :func:`neuralquine.solve`.
+@dataclass
+class _Tally:
+    """What a search for a grid quine has tried, and the limit or interruption that ended it, if any."""
+
+    fixed_points: int = 0
+    probes: int = 1
+    ended: Status | None = None
+
+
+def search_exact(quine: Quine, request: Request) -> Found:
+    """Look for a quine whose printed weights equal the stored ones bit for bit; see :func:`neuralquine.solve`.
 
     Every round enumerates more fixed points of the unrounded map and tries every grid around each, the best
-    conditioned first. On success the quine has the grid as its ``code_bits``; on failure it holds an unrounded quine, if there
-    was one.
+    conditioned first. On success the quine has the grid as its ``code_bits``; on failure it holds an unrounded quine,
+    if there was one.
     """
-    stop = stop or Stop()
-    seed = quine.seed if seed is None else seed
     f = ReducedMap(quine)
-    f.journal = journal
-    generator = torch.Generator().manual_seed(seed % 2**63)
-    trace = Trace(f, progress)
-    tried, probe, ended, found = 0, 0, None, None
+    f.journal = request.journal
+    trace, tally = Trace(f, request.progress), _Tally()
     robust = max(_ROBUST, 100 * torch.finfo(quine.code_dtype).eps)
-    if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
-        bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
-        found = regenerate(quine, f, bits, generator, late=lambda: _late(stop, trace))
-    draws = other_probes(quine, probes)
-    for probe in range(1 + probes if found is None else 0):
-        if probe:
-            next(draws)
-            f.known = f.known[:0]
-        for turn, (width, thorough) in enumerate(ROUNDS if quine.skip is None else ANCHORED):
-            before = len(f.known)
-            ends = fixed_points(quine, f, starts or width, generator, stop, trace, own=turn == 0, thorough=thorough)
-            fresh = f.known[before:]
-            jacobians = [f.jacobian(point[None])[0].detach().double().cpu().numpy() for point in fresh]
-            order = sorted(range(len(fresh)), key=lambda i: abs(np.linalg.det(np.eye(f.n) - jacobians[i])))
-            for index in order:
-                tried += 1
-                candidate = around(quine, f, fresh[index], jacobians[index], generator)
-                if candidate is not None and (found is None or candidate.reserve > found.reserve):
-                    found = candidate
-                if (found is not None and found.reserve >= robust) or _late(stop, trace):
-                    break
-            ended = (
-                Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT if _late(stop, trace) else None
-            )
-            if ended is not None or (found is not None and (found.reserve >= robust or thorough)):
-                break  # a fragile one is bettered by what is cheap only
-        if found is not None or ended is not None:
-            break
-    tried_grids = grids(quine)
-    span = f"2^-{tried_grids[0]} to 2^-{tried_grids[-1]}"
-    detail = f"{plural(tried, 'fixed point')} on {plural(len(tried_grids), 'grid')} ({span}) with {plural(1 + probe, 'probe')}"
-    if found is not None and tried == 0:
-        detail = "no fixed point, by plain regeneration"
+    found: GridQuine | None = None
+    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+        for candidate in candidates:
+            if found is None or candidate.reserve > found.reserve:
+                found = candidate
+            if found.reserve >= robust:
+                break
+    detail = _detail(found, grids(quine), tally)
     if found is not None:
         quine.code_bits = found.bits
         point, status = found.code, Status.CONVERGED
-        detail = f"grid 2^-{found.bits}, margin {found.margin:.3g} of a step, after trying {detail}"
     else:
         with torch.no_grad():
-            own = f.known[0] if len(f.known) else quine.real_code()
-        point, status = own, Status.NOT_EXACT
-        detail = f"tried {detail}"
-    search = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
-    solution = judge(quine, f, [("lattice", search)], stop, trace, seed, detail=detail)
+            point = f.known[0] if len(f.known) else quine.real_code()
+        status = Status.ZERO_QUINE if bool(f.collapsed(point[None])) else tally.ended or Status.NOT_EXACT
+    result = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
+    return Found(f, [(LATTICE, result)], trace, detail, exact=True)
+
+
+def _candidates(quine: Quine, f: ReducedMap, request: Request, trace: Trace, tally: _Tally) -> Generator[GridQuine]:
+    """Grid quines, the cheap ones first, until a thorough round or a probe is over that gave any."""
+
+    def late() -> bool:
+        limit = request.stop.time_limit
+        return limit is not None and trace.seconds() >= limit
+
+    generator = torch.Generator().manual_seed(request.seed % 2**63)
+    if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
+        bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
+        if (found := regenerate(quine, f, bits, generator, late=late)) is not None:
+            yield found
+            return
+    any_found = False
+    for tally.probes, _ in enumerate(_each_probe(quine, request.probes), 1):
+        f.known = f.known[:0]
+        for turn, (width, thorough) in enumerate(ROUNDS if quine.skip is None else ANCHORED):
+            before, width = len(f.known), request.starts or width
+            ends = fixed_points(quine, f, width, generator, request.stop, trace, own=turn == 0, thorough=thorough)
+            for point, jacobian in _best_conditioned_first(f, f.known[before:]):
+                tally.fixed_points += 1
+                if (found := around(quine, f, point, jacobian, generator)) is not None:
+                    any_found = True
+                    yield found
+                if late():
+                    break
+            if Status.INTERRUPTED in ends or late():
+                tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
+                return
+            if any_found and thorough:
+                return  # what is found may be fragile; only a cheap round is worth the chance of something better
+        if any_found:
+            return
+
+
+def _best_conditioned_first(f: ReducedMap, points: Tensor) -> list[tuple[Tensor, np.ndarray]]:
+    """Fixed points ``(n, d)`` with their Jacobians, by growing ``|det(I - J)|``: the expected number of grid quines falls."""
+    jacobians = [f.jacobian(point[None])[0].detach().double().cpu().numpy() for point in points]
+    order = sorted(range(len(points)), key=lambda i: abs(np.linalg.det(np.eye(f.n) - jacobians[i])))
+    return [(points[i], jacobians[i]) for i in order]
+
+
+def _each_probe(quine: Quine, others: int) -> Iterator[None]:
+    """The probe as it stands, then ``others`` other draws of it."""
+    yield
+    yield from other_probes(quine, others)
+
+
+def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
+    """What was tried, for the message of a failure and for the record of a success."""
+    span = f"2^-{tried[0]} to 2^-{tried[-1]}"
+    points, probes = plural(tally.fixed_points, "fixed point"), plural(tally.probes, "probe")
+    detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}"
     if found is None:
-        if bool(f.collapsed(point[None])):
-            ended = Status.ZERO_QUINE
-        solution = replace(solution, status=ended or Status.NOT_EXACT)
-    if solution.converged and not solution.bit_exact:
-        raise AssertionError("a grid quine must print its own bits")  # the check above evaluated these very weights
-    quine.solution = solution
-    if throw and not solution.converged:
-        raise NotSolved(solution.failure, solution)
-    return solution
-
-
-def _late(stop: Stop, trace: Trace) -> bool:
-    return stop.time_limit is not None and trace.seconds() >= stop.time_limit
+        return f"tried {detail}"
+    if tally.fixed_points == 0:
+        detail = "no fixed point, by plain regeneration"
+    return f"grid 2^-{found.bits}, margin {found.margin:.3g} of a step, after trying {detail}"

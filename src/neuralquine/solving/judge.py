@@ -8,75 +8,100 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking.spectrum import local_spectrum
-from ..quines.measure import CONSTANT_SENSITIVITY, measure, round_off
+from ..checking.spectrum import Spectrum, local_spectrum
+from ..errors import NotSolved
+from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
 from ..quines.quine import Quine
-from .loop import Search, Stop, Trace
+from .loop import Search, Stop
 from .maps import FullMap, ReducedMap
+from .search import Found
 from .solution import Solution, Status
 
+_FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # a small residual does not refute these
 
-def judge(
-    quine: Quine,
-    f: FullMap | ReducedMap,
-    results: list[tuple[str, Search]],
-    stop: Stop,
-    trace: Trace,
-    seed: int,
-    *,
-    detail: str = "",
-) -> Solution:
+
+def finish(quine: Quine, found: Found, stop: Stop, seed: int, *, throw: bool) -> Solution:
+    """Judge what a search found, keep the solution with the quine, and raise if it is none and ``throw``."""
+    solution = judge(quine, found, stop, seed)
+    quine.solution = solution
+    if throw and not solution.converged:
+        raise NotSolved(solution.failure, solution)
+    return solution
+
+
+def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     """Store the best weights found and measure them on a fresh evaluation of the network."""
-    seconds = trace.seconds()
-    method, search = min(results, key=lambda result: float(result[1].residuals.min()))
-    row = int(search.residuals.argmin())
-    ends = [status for _, other in results for status in other.status]
-    status = search.status[row]
-    if status is not Status.CONVERGED and ends.count(Status.ZERO_QUINE) > len(ends) / 2:
-        status = Status.ZERO_QUINE
-        method, search = next((m, s) for m, s in results if Status.ZERO_QUINE in s.status)
-        row = search.status.index(Status.ZERO_QUINE)
-    last, last_residual = None, None
-    if not torch.equal(search.last[row], search.best[row]) and bool(torch.isfinite(search.last[row]).all()):
-        f.install(search.last[row])
-        last_residual = measure(quine).relative_residual
-        last = _copy(quine)
+    f, seconds = found.f, found.trace.seconds()
+    method, search, row = _chosen(found.results)
+    last_theta, last_residual = _last(quine, f, search, row)
     f.install(search.best[row])
-    theta = _copy(quine)
-    figures = measure(quine)
-    rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
+    theta, figures = _copy(quine), _measured(quine, f)
     local = local_spectrum(quine)
     f.jvps += local.jvps
-    if status not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT):
-        if figures.relative_residual <= rtol:
-            constant = local.self_sensitivity < CONSTANT_SENSITIVITY
-            status = Status.CONSTANT_QUINE if constant else Status.CONVERGED
-        elif status is Status.CONVERGED:
-            status = Status.STALLED
     return Solution(
-        status=status,
+        **vars(figures),
+        status=_verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact),
         theta=theta,
-        last_theta=theta if last is None else last,
+        last_theta=theta if last_theta is None else last_theta,
         parameters=quine.parameter_count,
-        relative_residual=figures.relative_residual,
-        max_abs_residual=figures.max_abs_residual,
         last_relative_residual=figures.relative_residual if last_residual is None else last_residual,
-        weight_rms=figures.weight_rms,
-        differing_weights=figures.differing_weights,
         bit_exact=figures.differing_weights == 0,
         self_sensitivity=local.self_sensitivity,
+        bound=local.bound,
         spectral_radius=local.spectral_radius,
-        map_evaluations=f.evaluations + 1,
+        map_evaluations=f.evaluations,
         jvps=f.jvps,
-        steps=sum(other.steps for _, other in results),
+        steps=sum(other.steps for _, other in found.results),
         seconds=seconds,
         method=method,
         code_bits=quine.code_bits,
-        detail=detail,
+        detail=found.detail,
         seed=seed,
         dtype=str(quine.dtype).removeprefix("torch."),
-        trace=tuple(trace.points),
+        trace=tuple(found.trace.points),
     )
+
+
+def _chosen(results: list[tuple[str, Search]]) -> tuple[str, Search, int]:
+    """The method, the search and its row with the smallest residual; where most starts collapsed, one of those."""
+    method, search = min(results, key=lambda result: float(result[1].residuals.min()))
+    row = int(search.residuals.argmin())
+    ends = [status for _, other in results for status in other.status]
+    if search.status[row] is not Status.CONVERGED and ends.count(Status.ZERO_QUINE) > len(ends) / 2:
+        method, search = next((m, s) for m, s in results if Status.ZERO_QUINE in s.status)
+        row = search.status.index(Status.ZERO_QUINE)
+    return method, search, row
+
+
+def _last(quine: Quine, f: FullMap | ReducedMap, search: Search, row: int) -> tuple[Tensor | None, float | None]:
+    """The weights and the residual of the last iterate, where it is finite and another point than the best one."""
+    last = search.last[row]
+    if torch.equal(last, search.best[row]) or not bool(torch.isfinite(last).all()):
+        return None, None
+    f.install(last)
+    return _copy(quine), _measured(quine, f).relative_residual
+
+
+def _measured(quine: Quine, f: FullMap | ReducedMap) -> Measurement:
+    """One fresh evaluation, counted like those of the search."""
+    f.evaluations += 1
+    return measure(quine)
+
+
+def _verdict(status: Status, figures: Measurement, local: Spectrum, rtol: float, *, exact: bool) -> Status:
+    """What became of a search whose best start ended with ``status``, by the figures of its best weights.
+
+    A search for exact bits keeps whatever failure it named: the weights it leaves then may well be a quine, but not
+    one of the kind that was asked for.
+    """
+    claimed = status is Status.CONVERGED
+    if status in _FINAL or (exact and not claimed):
+        return status
+    if figures.relative_residual <= rtol and (figures.differing_weights == 0 or not exact):
+        return Status.CONSTANT_QUINE if local.self_sensitivity < CONSTANT_SENSITIVITY else Status.CONVERGED
+    if exact:
+        return Status.NOT_EXACT
+    return Status.STALLED if claimed else status
 
 
 def _copy(quine: Quine) -> Tensor | None:

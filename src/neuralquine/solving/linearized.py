@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ..quines.measure import variation
 from ..quines.stack import Stack
 
 _STEPS = 200
@@ -88,11 +89,6 @@ def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) 
             theta = stack.expand(v.to(stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
-
-
-def variation(theta: Tensor) -> float:
-    """Standard deviation of the weights over their root mean square: 0 for one constant, 1 for none at all."""
-    return float(theta.std(correction=0) / theta.square().mean().sqrt().clamp_min(torch.finfo(theta.dtype).tiny))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

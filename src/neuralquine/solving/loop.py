@@ -10,23 +10,49 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from ..errors import BadOption
+from ..files.logs import Logger
 from ..quines.measure import round_off
 from ..quines.quine import Quine
 from .maps import FullMap, ReducedMap, SelfMap
 from .methods.base import Method, State
 from .solution import Status, TracePoint
 
-_START_BYTES = 256 << 20  # weights of all starts together
+_START_BYTES = 256 << 20  # weights of all starts together: a small part of the memory of any machine with torch
 _SERIAL_STARTS = 8  # starts of a trunk that has to be evaluated one by one
-_RACE = 0.05  # once a start is this close, the ones ten times behind rest
-_CYCLE_LENGTH = 8
-_TRACE_POINTS = 2000
+_RACE = 0.05  # relative residual of the best start from which on the ones far behind it rest
+_BEHIND = 10.0  # times the best residual is far behind: more than a step usually wins
+_HALVED = 0.5  # a solution is polished while a step still halves its residual; round-off does not fall so fast
+_PROGRESS = 0.99  # a residual that fell by 1 % has made progress: below that, round-off and wandering look like it
+_DIVERGED = 1e6  # growth of an iterate, relative to its start; no method steps as far, so that only what runs away does
+_CYCLE_LENGTH = 8  # longest period that is looked for, at the price of as many copies of the iterates
+_CYCLE_EVERY = 16  # steps between two looks for a cycle: twice the longest period, so that looking costs little
+_CYCLE_ULPS = 16  # a cycle repeats to this many units of round-off; slow alternating convergence does not
+_CYCLE_SHARE = 1e-6  # nor does it repeat to this share of its residual
+_CYCLE_FAR = 1e3  # times the tolerance: nearer than that, repeating iterates are round-off around a solution
+_TRACE_POINTS = 2000  # points up to which a trace keeps every improvement: more than a figure can show
+_TRACE_SPACING = 10 / _TRACE_POINTS  # share of the steps so far, after which a point is due in any case
 
 Progress = Callable[[TracePoint], None]
+
+
+def following(logger: Logger) -> Progress:
+    """Make a ``progress=`` for :func:`neuralquine.solve` that logs every point of the search."""
+
+    def follow(point: TracePoint) -> None:
+        figures = {
+            "relative_residual": point.relative_residual,
+            "map_evaluations": point.map_evaluations,
+            "seconds": point.seconds,
+        }
+        logger.log(figures, point.step)
+
+    return follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +65,9 @@ class Stop:
         max_evaluations: evaluations of the map, all starts together.
         time_limit: seconds.
         patience: steps without progress (1 %) after which a start has stalled.
+
+    Raises:
+        BadOption: a limit is negative, NaN, or no number.
     """
 
     rtol: float | None = None
@@ -46,6 +75,16 @@ class Stop:
     max_evaluations: int | None = None
     time_limit: float | None = None
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (number and float(value) >= 0):  # NaN is not at least 0
+                raise BadOption(f"{name} must be a number of at least 0, not {value!r}")
+
+    def tolerance(self, dtype: torch.dtype) -> float:
+        """The relative residual that counts as converged in this type."""
+        return self.rtol if self.rtol is not None else round_off(dtype)
 
 
 @dataclass
@@ -86,13 +125,127 @@ class Trace:
     def record(self, residual: float) -> None:
         better = residual < self.best
         self.best = min(self.best, residual)
-        due = not self.points or self.steps >= self.points[-1].step * (1 + 10 / _TRACE_POINTS)
+        due = not self.points or self.steps >= self.points[-1].step * (1 + _TRACE_SPACING)
         if due or (better and len(self.points) < _TRACE_POINTS):
             point = TracePoint(self.steps, self.f.evaluations, self.seconds(), self.best)
             self.points.append(point)
             if self.progress is not None:
                 self.progress(point)
         self.steps += 1
+
+
+class Watch:
+    """What the loop knows about each of B starts: the best point so far, and what became of it.
+
+    Args:
+        f: the map, for what counts as collapsed.
+        starts: ``(B, n)``.
+        rtol: relative residual that counts as converged.
+        patience: steps without progress after which a start has stalled.
+        every: watch until every start has ended; otherwise the first solution ends the search.
+
+    Attributes:
+        best: ``(B, n)`` best iterates.
+        residuals: ``(B,)`` their relative residuals.
+        alive: ``(B,)`` the starts that have not ended.
+        active: ``(B,)`` the starts that take the next step.
+        broken_step: step at which the first NaN appeared, if any.
+    """
+
+    def __init__(self, f: SelfMap, starts: Tensor, *, rtol: float, patience: int, every: bool) -> None:
+        count, device = len(starts), starts.device
+        self.f, self.rtol, self.patience, self.every = f, rtol, patience, every
+        self.floor = torch.finfo(starts.dtype).eps
+        self.status: list[Status | None] = [None] * count
+        self.best = starts.clone()
+        self.residuals = torch.full((count,), float("inf"), dtype=starts.dtype, device=device)
+        self.broken_step: int | None = None
+        self.alive = torch.ones(count, dtype=torch.bool, device=device)
+        self.active = self.alive.clone()
+        self._bound = _DIVERGED * (1 + torch.linalg.vector_norm(starts, dim=1))
+        self._previous = self._reference = self.residuals.clone()
+        self._waiting = torch.zeros(count, dtype=torch.long, device=device)
+        self._recent: deque[Tensor] = deque(maxlen=_CYCLE_LENGTH)
+
+    def observe(self, state: State, step: int, trace: Trace) -> bool:
+        """Look at every row after a step. Returns whether the search is over."""
+        x, residual = state.x, state.fx - state.x
+        finite = torch.isfinite(residual).all(1) & torch.isfinite(x).all(1)
+        size = torch.linalg.vector_norm(x, dim=1)
+        relative = torch.linalg.vector_norm(residual, dim=1) / size.clamp_min(torch.finfo(size.dtype).tiny)
+        relative = torch.where(finite, relative, torch.inf)
+        collapsed = finite & self.f.collapsed(x)
+        better = (relative < self.residuals) & ~collapsed
+        self.best = torch.where((better | collapsed)[:, None], x, self.best)
+        self.residuals = torch.where(better, relative, self.residuals)
+        trace.record(float(self.residuals.min()))
+        if self._settled(relative) and not self.every:
+            return True
+        if not bool(finite.all()) and self.broken_step is None:
+            self.broken_step = step
+        self.end(~finite, Status.NONFINITE)
+        self.end(collapsed, Status.ZERO_QUINE)
+        self.end(size > self._bound, Status.DIVERGED)
+        self.end(self._stalled(relative), Status.STALLED)
+        if step % _CYCLE_EVERY == _CYCLE_EVERY - 1:
+            self.end(self._cycling(x, relative), Status.CYCLE)
+        self._recent.append(x.detach().clone())
+        self._previous = relative
+        if not bool(self.alive.any()):
+            return True
+        self.active = self._racing(relative)
+        return False
+
+    def end(self, rows: Tensor, reason: Status) -> None:
+        """Note why these rows ended, those of them that have not ended before."""
+        for row in (rows & self.alive).nonzero().flatten().tolist():
+            self.status[row] = reason
+        self.alive.logical_and_(~rows)
+
+    def end_all(self, reason: Status) -> None:
+        """Note why all the rows ended that have not ended before."""
+        self.end(torch.ones_like(self.alive), reason)
+
+    def search(self, last: Tensor, steps: int) -> Search:
+        """What is left behind, with the last iterates."""
+        status = [s or Status.MAX_STEPS for s in self.status]
+        return Search(self.best, self.residuals, last.detach().clone(), status, steps, self.broken_step)
+
+    def _settled(self, relative: Tensor) -> bool:
+        """End the rows that are converged and no longer improve. Returns whether there was one."""
+        no_better = (relative > _HALVED * self._previous) | (relative <= self.floor)
+        settled = (self.residuals <= self.rtol) & no_better
+        if not bool((settled & self.alive).any()):
+            return False
+        self.end(settled, Status.CONVERGED)
+        return True
+
+    def _stalled(self, relative: Tensor) -> Tensor:
+        """Rows whose residual has not fallen by 1 % for as many steps as patience lasts."""
+        progress = relative < _PROGRESS * self._reference
+        self._reference = torch.where(progress, relative, self._reference)
+        self._waiting = torch.where(progress, 0, self._waiting + self.active)
+        return self._waiting >= self.patience
+
+    def _cycling(self, x: Tensor, relative: Tensor) -> Tensor:
+        """Rows that came back to where they were 2 to 8 steps ago, far from a solution.
+
+        Slow alternating convergence comes back nearly, by a constant share of its residual; a cycle to round-off.
+        """
+        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        size = torch.linalg.vector_norm(x, dim=1)
+        near = torch.minimum(_CYCLE_ULPS * torch.finfo(x.dtype).eps * size, _CYCLE_SHARE * relative * size)
+        for past in list(self._recent)[:-1]:  # the very last one is no cycle but a standstill
+            found |= torch.linalg.vector_norm(x - past, dim=1) <= near
+        return found & (relative > _CYCLE_FAR * self.rtol)
+
+    def _racing(self, relative: Tensor) -> Tensor:
+        """Rows that take the next step: all that are alive, or once one is close only those near it."""
+        if not self.every:
+            leader = torch.where(self.alive, relative, torch.inf).min()
+            if leader < _RACE:
+                return self.alive & (relative <= _BEHIND * leader)
+        return self.alive.clone()
 
 
 def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace, *, every: bool = False) -> Search:
@@ -109,101 +262,29 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
     Returns:
         The best iterate and a status for each start. Never raises for lack of convergence.
     """
-    rtol = stop.rtol if stop.rtol is not None else round_off(starts.dtype)
     max_steps, patience = method.limits(f.n)
     max_steps = max_steps if stop.max_steps is None else stop.max_steps
     patience = patience if stop.patience is None else stop.patience
-    count, floor = len(starts), torch.finfo(starts.dtype).eps
-    status: list[Status | None] = [None] * count
-    best, residuals = starts.clone(), torch.full((count,), float("inf"), dtype=starts.dtype, device=starts.device)
-    reference, waiting = residuals.clone(), torch.zeros(count, dtype=torch.long, device=starts.device)
-    previous = residuals
-    bound = 1e6 * (1 + torch.linalg.vector_norm(starts, dim=1))
-    recent: deque[Tensor] = deque(maxlen=_CYCLE_LENGTH)
-    alive = torch.ones(count, dtype=torch.bool, device=starts.device)
-    broken_step: int | None = None
-
-    def end(rows: Tensor, reason: Status) -> None:
-        for row in (rows & alive).nonzero().flatten().tolist():
-            status[row] = reason
-        alive.logical_and_(~rows)
-
-    def result() -> Search:
-        return Search(
-            best, residuals, state.x.detach().clone(), [s or Status.MAX_STEPS for s in status], step, broken_step
-        )
-
-    step = 0
-    state = State(starts, starts)
+    watch = Watch(f, starts, rtol=stop.tolerance(starts.dtype), patience=patience, every=every)
+    state, step = State(starts, starts), 0
     try:
         state = method.init(f, starts.clone())
-        active = alive.clone()
-        while True:
-            residual = state.fx - state.x
-            finite = torch.isfinite(residual).all(1) & torch.isfinite(state.x).all(1)
-            size = torch.linalg.vector_norm(state.x, dim=1)
-            relative = torch.linalg.vector_norm(residual, dim=1) / size.clamp_min(torch.finfo(size.dtype).tiny)
-            relative = torch.where(finite, relative, torch.inf)
-            collapsed = finite & f.collapsed(state.x)
-            better = (relative < residuals) & ~collapsed
-            best = torch.where((better | collapsed)[:, None], state.x, best)
-            residuals = torch.where(better, relative, residuals)
-            trace.record(float(residuals.min()))
-
-            # A solution is polished for as long as each step still halves its residual.
-            settled = (residuals <= rtol) & ((relative > 0.5 * previous) | (relative <= floor))
-            if bool((settled & alive).any()):
-                end(settled, Status.CONVERGED)
-                if not every:
-                    return result()
-            if not bool(finite.all()) and broken_step is None:
-                broken_step = step
-            end(~finite, Status.NONFINITE)
-            end(collapsed, Status.ZERO_QUINE)
-            end(size > bound, Status.DIVERGED)
-            progress = relative < 0.99 * reference
-            reference = torch.where(progress, relative, reference)
-            waiting = torch.where(progress, 0, waiting + active)
-            end(waiting >= patience, Status.STALLED)
-            if step % 16 == 15:
-                end(_cycling(state.x, recent, relative, rtol), Status.CYCLE)
-            recent.append(state.x.detach().clone())
-            previous = relative
-
-            if not bool(alive.any()):
-                return result()
+        while not watch.observe(state, step, trace):
             if step >= max_steps or (stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations):
-                end(alive.clone(), Status.MAX_STEPS)
-                return result()
+                watch.end_all(Status.MAX_STEPS)
+                break
             if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
-                end(alive.clone(), Status.TIME_LIMIT)
-                return result()
-            active = alive.clone()
-            if not every:
-                leader = torch.where(alive, relative, torch.inf).min()
-                if leader < _RACE:
-                    active &= relative <= 10 * leader
+                watch.end_all(Status.TIME_LIMIT)
+                break
             step += 1
-            state = method.step(f, state, active.nonzero().flatten())
+            state = method.step(f, state, watch.active.nonzero().flatten())
     except KeyboardInterrupt:
-        end(torch.ones_like(alive), Status.INTERRUPTED)
-        return result()
-
-
-def _cycling(x: Tensor, recent: deque[Tensor], relative: Tensor, rtol: float) -> Tensor:
-    """Rows that came back to where they were 2 to 8 steps ago, far from a solution.
-
-    Slow alternating convergence comes back nearly, by a constant share of its residual; a cycle to round-off.
-    """
-    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    size = torch.linalg.vector_norm(x, dim=1)
-    near = torch.minimum(16 * torch.finfo(x.dtype).eps * size, 1e-6 * relative * size)
-    for past in list(recent)[:-1]:  # the very last one is no cycle but a standstill
-        found |= torch.linalg.vector_norm(x - past, dim=1) <= near
-    return found & (relative > 1e3 * rtol)
+        watch.end_all(Status.INTERRUPTED)
+    return watch.search(state.x, step)
 
 
 def affordable_starts(quine: Quine, width: int) -> int:
+    """How many of ``width`` starts are run side by side: as many as the trunk and the memory are good for."""
     if not quine.vectorized:
         width = min(width, _SERIAL_STARTS)
     return max(1, min(width, _START_BYTES // (8 * quine.parameter_count)))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ..errors import NeuralQuineError, NothingToSolve, TrunkError, check_bytes, first_line
+from ..errors import NothingToSolve, check_bytes
 from ..files.journal import Journal
-from ..quines.printers.hadamard import HadamardExpansion
+from ..quines.gradients import (
+    derivatives_on,
+    gradient,
+    named_failures,
+    reverse_jacobian,
+    reverse_jvp,
+    stored_gradients,
+)
 from ..quines.quine import Quine
-
-_REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
 
 
 def refuse_constructed(quine: Quine) -> None:
@@ -96,14 +100,14 @@ class SelfMap:
         try:
             return torch.func.jvp(at, (x,), (v,))[1].detach()
         except (RuntimeError, NotImplementedError):  # an operation without forward derivative
-            return _reverse_jvp(at, x, v)
+            return reverse_jvp(at, x, v)
 
     def vjp(self, x: Tensor, u: Tensor) -> Tensor:
         """``J(x)^T u`` of every row: ``(B, n)``, ``(B, n)`` to ``(B, n)``."""
         self.jvps += len(x)
         with derivatives_on():
             leaf = x.detach().clone().requires_grad_(True)
-            return _gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
+            return gradient((self._rows(leaf) * u).sum(), leaf, retain=False)
 
     def answers(self, x: Tensor, rows: Tensor) -> Tensor:
         """Some components of ``f`` at one point ``(n,)``, to be differentiated: ``(len(rows),)``. Not counted."""
@@ -137,7 +141,7 @@ class ReducedMap(SelfMap):
     def _evaluate(self, c: Tensor) -> Tensor:
         if self.quine.in_place:
             return torch.stack([self._printed_first(row) for row in c])
-        return self.quine.real_codes(self.quine.expand(c))
+        return self.quine.real_codes(self.quine.printer(c))
 
     def _printed_first(self, c: Tensor) -> Tensor:
         self.quine.install(c)
@@ -147,13 +151,11 @@ class ReducedMap(SelfMap):
         if self.quine.in_place:
             return torch.stack([self._jacobian_in_place(row) for row in x])
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
-        return self.quine.expand.pull_back(code_jacobian(self.quine, self.quine.expand(x)))
+        return self.quine.printer.pull_back(self.quine.code_jacobian(self.quine.printer(x)))
 
     def _jacobian_in_place(self, c: Tensor) -> Tensor:
-        expand = self.quine.expand
-        assert isinstance(expand, HadamardExpansion)
         self.quine.install(c)
-        rows = [expand.pull_back_tensors(g) for g in stored_gradients(self.quine)]
+        rows = [self.quine.printer.pull_back_tensors(g) for g in stored_gradients(self.quine)]
         return torch.stack(rows).to(c)
 
     def install(self, x: Tensor) -> None:
@@ -168,113 +170,15 @@ class FullMap(SelfMap):
         super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype, device=quine.trunk_device)
         self.quine = quine
         self.codes: Journal | None = None  # the journal, which is given d numbers an evaluation instead of P
-        self._scale = quine.expand.gain * quine.code_size**0.5
+        self._scale = quine.printer.gain * quine.code_size**0.5
 
     def _evaluate(self, theta: Tensor) -> Tensor:
         if self.codes is None or torch.is_grad_enabled():
-            return self.quine.expand(self.quine.real_codes(theta))
-        return self.quine.expand(self.codes(b"c", theta, lambda: self.quine.real_codes(theta)))
+            return self.quine.printer(self.quine.real_codes(theta))
+        return self.quine.printer(self.codes(b"c", theta, lambda: self.quine.real_codes(theta)))
 
     def install(self, x: Tensor) -> None:
         self.quine.theta = x
 
     def collapsed(self, x: Tensor) -> Tensor:
-        return ((x - self.quine.expand.mean) / self._scale).square().mean(-1) < 1e-8
-
-
-def code_jacobian(quine: Quine, thetas: Tensor) -> Tensor:
-    """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
-    own = [quine.code_derivative(theta) for theta in thetas]
-    known = [derivative for derivative in own if derivative is not None]
-    if known:
-        return torch.stack(known)
-    return reverse_jacobian(quine.real_codes, thetas, quine.code_size, replicate=quine.vectorized)
-
-
-def stored_gradient(quine: Quine, scalar: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
-    """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
-    (gradient,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
-    return gradient
-
-
-def stored_gradients(quine: Quine) -> Iterator[list[Tensor | None]]:
-    """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
-    return _stored_gradients(quine, lambda c: (c[i] for i in range(len(c))))
-
-
-def _stored_gradients(quine: Quine, scalars: Callable[[Tensor], Iterator[Tensor]]) -> Iterator[list[Tensor | None]]:
-    weights = quine.weights
-    asked = [w.requires_grad for w in weights]
-    try:
-        with derivatives_on():
-            for w in weights:
-                w.requires_grad_(True)
-            for scalar in scalars(quine.real_code()):
-                if not scalar.requires_grad:
-                    yield [None] * len(weights)
-                else:
-                    yield list(torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True))
-    finally:
-        for w, before in zip(weights, asked, strict=True):
-            w.requires_grad_(before)
-
-
-def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:
-    """Jacobians ``(B, m, n)`` of a row-wise map by reverse mode.
-
-    Either one pass over m copies of each row, or m passes over one graph: the first is quicker when the
-    copies are small and the map is vectorized. No ``grad_outputs`` and no forward mode here: both make torch
-    import its compiler, which takes longer than solving a small quine.
-    """
-    b, n = x.shape
-    with derivatives_on():
-        if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
-            copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
-            picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
-            return _gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
-        leaf = x.detach().clone().requires_grad_(True)
-        out = rows(leaf)
-        return torch.stack([_gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
-
-
-@contextmanager
-def named_failures() -> Iterator[None]:
-    """A foreign module that computes, but not with derivatives, is the user's to mend: one line, no traceback."""
-    try:
-        yield
-    except (RuntimeError, NotImplementedError) as error:
-        if isinstance(error, NeuralQuineError):
-            raise
-        raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
-
-
-@contextmanager
-def derivatives_on() -> Iterator[None]:
-    """A caller under ``no_grad`` or ``inference_mode`` would be told that every quine is a constant."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-def _gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
-    if not scalar.requires_grad:
-        return torch.zeros_like(leaf)  # the output does not depend on the weights: a constant map
-    (grad,) = torch.autograd.grad(scalar, leaf, retain_graph=retain, allow_unused=True)
-    return torch.zeros_like(leaf) if grad is None else grad
-
-
-def _reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
-    with derivatives_on():
-        x = x.detach().clone().requires_grad_(True)
-        out = at(x)
-        u = torch.zeros_like(out, requires_grad=True)
-        if not out.requires_grad:
-            return torch.zeros_like(v)
-        (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
-        answer: Tensor | None = None
-        if pulled.requires_grad:
-            with suppress(RuntimeError):  # torch refuses, or does not connect, what is differentiable only once
-                (answer,) = torch.autograd.grad((pulled * v).sum(), u, allow_unused=True)
-        if answer is None:
-            raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
-        return answer.detach()
+        return ((x - self.quine.printer.mean) / self._scale).square().mean(-1) < 1e-8

@@ -7,12 +7,11 @@ import threading
 import torch
 from torch import Tensor
 
+from ..quines.measure import UNIFORM, variation
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
-from .linearized import variation
 from .maps import FullMap, Product
-
-UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
+from .search import map_of
 
 
 class QueryMap(FullMap):
@@ -67,3 +66,8 @@ class QueryMap(FullMap):
         with self._lock:
             self.evaluations += evaluations
             self.jvps += jvps
+
+
+@map_of.register(QueryQuine)
+def _map_of(quine: QueryQuine) -> QueryMap:
+    return QueryMap(quine)

@@ -8,7 +8,7 @@ will do cannot be told beforehand: about one in ten ends at a quine, the others 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -18,19 +18,20 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ..checking.krylov import DENSE, continuum
-from ..errors import plural
+from ..errors import BadOption, plural
 from ..files.journal import Journal
+from ..quines.derivatives import DENSE, continuum
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
-from .judge import judge
+from .enumerate import fixed_points, keep
 from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, KrylovLM, Method, Picard
 from .methods.krylov_lm import relative
 from .queried_map import QueryMap
-from .solution import Solution, Status
+from .search import Found, Request, search
+from .solution import Status
 
 STARTS = 400
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
@@ -40,31 +41,26 @@ _ENDS = list(Status)
 Rung = tuple[Method, Tensor, Stop]
 
 
-def solve_queried(
-    quine: QueryQuine,
-    method: Method | None,
-    *,
-    seed: int,
-    starts: int | None,
-    stop: Stop,
-    journal: Journal | None,
-    progress: Progress | None,
-) -> Solution:
-    """Find weights that answer themselves; see :func:`neuralquine.solve`."""
+@search.register(QueryQuine)
+def _search(quine: QueryQuine, request: Request) -> Found:
+    """Find weights that answer themselves: the starts of the ladder, or of one method, until one leads to a quine."""
+    if request.exact:
+        raise BadOption("exact=True needs a code grid, and a queried quine has none: leave exact out")
+    method, stop = request.method, request.stop
     f = QueryMap(quine)
-    trace = _SharedTrace(f, progress)
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    trace = _SharedTrace(f, request.progress)
+    generator = torch.Generator().manual_seed(request.seed % 2**63)
     rungs = _ladder(f, stop, generator) if method is None else _of_method(f, method, stop, generator)
-    most = starts or (STARTS if method is None else method.starts)
+    most = request.starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
     try:
         timely = _timely(islice(rungs, most), stop, trace)
-        with closing(_searched(f, timely, trace, journal)) as searched:
-            for tool, search in searched:
-                results.append((type(tool).__name__.lower(), search))
-                if search.status[0] is Status.CONVERGED:
-                    if not put_aside(f, search):
+        with closing(_searched(f, timely, trace, request.journal)) as searched:
+            for tool, one in searched:
+                results.append((type(tool).__name__.lower(), one))
+                if one.status[0] is Status.CONVERGED:
+                    if not put_aside(f, one):
                         break
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
         ended = _over(stop, trace)
@@ -73,18 +69,54 @@ def solve_queried(
             raise
         ended = Status.INTERRUPTED
     if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
-        for _, search in results:
-            if search.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # what was named stays named
-                search.status = [ended]
-    return judge(quine, f, results, stop, trace, seed, detail=f"{plural(len(results), 'start')} tried")
+        for _, one in results:
+            if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # what was named stays named
+                one.status = [ended]
+    return Found(f, results, trace, f"{plural(len(results), 'start')} tried")
 
 
-def put_aside(f: QueryMap, search: Search) -> bool:
-    """Put a solution aside that is one of a line of them: dead units and a bias answer any constant. Whether it was."""
-    theta = search.best[0]
-    if len(theta) > DENSE or continuum(f.queried.code_derivative(theta), theta.dtype) is None:
+@fixed_points.register(QueryQuine)
+def _fixed_points(
+    quine: QueryQuine,
+    f: QueryMap,
+    starts: int,
+    generator: torch.Generator,
+    stop: Stop,
+    trace: Trace,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[Status]:
+    """Add to ``f.known`` what the first ``starts`` starts of the ladder lead to, each followed once."""
+    status: list[Status] = []
+    try:
+        timely = _timely(_ladder(f, stop, generator), stop, trace)
+        with closing(_searched(f, timely, trace, None)) as found:
+            for _, one in islice(found, starts):
+                if one.status[0] is Status.CONVERGED:
+                    put_aside(f, one)
+                keep(f, one.best, one.status)
+                status = one.status
+                if progress is not None:
+                    progress(len(f.known))
+    except KeyboardInterrupt:
+        status = [Status.INTERRUPTED]
+    f.cancelled.clear()  # what was running ahead has ended
+    return status
+
+
+def put_aside(f: QueryMap, found: Search) -> bool:
+    """Set aside a solution that lies on a line of fixed points (dead units and a bias answer any constant).
+
+    Returns:
+        Whether the solution lies on such a line.
+    """
+    theta = found.best[0]
+    if len(theta) > DENSE:
         return False
-    search.status, search.residuals = [Status.CONSTANT_QUINE], torch.full_like(search.residuals, torch.inf)
+    eigenvalues, _ = f.queried.directional(theta).eigenvalues()
+    if continuum(eigenvalues, theta.dtype) is None:
+        return False
+    found.status, found.residuals = [Status.CONSTANT_QUINE], torch.full_like(found.residuals, torch.inf)
     return True
 
 
@@ -103,12 +135,6 @@ def _over(stop: Stop, trace: Trace) -> Status | None:
     return (
         Status.MAX_STEPS if stop.max_evaluations is not None and trace.f.evaluations >= stop.max_evaluations else None
     )
-
-
-def searches(f: QueryMap, stop: Stop, generator: torch.Generator, trace: Trace) -> Generator[tuple[Method, Search]]:
-    """What every start of the ladder leads to, one after the other, until a limit."""
-    timely = _timely(_ladder(f, stop, generator), stop, trace)
-    return _searched(f, timely, trace, None)
 
 
 class _SharedTrace(Trace):
@@ -165,11 +191,11 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
 
     def packed() -> Tensor:
         assert future is not None
-        search = future.result()
-        if search.status[0] is Status.INTERRUPTED:
+        found = future.result()
+        if found.status[0] is Status.INTERRUPTED:
             raise KeyboardInterrupt  # not a result to go on from
-        end = torch.tensor([float(search.residuals[0]), _ENDS.index(search.status[0]), search.steps])
-        return torch.cat([search.best[0].double(), search.last[0].double(), end.double().to(search.best.device)])
+        end = torch.tensor([float(found.residuals[0]), _ENDS.index(found.status[0]), found.steps])
+        return torch.cat([found.best[0].double(), found.last[0].double(), end.double().to(found.best.device)])
 
     row = journal(b"s", start, packed)
     best, last = (part[None].to(start.dtype) for part in (row[: len(start)], row[len(start) : -3]))

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import enum
 import platform
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import plural
+from ..files.strict_json import finite_or_none
+from ..quines.measure import Measurement
+
+_FIGURES = (
+    *("parameters", "relative_residual", "max_abs_residual", "last_relative_residual", "weight_rms"),
+    *("differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations", "jvps", "steps"),
+    *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+)
+"""The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
 
 
 class Status(enum.Enum):
@@ -72,8 +81,10 @@ class TracePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class Solution(Measurement):
     """The result of :func:`neuralquine.solve`. All residuals are of ``theta`` itself, evaluated afresh.
+
+    The seven figures of that evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
         status: why the solve ended.
@@ -82,22 +93,22 @@ class Solution:
         parameters: P.
         relative_residual: ``||F(theta) - theta|| / ||theta||``.
         max_abs_residual: ``max |F(theta) - theta|``.
-        last_relative_residual: the same of ``last_theta``.
+        last_relative_residual: the relative residual of ``last_theta``.
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: weights whose printed bits differ from the stored ones.
         bit_exact: no weight differs, on this machine.
-        self_sensitivity: ``||J_F(theta)||_2``, of a large network a lower bound; near 0 the quine is a printed
-            constant.
+        self_sensitivity: ``||J_F(theta)||_2``; near 0 the quine is a printed constant.
+        bound: the self-sensitivity is only a lower bound, as it is for a large network.
         spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
             large network.
-        map_evaluations: evaluations of the map, every start counted.
+        map_evaluations: evaluations of the map, those of every start and those of the judge.
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
         seconds: wall time of the search.
         portable, proved: not examined by a solve; see :func:`neuralquine.verify` and ``neuralquine certify``.
-        code_bits: k of the code's grid ``2^-k``; None: the code is not rounded.
+        code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         detail: what was tried, where the status alone does not say it.
-        method: what found it.
+        method: the method that found it.
         seed: of the starts.
         dtype: type of the weights.
         trace: residual against steps, evaluations and seconds.
@@ -108,13 +119,10 @@ class Solution:
     theta: Tensor | None
     last_theta: Tensor | None
     parameters: int
-    relative_residual: float
-    max_abs_residual: float
     last_relative_residual: float
-    weight_rms: float
-    differing_weights: int
     bit_exact: bool
     self_sensitivity: float
+    bound: bool
     spectral_radius: float
     map_evaluations: int
     jvps: int
@@ -143,9 +151,8 @@ class Solution:
         return f"{self.status.value} (relative residual {self.relative_residual:.1e} after {evaluations}{detail})"
 
     def figures(self) -> dict[str, Any]:
-        """Everything but the tensors and the trace, ready for JSON."""
-        skip = {"theta", "last_theta", "trace", "environment", "status"}
-        plain = {f.name: finite_or_none(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
+        """Everything but the tensors, the trace and the environment, ready for JSON."""
+        plain = {name: finite_or_none(getattr(self, name)) for name in _FIGURES}
         return {"status": self.status.name.lower(), "converged": self.converged, **plain}
 
     def __repr__(self) -> str:
@@ -157,8 +164,3 @@ class Solution:
             f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
             f"{self.seconds:.3f} s, {self.dtype})"
         )
-
-
-def finite_or_none(value: Any) -> Any:
-    """NaN and infinity are not JSON: they become null."""
-    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import NotSolved, UnknownName
+from ..errors import BadOption
 from ..files.journal import Journal
-from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
 from ..quines.threads import frugal
-from .exact import solve_exact
-from .judge import judge
+from . import queried_search as queried_search  # registers the search of queried quines
+from .exact import search_exact
+from .judge import finish
 from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
 from .maps import FullMap, ReducedMap, refuse_constructed
 from .methods import Anderson, Broyden, Method, Newton, make_method
-from .queried_search import solve_queried
+from .search import Found, Request, search
 from .solution import Solution, Status
 
 LADDER: tuple[tuple[Method, int], ...] = (
@@ -33,6 +33,8 @@ its first start is the network as it stands, so an attracting quine is found in 
 with line search takes over where the capped steps wander.
 """
 ATTRACTED: tuple[Method, int] = (Anderson(), 1)
+
+_LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
 
 
 @frugal
@@ -71,62 +73,58 @@ def solve(
         NothingToSolve: the network prints itself whatever its code is; train it instead.
         NotSolved: no non-trivial quine was found (unless ``throw=False``); it carries the solution.
         UnknownName: no such method.
+        BadOption: a number is out of range, or two options exclude each other.
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
     refuse_constructed(quine)
-    if isinstance(quine, QueryQuine):
-        if exact:
-            raise UnknownName("a queried quine has no grid to be exact on: leave out exact")
-        solution = solve_queried(
-            quine,
-            make_method(method) if isinstance(method, str) else method,
-            seed=quine.seed if seed is None else seed,
-            starts=starts,
-            stop=stop or Stop(),
-            journal=journal,
-            progress=progress,
-        )
-        return _kept(quine, solution, throw)
-    if exact or quine.code_bits is not None:
-        if method is not None:
-            raise UnknownName("an exact quine is found by its own search: leave out the method")
-        return solve_exact(
-            quine,
-            seed=seed,
-            starts=starts,
-            stop=stop,
-            probes=probes,
-            journal=journal,
-            throw=throw,
-            progress=progress,
-        )
-    stop = stop or Stop()
-    seed = quine.seed if seed is None else seed
-    chosen = make_method(method) if isinstance(method, str) else method
+    if starts is not None and starts < 1:
+        raise BadOption(f"starts must be at least 1, not {starts}")
+    if probes < 0:
+        raise BadOption(f"probes must be at least 0, not {probes}")
+    request = Request(
+        method=make_method(method) if isinstance(method, str) else method,
+        seed=quine.seed if seed is None else seed,
+        starts=starts,
+        stop=stop or Stop(),
+        exact=exact,
+        probes=probes,
+        journal=journal,
+        progress=progress,
+    )
+    return finish(quine, search(quine, request), request.stop, request.seed, throw=throw)
+
+
+@search.register(Quine)
+def _search(quine: Quine, request: Request) -> Found:
+    """The search of every kind of quine that has none of its own."""
+    if not request.exact and quine.code_bits is None:
+        return _climb(quine, request)
+    if request.method is not None:
+        raise BadOption("exact=True runs a search of its own: leave method out")
+    return search_exact(quine, request)
+
+
+def _climb(quine: Quine, request: Request) -> Found:
+    """One method, or the ladder rung by rung until one of them converges or a limit is reached."""
+    chosen, stop = request.method, request.stop
     rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
-    full = chosen is not None and chosen.space == "full"
-    f: FullMap | ReducedMap = FullMap(quine) if full else ReducedMap(quine)
-    if isinstance(f, FullMap):
-        f.codes = journal
+    f: FullMap | ReducedMap
+    if full := chosen is not None and chosen.space == "full":
+        f = FullMap(quine)
+        f.codes = request.journal
     else:
-        f.journal = journal
-    generator = torch.Generator().manual_seed(seed % 2**63)
-    trace = Trace(f, progress)
+        f = ReducedMap(quine)
+        f.journal = request.journal
+    generator = torch.Generator().manual_seed(request.seed % 2**63)
+    trace = Trace(f, request.progress)
     results: list[tuple[str, Search]] = []
     for rung, (tool, width) in enumerate(rungs):
-        width = affordable_starts(quine, starts or (1 if full else width))
+        width = affordable_starts(quine, request.starts or (1 if full else width))
         points = starting_points(quine, f, width, generator, own=rung == 0)
-        search = iterate(f, tool, points, stop, trace)
-        results.append((type(tool).__name__.lower(), search))
-        if {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT} & set(search.status):
+        found = iterate(f, tool, points, stop, trace)
+        results.append((type(tool).__name__.lower(), found))
+        if _LAST_RUNG & set(found.status):
             break
         if stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations:
             break
-    return _kept(quine, judge(quine, f, results, stop, trace, seed), throw)
-
-
-def _kept(quine: Quine, solution: Solution, throw: bool) -> Solution:
-    quine.solution = solution
-    if throw and not solution.converged:
-        raise NotSolved(solution.failure, solution)
-    return solution
+    return Found(f, results, trace)

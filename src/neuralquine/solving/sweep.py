@@ -17,13 +17,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import NeuralQuineError, did_you_mean, first_line
+from ..errors import BadOption, NeuralQuineError, did_you_mean, first_line, needed
 from ..files.atomic import replace_file
-from ..files.folder import canonical
+from ..files.strict_json import canonical
 
 JOBS, TABLE = "jobs.jsonl", "sweep.parquet"
-_KEYS = ("recipe", "seed", "method", "exact", "starts", "time_limit", "options")
-_MOST_JOBS = 1_000_000
+_MOST_JOBS = 1_000_000  # more would not fit the table that is held in memory at the end
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and value >= 0  # NaN is not at least 0
+
+
+_AXES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "recipe": (_is_text, "a name"),
+    "seed": (_is_count, "a whole number of at least 0"),
+    "method": (_is_text, "a name"),
+    "exact": (lambda value: isinstance(value, bool), "true or false"),
+    "starts": (_is_count, "a whole number of at least 0"),
+    "time_limit": (_is_seconds, "a number of seconds of at least 0"),
+}
+"""What a sweep may vary, each with the test of its values and what they have to be."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +64,7 @@ class Spec:
 
 
 def read_spec(path: Path) -> Spec:
-    """A sweep from a TOML file.
+    """Read a sweep from a TOML file.
 
     ::
 
@@ -53,22 +75,23 @@ def read_spec(path: Path) -> Spec:
         skip = [0.0, 0.1]
 
     Raises:
-        NeuralQuineError: not readable, or it names what does not exist.
+        NeuralQuineError: the file is not readable, or has a key that a sweep does not know.
+        BadOption: a value is of the wrong type or out of range.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NeuralQuineError(f"{path} is not a readable TOML file: {first_line(error)}") from error
     for key in data:
-        if key not in _KEYS:
-            raise NeuralQuineError(f"{path} has no use for {key!r}: {did_you_mean(key, list(_KEYS))}")
+        if key not in (known := [*_AXES, "options"]):
+            raise NeuralQuineError(f"{path} has no use for {key!r}: {did_you_mean(key, known)}")
     if "recipe" not in data:
         raise NeuralQuineError(f"{path} names no recipe: recipe = [...]")
     options = data.pop("options", {})
     if not isinstance(options, dict):
         raise NeuralQuineError(f"{path}: options must be a table")
     axes = {"seed": [0]} | {key: _values(key, value, path) for key, value in data.items()}
-    inner = {key: _values(key, value, path) for key, value in options.items()}
+    inner = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
     count = 1
     for values in [*axes.values(), *inner.values()]:
         count *= len(values)
@@ -88,11 +111,16 @@ def _values(key: str, value: Any, path: Path) -> list[Any]:
         if not (dash and first.isdigit() and last.isdigit() and int(last) - int(first) < _MOST_JOBS):
             raise NeuralQuineError(f"{path}: seed must be a list or a range such as '0-99', not {value!r}")
         return list(range(int(first), int(last) + 1))
-    return value if isinstance(value, list) else [value]
+    values = value if isinstance(value, list) else [value]
+    allowed, kind = _AXES[key]
+    for one in values:
+        if not allowed(one):
+            raise BadOption(f"{path}: {key} must be {kind}, not {one!r}")
+    return values
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Solve one; a failure of any kind is a row too, never the end of a sweep."""
+    """Solve one job. A failure of any kind is a row too, never the end of a sweep."""
     import torch
 
     from ..recipes import recipe
@@ -125,12 +153,12 @@ def sweep(
     ray: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Run what is not done yet and write the table.
+    """Run the jobs that are not done yet and write the table.
 
     Args:
         spec: the jobs.
         out: folder of the sweep; one that holds a part of this very sweep is continued.
-        processes: how many at once; 0 for one on each core.
+        processes: how many jobs run at once; 0 for one on each core.
         ray: over the Ray cluster that this machine belongs to (extra ``ray``) instead.
         progress: called with the jobs done and the jobs in all.
 
@@ -140,7 +168,7 @@ def sweep(
     Raises:
         NeuralQuineError: the folder holds another sweep, or a library is missing.
     """
-    pyarrow, parquet = _needed("pyarrow", "sweep"), _needed("pyarrow.parquet", "sweep")
+    pyarrow, parquet = _needed("pyarrow"), _needed("pyarrow.parquet")
     out.mkdir(parents=True, exist_ok=True)
     rows = _read_rows(out / JOBS, spec)
     todo = [i for i in range(len(spec.jobs)) if i not in rows]
@@ -160,7 +188,7 @@ def sweep(
 
 
 def _over_processes(spec: Spec, todo: list[int], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    joblib = _needed("joblib", "sweep")
+    joblib = _needed("joblib")
     count = min(processes or os.cpu_count() or 1, max(1, len(todo)))
     tasks = (joblib.delayed(_numbered)(i, spec.jobs[i]) for i in todo)
     yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered")(tasks)
@@ -180,17 +208,12 @@ def _numbered(index: int, job: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return index, run_job(job)
 
 
-def _needed(module: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise NeuralQuineError(f"sweeps need {module}: pip install 'neuralquine[{extra}]'") from error
+def _needed(module: str, extra: str = "sweep") -> Any:
+    return needed(module, extra, "sweeps need")
 
 
 def _append(log: Any, entry: dict[str, Any]) -> None:
-    log.write(json.dumps(entry) + "\n")
+    log.write(json.dumps(entry, allow_nan=False) + "\n")
     log.flush()
     os.fsync(log.fileno())
 

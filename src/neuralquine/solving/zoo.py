@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..checking.spectrum import local_spectrum
+from ..errors import BadOption
 from ..quines.in_place import weights_kept
-from ..quines.measure import CONSTANT_SENSITIVITY, measure, round_off
-from ..quines.queried import QueryQuine
+from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
 from ..quines.quine import Quine
 from ..quines.threads import frugal
-from .loop import Stop, Trace, affordable_starts, iterate, starting_points
-from .maps import ReducedMap, SelfMap, refuse_constructed
-from .methods import Broyden, Newton
-from .queried_map import QueryMap
-from .queried_search import put_aside, searches
+from . import queried_search as queried_search  # registers the map and the fixed points of queried quines
+from .enumerate import fixed_points
+from .loop import Stop, Trace
+from .maps import FullMap, ReducedMap, refuse_constructed
+from .search import map_of
 from .solution import Status
 
-_SAME = 1e-6  # relative distance of codes below which two quines are one
+_FIGURES = (
+    *("relative_residual", "max_abs_residual", "weight_rms", "differing_weights"),
+    *("self_sensitivity", "spectral_radius"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZooQuine:
+class ZooQuine(Measurement):
     """One quine of the zoo, measured on a fresh evaluation of the full network.
 
     Attributes:
         theta: ``(P,)`` its weights.
-        relative_residual, max_abs_residual, weight_rms, differing_weights, self_sensitivity, spectral_radius: as in
-            :class:`neuralquine.Solution`.
+        self_sensitivity, spectral_radius: as in :class:`neuralquine.Solution`.
     """
 
     theta: Tensor
-    relative_residual: float
-    max_abs_residual: float
-    weight_rms: float
-    differing_weights: int
     self_sensitivity: float
     spectral_radius: float
+
+    def figures(self) -> dict[str, Any]:
+        """The figures that tell one quine of a zoo from another, by name."""
+        return {name: getattr(self, name) for name in _FIGURES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,20 +89,21 @@ def zoo(
         stop: limits, for each of the three searches.
         progress: called with the number of quines found so far.
 
+    Raises:
+        BadOption: ``starts`` is less than 1.
+        NothingToSolve: the network prints itself whatever its code is.
+
     Source: deflation: Farrell, Birkisson and Funke (2015).
     """
     if starts < 1:
-        raise ValueError(f"starts must be at least 1, not {starts}")
+        raise BadOption(f"starts must be at least 1, not {starts}")
     refuse_constructed(quine)
     stop = stop or Stop()
-    f = QueryMap(quine) if isinstance(quine, QueryQuine) else ReducedMap(quine)
+    f = map_of(quine)
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
     with weights_kept(quine):
-        if isinstance(f, QueryMap):
-            ends = _queried(f, starts, generator, stop, trace, progress)
-        else:
-            ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
+        ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
         seconds = trace.seconds()
         found = _measured(quine, f, stop)
     return Zoo(
@@ -115,73 +117,9 @@ def zoo(
     )
 
 
-def fixed_points(
-    quine: Quine,
-    f: ReducedMap,
-    starts: int,
-    generator: torch.Generator,
-    stop: Stop,
-    trace: Trace,
-    *,
-    own: bool = True,
-    thorough: bool = True,
-    progress: Callable[[int], None] | None = None,
-) -> list[Status]:
-    """Add to ``f.known`` what ``starts`` starting points lead to, by Broyden alone unless thorough; how it ended."""
-    status: list[Status] = []
-    width = affordable_starts(quine, starts)
-    for first in range(0, starts, width):
-        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
-        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
-        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
-        _keep(f, broyden.best, status := broyden.status)
-        if thorough and bool(unsolved.any()) and Status.INTERRUPTED not in status:
-            newton = iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True)
-            _keep(f, newton.best, status := newton.status)
-        if thorough and Status.INTERRUPTED not in status:
-            deflated = iterate(f, Newton(deflate=True), points, stop, trace, every=True)
-            _keep(f, deflated.best, status := deflated.status)
-        if progress is not None:
-            progress(len(f.known))
-        if Status.INTERRUPTED in status:
-            break
-    return status
-
-
-def _queried(
-    f: QueryMap,
-    starts: int,
-    generator: torch.Generator,
-    stop: Stop,
-    trace: Trace,
-    progress: Callable[[int], None] | None,
-) -> list[Status]:
-    status: list[Status] = []
-    try:
-        with closing(searches(f, stop, generator, trace)) as found:
-            for _, search in islice(found, starts):
-                if search.status[0] is Status.CONVERGED:
-                    put_aside(f, search)
-                _keep(f, search.best, search.status)
-                status = search.status
-                if progress is not None:
-                    progress(len(f.known))
-    except KeyboardInterrupt:
-        status = [Status.INTERRUPTED]
-    f.cancelled.clear()  # what was running ahead has ended
-    return status
-
-
-def _keep(f: SelfMap, points: Tensor, status: list[Status]) -> None:
-    """Add the solved points that are not known yet."""
-    for point, reason in zip(points, status, strict=True):
-        gaps = torch.linalg.vector_norm(f.known - point, dim=1)
-        if reason is Status.CONVERGED and not bool((gaps <= _SAME * torch.linalg.vector_norm(point)).any()):
-            f.known = torch.cat([f.known, point[None]])
-
-
-def _measured(quine: Quine, f: ReducedMap | QueryMap, stop: Stop) -> list[ZooQuine]:
-    rtol = stop.rtol if stop.rtol is not None else round_off(quine.dtype)
+def _measured(quine: Quine, f: FullMap | ReducedMap, stop: Stop) -> list[ZooQuine]:
+    """The known points that a fresh evaluation confirms and that are no printed constants."""
+    rtol = stop.tolerance(quine.dtype)
     found = []
     for point in f.known:
         f.install(point)
@@ -191,11 +129,8 @@ def _measured(quine: Quine, f: ReducedMap | QueryMap, stop: Stop) -> list[ZooQui
         if figures.relative_residual <= rtol and local.self_sensitivity >= CONSTANT_SENSITIVITY:
             found.append(
                 ZooQuine(
+                    **vars(figures),
                     theta=quine.theta,
-                    relative_residual=figures.relative_residual,
-                    max_abs_residual=figures.max_abs_residual,
-                    weight_rms=figures.weight_rms,
-                    differing_weights=figures.differing_weights,
                     self_sensitivity=local.self_sensitivity,
                     spectral_radius=local.spectral_radius,
                 )

@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..quines.printers.philox import dyadic_gaussian
 from ..quines.queried import QueryQuine
-from ..quines.queries import QueryTable
+from ..quines.tables.philox import Stream, dyadic_gaussian
+from ..quines.tables.queries import QueryTable
 from ..recipes.problem import drawn
 from .data import Data
 from .training import Progress, Schedule, Training, evaluate, train_body
 
-_STREAM = 10  # Philox stream of the images' projection
 _BATCH = 1024  # queries of one step
 
 
@@ -46,31 +45,33 @@ class Shared(nn.Module):
         self.second = nn.Linear(hidden, hidden, bias=False)
         self.weight = nn.Linear(hidden, 1, bias=False)
         self.classes = nn.Linear(hidden, classes, bias=False)
-        fixed = torch.from_numpy(dyadic_gaussian(seed, _STREAM, 0, pixels * width)).reshape(pixels, width)
+        fixed = torch.from_numpy(dyadic_gaussian(seed, Stream.AUXILIARY_IMAGES, 0, pixels * width)).reshape(
+            pixels, width
+        )
         self.register_buffer("projection", fixed.float() / pixels**0.5, persistent=False)
 
     def hidden(self, x: Tensor) -> Tensor:
         return torch.selu(self.second(torch.selu(self.first(x))))
 
     def forward(self, query: Tensor) -> Tensor:
-        """Weights that are asked for: queries ``(n, 2 width)`` to ``(n, 1)``."""
+        """Answer the weights that are asked for: queries ``(n, 2 width)`` to ``(n, 1)``."""
         return self.weight(self.hidden(query))
 
     def outputs(self, images: Tensor) -> Tensor:
-        """Classes of images: ``(n, ...)`` to ``(n, k)``."""
+        """Answer the classes of images: ``(n, ...)`` to ``(n, k)``."""
         seen = images.flatten(1) @ self.projection
         return self.classes(self.hidden(torch.cat([torch.zeros_like(seen), seen], 1)))
 
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """A network of two losses, and what it is measured as.
+    """A network trained with two losses, and what was measured.
 
     Attributes:
         quine: the network as a queried quine, in float32; it shares its weights.
-        training: what came of it.
-        accuracy: on the test images.
-        copy_accuracy: of the network that holds the weights that were printed.
+        training: the epochs, their losses and their scores.
+        accuracy: the share of test images that the network classifies right.
+        copy_accuracy: the same for a network that holds the weights that this one prints.
     """
 
     quine: QueryQuine
@@ -92,12 +93,12 @@ def auxiliary(
     """Train the paper's network on a classification task with a joint loss.
 
     Args:
-        data: images and classes.
+        data: batches of images and classes.
         weight: lambda; 0 trains the task alone.
-        hidden: units of each of the two layers.
-        width: of the projected query, and of the projected image.
-        schedule: how long and how fast; Adam.
-        seed: of the weights, the projections and the order of the data.
+        hidden: the number of units of each of the two layers.
+        width: the size of the projected query, and of the projected image.
+        schedule: how long and how fast Adam trains.
+        seed: decides the weights, the projections and the order of the data.
     """
     images, labels = next(iter(data.test))
     with drawn(seed):

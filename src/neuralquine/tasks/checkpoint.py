@@ -18,16 +18,17 @@ from torch import Tensor
 
 from ..errors import QuineFileError, first_line
 from ..files.atomic import replace_file
-from ..files.folder import METADATA_KEY, canonical
+from ..files.folder import METADATA_KEY
+from ..files.strict_json import canonical
 
 
 class Checkpoint:
-    """Where a training is kept.
+    """The file that keeps the state of a training.
 
     Args:
-        path: the file; None keeps nothing.
+        path: the file; with None nothing is kept.
         problem: whatever determines the training, ready for JSON.
-        resume: read what is there.
+        resume: go on from what the file holds.
 
     Raises:
         QuineFileError: the file is not a checkpoint, or another training's.
@@ -42,7 +43,7 @@ class Checkpoint:
 
     @property
     def found(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether the file holds a state to go on from."""
         return bool(self._metadata)
 
     def keep(
@@ -97,7 +98,7 @@ class Checkpoint:
         return self._metadata["history"], float(self._metadata["seconds"])
 
     def discard(self) -> None:
-        """The training is over: nothing is left to resume."""
+        """Remove the file: the training is over, and nothing is left to resume."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

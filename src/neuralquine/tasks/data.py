@@ -7,9 +7,9 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..errors import NeuralQuineError, QuineFileError
+from ..errors import QuineFileError, needed
 
 Loader = DataLoader[tuple[Tensor, ...]]
 MNIST_DIR = "NQ_MNIST_DIR"  # the environment variable that names the folder
@@ -30,9 +30,9 @@ class Data:
     """Three loaders of batches ``(inputs, targets)``.
 
     Attributes:
-        train: shuffled, by a generator of its own.
-        validation: in order.
-        test: in order.
+        train: shuffles its batches, by a generator of its own.
+        validation: yields its batches in order.
+        test: yields its batches in order.
     """
 
     train: Loader
@@ -41,41 +41,44 @@ class Data:
 
 
 def digits(split: int = 0, batch: int = 128) -> Data:
-    """scikit-learn's 1,797 digits of 8 x 8, as ``(n, 1, 8, 8)`` of ``(pixel - 5) / 6``: 60 % to train, 20 and 20.
+    """Load scikit-learn's 1,797 digits of 8 x 8, as ``(n, 1, 8, 8)`` of ``(pixel - 5) / 6``: 60 % to train, 20 and 20.
 
     Args:
-        split: seed of the stratified split.
-        batch: images in a batch.
+        split: the seed of the stratified split.
+        batch: the number of images in a batch.
 
     Raises:
-        NeuralQuineError: scikit-learn is not there.
+        NeuralQuineError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ImportError as error:
-        raise NeuralQuineError("the digits need scikit-learn: pip install 'neuralquine[tasks]'") from error
-    bunch: Any = load_digits()
+    datasets, selection = (
+        needed(f"sklearn.{part}", "tasks", "the digits need", "scikit-learn")
+        for part in ("datasets", "model_selection")
+    )
+    bunch, split_off = datasets.load_digits(), selection.train_test_split
     images, labels = scaled(torch.from_numpy(bunch.images)), torch.from_numpy(bunch.target)
-    split_off: Any = train_test_split
     rest, test = split_off(np.arange(len(labels)), test_size=0.2, random_state=split, stratify=labels)
     train, validation = split_off(rest, test_size=0.25, random_state=1000 + split, stratify=labels[rest])
     return _loaders(images, labels, train, validation, test, batch)
 
 
 def scaled(images: Tensor) -> Tensor:
-    """Digits ``(n, 8, 8)`` of 0 to 16 as a network's input ``(n, 1, 8, 8)``: ``(x - 5) / 6``, float32."""
+    """Turn digits ``(n, 8, 8)`` of 0 to 16 into a network's input ``(n, 1, 8, 8)``: ``(x - 5) / 6``, float32."""
     return ((images - 5.0) / 6.0).float()[:, None]
 
 
+def ink_of(inputs: Tensor) -> Tensor:
+    """Turn a network's input ``(n, 1, 8, 8)`` back into whole numbers of 0 to 16, ``(n, 8, 8)``: undoes :func:`scaled`."""
+    return (inputs[:, 0].double() * 6 + 5).round().to(torch.int64)
+
+
 def mnist(folder: str | Path | None = None, split: int = 0, batch: int = 128) -> Data:
-    """MNIST, or any data in its format, from files on this machine: ``(n, 1, 28, 28)`` of ``pixel / 128 - 1``.
+    """Load MNIST, or any data in its format, from files on this machine: ``(n, 1, 28, 28)`` of ``pixel / 128 - 1``.
 
     Args:
         folder: holds the four files under their usual names, packed (``.gz``) or not; a folder as torchvision lays it
             out will do. By default what the environment variable ``NQ_MNIST_DIR`` names.
-        split: seed of the split of the training files; a sixth of them validates.
-        batch: images in a batch.
+        split: the seed of the split of the training files; a sixth of them validates.
+        batch: the number of images in a batch.
 
     Raises:
         QuineFileError: a file is missing or malformed.
@@ -113,6 +116,23 @@ def mnist(folder: str | Path | None = None, split: int = 0, batch: int = 128) ->
     )
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the data of a task come from.
+
+    Attributes:
+        load: returns the data of a seed, which decides the split, and a folder; an empty one stands for the usual place.
+        from_gray: turns a gray picture ``(1, height, width)`` of 0 to 255, of the network's size, into its input.
+    """
+
+    load: Callable[[int, str], Data]
+    from_gray: Callable[[Tensor], Tensor]
+
+
+DIGITS = Source(load=lambda seed, _: digits(seed), from_gray=lambda gray: scaled(gray * 16 / 255))
+MNIST = Source(load=lambda seed, folder: mnist(folder or None, seed), from_gray=lambda gray: gray[:, None] / 128 - 1)
+
+
 def _find(folder: Path, name: str) -> Path:
     places = [folder, folder / "raw", folder / "MNIST" / "raw"]
     for place in places:
@@ -124,10 +144,10 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:
-    """An array in the IDX format, packed by gzip or not.
+    """Read an array in the IDX format, packed by gzip or not.
 
     Raises:
-        QuineFileError: not such a file, cut short, or larger than 1 GiB.
+        QuineFileError: the file is of another format, cut short, or larger than 1 GiB.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NeuralQuineError, QuineFileError, first_line
+from ..errors import QuineFileError, first_line, needed
 from ..quines.taped import TaskQuine
-from .data import scaled
+from .data import DIGITS
+from .recipes import TASKS
 
 _MOST = 64 << 20  # bytes of a file
 
 
 def read_inputs(path: Path, quine: TaskQuine, *, invert: bool = False) -> Tensor:
-    """Inputs ``(n, ...)`` of the shape that the network was probed with, in its type.
+    """Read inputs ``(n, ...)`` of the shape that the network was probed with, in its type.
 
     A ``.npy`` array is taken as it is. Any other file is opened as a picture, made gray, shrunk to the network's size and
-    scaled as the images of its recipe are.
+    scaled as the images of its task are; a quine of no registered task takes them as digits.
 
     Raises:
         QuineFileError: the file is not readable, or of another shape.
@@ -48,10 +49,7 @@ def _array(path: Path) -> Tensor:
 
 
 def _picture(path: Path, shape: tuple[int, ...], quine: TaskQuine, invert: bool) -> Tensor:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise NeuralQuineError("reading pictures needs Pillow: pip install 'neuralquine[tasks]'") from error
+    Image = needed("PIL.Image", "tasks", "reading pictures needs", "Pillow")  # noqa: N806 - a module called so
     if len(shape) != 3 or shape[0] != 1:
         raise QuineFileError(f"the network takes inputs of shape {shape}, not pictures: hand in a .npy array")
     try:
@@ -61,5 +59,5 @@ def _picture(path: Path, shape: tuple[int, ...], quine: TaskQuine, invert: bool)
         raise QuineFileError(f"{path} is not a readable picture: {first_line(error)}") from error
     light = torch.from_numpy(np.array(gray, dtype=np.float64))[None]
     light = 255.0 - light if invert else light
-    mnist = ((quine.recipe or {}).get("name") or "").startswith("mnist")
-    return light[:, None] / 128 - 1 if mnist else scaled(light * 16 / 255)
+    source = TASKS[name].source if (name := (quine.recipe or {}).get("name")) in TASKS else DIGITS
+    return source.from_gray(light)

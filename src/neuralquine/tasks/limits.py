@@ -17,32 +17,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NeuralQuineError
-from ..healing.damage import KINDS, Damage, Patient, damaged
+from ..errors import BadOption
+from ..healing.damage import Damage, damaged
+from ..healing.kinds import Target, named
 from ..quines.taped import TaskQuine
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-_FEWER = {"negate": 0.5, "bit-errors": 0.4, "block": 0.5}  # kinds that are as bad as they can be at less than 1
-INDEPENDENT = ("noise", "large-noise", "zero", "negate", "flip", "words", "bit-errors")
-_SAMPLE = 1 << 18  # votes that a damage's mean and variance are taken from
-_BODIES = 5  # damaged bodies that features are taken from
+_SAMPLE = 1 << 18  # votes from which mean and variance are taken: two to three digits, in milliseconds
+_HALVINGS = 7  # of the interval that holds the edge: to within 0.01
+_BODIES = 5  # damaged bodies whose features are used; their mean prediction differs little from one body to the next
 
 
 def fractions(kind: str) -> list[float]:
-    """Where to look along a kind of damage."""
-    return [round(f * _FEWER.get(kind, 1.0), 4) for f in FRACTIONS]
+    """Return the fractions at which a kind of damage is tried, up to the one where it is as bad as it can be."""
+    return [round(f * named(kind).worst, 4) for f in FRACTIONS]
 
 
 @torch.no_grad()
 def predicted(quine: TaskQuine, damage: Damage | str) -> float | None:
-    """Probability that a damage is healed; None for kinds that strike neighboring votes together.
+    """Predict the probability that a damage is healed; None for kinds that strike neighboring votes together.
 
     Args:
-        quine: with a tape of signs.
+        quine: a task quine with a tape of signs; None is returned for any other tape.
         damage: kind and fraction, or ``"KIND:FRACTION"``.
     """
     damage = Damage.parse(damage) if isinstance(damage, str) else damage
-    if damage.kind not in INDEPENDENT or quine.kind != "signs":
+    if not named(damage.kind).independent or quine.kind != "signs":
         return None
     mean, variance = moments(quine, damage)
     chances = [
@@ -53,7 +53,7 @@ def predicted(quine: TaskQuine, damage: Damage | str) -> float | None:
 
 
 def votes(quine: TaskQuine, theta: Tensor | None = None) -> float:
-    """``R``: independent votes for each sign, with the features of the body as it is in ``theta`` ``(P,)``."""
+    """Return ``R``, the number of independent votes for each sign, with the features of the body in ``theta`` ``(P,)``."""
     tensors = quine.tensors(quine.theta if theta is None else theta)
     features = quine.features_of(tensors).double()
     square = float((features * features).sum())
@@ -61,23 +61,23 @@ def votes(quine: TaskQuine, theta: Tensor | None = None) -> float:
 
 
 def moments(quine: TaskQuine, damage: Damage) -> tuple[float, float]:
-    """Mean and variance of one vote under a damage, read through the clamp, in units of the vote undamaged."""
-    amplitude = quine.expand.amplitude
+    """Return mean and variance of one vote under a damage, read through the clamp, in units of the vote undamaged."""
+    amplitude = quine.printer.amplitude
     row = torch.full((_SAMPLE,), amplitude, dtype=quine.dtype)
     array = row.numpy()
-    KINDS[damage.kind][0](Patient(array, [(_SAMPLE,)], np.random.default_rng(0)), damage.fraction)
-    read = quine.expand.saturate(len(quine.expand.body_sizes), torch.from_numpy(array)).double() / amplitude
+    named(damage.kind).strike(Target(array, [(_SAMPLE,)], np.random.default_rng(0)), damage.fraction)
+    read = quine.printer.saturate(len(quine.printer.body_sizes), torch.from_numpy(array)).double() / amplitude
     return float(read.mean()), float(read.var(correction=0))
 
 
 def edge(quine: TaskQuine, kind: str) -> float | None:
-    """Fraction of a damage at which half of the trials are predicted to heal: 1 where none defeats it."""
-    if kind not in INDEPENDENT or quine.kind != "signs":
+    """Find the fraction of a damage at which half of the trials are predicted to heal: 1 where no fraction defeats it."""
+    if not named(kind).independent or quine.kind != "signs":
         return None
     low, high = 0.0, 1.0
     if (predicted(quine, Damage(kind, 1.0)) or 0.0) > 0.5:
         return 1.0
-    for _ in range(7):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if (predicted(quine, Damage(kind, middle)) or 0.0) > 0.5:
             low = middle
@@ -87,18 +87,18 @@ def edge(quine: TaskQuine, kind: str) -> float | None:
 
 
 def capacity(redundancy: float, mean: float, variance: float, failure: float = 0.01) -> float:
-    """Signs that a tape can carry so that a damage leaves all of them right but with probability ``failure``.
+    """Compute how many signs a tape can carry so that a damage leaves all of them right except with probability ``failure``.
 
     Args:
-        redundancy: R, independent votes for each sign.
-        mean, variance: of one vote under the damage; see ``moments``.
-        failure: probability to lose any.
+        redundancy: R, the independent votes for each sign.
+        mean, variance: mean and variance of one vote under the damage, as :func:`moments` returns them.
+        failure: the probability to lose any sign.
 
     Returns:
         ``ln(1 - failure) / ln Phi(m sqrt(R / v))``, infinite where nothing can go wrong.
     """
     if not 0 < failure < 1:
-        raise NeuralQuineError(f"failure must be between 0 and 1, not {failure}")
+        raise BadOption(f"failure must be between 0 and 1, not {failure}")
     wrong = _wrong(redundancy, mean, variance)
     return math.inf if wrong == 0.0 else math.log1p(-failure) / math.log1p(-min(wrong, 1 - 1e-16))
 

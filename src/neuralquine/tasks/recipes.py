@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import UnknownName, did_you_mean
+from ..errors import BadOption, UnknownName, did_you_mean
 from ..quines.networks.bodies import Body, TokenMean, Tokens
 from ..quines.taped import TaskQuine
 from ..recipes import checked_options
 from ..recipes.problem import drawn
-from .data import Data, Loader, digits, mnist
+from .data import DIGITS, MNIST, Data, Loader
+from .registry import TASKS as TASKS
+from .registry import TaskPlan, task
 from .training import Progress, Schedule, Training, evaluate, train
 
 
 @dataclass(frozen=True)
 class Task:
-    """An untrained task quine, what it is to learn, and how.
+    """An untrained task quine, the data that it is to learn from, and the schedule.
 
     Attributes:
         quine: prints itself already; it has not learned anything.
@@ -35,35 +36,29 @@ class Task:
     seed: int
 
     def train(self, *, progress: Progress | None = None, **options: Any) -> Training:
-        """:func:`neuralquine.tasks.train` with this task's data and schedule."""
+        """Run :func:`neuralquine.tasks.train` with this task's data and schedule."""
         options = {"schedule": self.schedule, "validation": self.data.validation, "seed": self.seed} | options
         return train(self.quine, self.data.train, progress=progress, **options)
 
     def test(self) -> float:
-        """Accuracy on the test images, of the network as it is."""
+        """Return the accuracy on the test images, of the network as it is."""
         return evaluate(lambda x: self.quine.outputs(x.to(self.quine.trunk_device, self.quine.dtype)), self.data.test)
 
 
-@dataclass(frozen=True)
-class Sketch:
-    """What a recipe says: a body, the shape of its probe, the tape's settings, where the data are, the schedule."""
-
-    body: nn.Module
-    probe: tuple[int, ...]
-    settings: dict[str, Any]
-    data: Callable[[], Data]
-    schedule: Schedule
-
-
-def digits_mlp(seed: int = 0, hidden: int = 128, code_size: int = 8192, repeats: int = 4, epochs: int = 400) -> Sketch:
+# In the lab: as many weights as it allows; a quarter of the tape and a third of the epochs.
+@task("digits-mlp", DIGITS, in_lab={"repeats": 1, "epochs": 120})
+def digits_mlp(
+    seed: int = 0, hidden: int = 128, code_size: int = 8192, repeats: int = 4, epochs: int = 400
+) -> TaskPlan:
     """A perceptron for scikit-learn's digits, 64-128-10 (P = 4,203,914)."""
     body = Body(nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU()), nn.Linear(hidden, 10))
-    return _digits(_he(body), seed, {"code_size": code_size, "repeats": repeats}, Schedule(epochs=epochs, noise=0.45))
+    return _digits(_he(body), code_size, repeats, Schedule(epochs=epochs, noise=0.45))
 
 
+@task("digits-cnn", DIGITS)
 def digits_cnn(
     seed: int = 0, channels: int = 16, code_size: int = 12288, repeats: int = 4, epochs: int = 200
-) -> Sketch:
+) -> TaskPlan:
     """A convolutional network for scikit-learn's digits, 16 and 32 channels (P = 6,297,546)."""
     stem = nn.Sequential(
         nn.Conv2d(1, channels, 3, padding=1),
@@ -75,10 +70,11 @@ def digits_cnn(
         nn.Flatten(),
     )
     body = _he(Body(stem, nn.Linear(8 * channels, 10)))
-    return _digits(body, seed, {"code_size": code_size, "repeats": repeats}, Schedule(epochs=epochs, noise=0.45))
+    return _digits(body, code_size, repeats, Schedule(epochs=epochs, noise=0.45))
 
 
-def digits_vit(seed: int = 0, width: int = 64, code_size: int = 32768, repeats: int = 2, epochs: int = 120) -> Sketch:
+@task("digits-vit", DIGITS)
+def digits_vit(seed: int = 0, width: int = 64, code_size: int = 32768, repeats: int = 2, epochs: int = 120) -> TaskPlan:
     """A vision transformer for scikit-learn's digits, 2 layers, 16 patches of 2 x 2 (P = 8,466,634)."""
     layers = [
         nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
@@ -94,9 +90,10 @@ def digits_vit(seed: int = 0, width: int = 64, code_size: int = 32768, repeats: 
         nn.ReLU(),
     )
     body = Body(stem, nn.Linear(128, 10))
-    return _digits(body, seed, {"code_size": code_size, "repeats": repeats}, Schedule(epochs=epochs, noise=0.3))
+    return _digits(body, code_size, repeats, Schedule(epochs=epochs, noise=0.3))
 
 
+@task("mnist-cnn", MNIST)
 def mnist_cnn(
     seed: int = 0,
     channels: int = 16,
@@ -104,7 +101,7 @@ def mnist_cnn(
     repeats: int = 1,
     epochs: int = 10,
     folder: str = "",
-) -> Sketch:
+) -> TaskPlan:
     """A convolutional network for MNIST files in a local folder (folder=..., or NQ_MNIST_DIR; P = 8,603,978)."""
     stem = nn.Sequential(
         nn.Conv2d(1, channels, 5, stride=2, padding=2),
@@ -116,44 +113,32 @@ def mnist_cnn(
         nn.ReLU(),
     )
     body = _he(Body(stem, nn.Linear(128, 10)))
-    return Sketch(
-        body,
-        (16, 1, 28, 28),
-        {"code_size": code_size, "repeats": repeats},
-        lambda: mnist(folder or None, seed),
-        Schedule(epochs=epochs),
-    )
-
-
-TASKS: dict[str, Callable[..., Sketch]] = {
-    "digits-mlp": digits_mlp,
-    "digits-cnn": digits_cnn,
-    "digits-vit": digits_vit,
-    "mnist-cnn": mnist_cnn,
-}
+    settings = {"code_size": code_size, "repeats": repeats}
+    return TaskPlan(body, (16, 1, 28, 28), settings, Schedule(epochs=epochs))
 
 
 def recipe(name: str, *, seed: int = 0, family: type[TaskQuine] = TaskQuine, **options: Any) -> Task:
-    """A named task, untrained.
+    """Build a named task, untrained.
 
     Args:
-        name: ``digits-mlp``, ``digits-cnn``, ``digits-vit`` or ``mnist-cnn``.
-        seed: of the initial weights, the expansion, the probe, the training and the split of the data.
+        name: a name from ``TASKS``, such as ``digits-mlp``.
+        seed: decides the initial weights, the expansion, the probe, the training and the split of the data.
         family: the kind of quine.
-        options: of that recipe.
+        options: the task's own options.
 
     Raises:
-        UnknownName: no such recipe or option; the message suggests the nearest.
+        UnknownName: there is no such task or option; the message suggests the nearest.
+        BadOption: an option has a value that the task refuses.
     """
-    sketch = sketched(name, seed=seed, **options)
-    settings = {k: v for k, v in sketch.settings.items() if family is TaskQuine or k != "repeats"}
-    quine = family(sketch.body, sketch.probe, seed=seed, copy=False, **settings)
+    plan = planned(name, seed=seed, **options)
+    settings = {k: v for k, v in plan.settings.items() if family is TaskQuine or k != "repeats"}
+    quine = family(plan.body, plan.probe, seed=seed, copy=False, **settings)
     quine.recipe = {"name": name, "seed": seed, **options}
-    return Task(quine, sketch.data(), sketch.schedule, seed)
+    return Task(quine, _data(quine.recipe), plan.schedule, seed)
 
 
-def sketched(name: str, *, seed: int = 0, **options: Any) -> Sketch:
-    """What a recipe says, before a quine is made and data are read."""
+def planned(name: str, *, seed: int = 0, **options: Any) -> TaskPlan:
+    """Return the plan of a named task, before a quine is made and data are read."""
     if name not in TASKS:
         raise UnknownName(f"no task {name!r}: {did_you_mean(name, list(TASKS))}")
     make = TASKS[name]
@@ -162,19 +147,33 @@ def sketched(name: str, *, seed: int = 0, **options: Any) -> Sketch:
 
 
 def test_data(made: dict[str, Any]) -> Loader:
-    """The test images of a recipe's name, seed and options, as a quine keeps them in ``recipe``; nothing else is built."""
+    """Load the test images of a task.
+
+    Args:
+        made: its name, seed and options, as a quine keeps them in ``recipe``. Nothing else of the task is built.
+
+    Raises:
+        UnknownName: it is no task.
+        BadOption: the seed is no whole number or the folder no string.
+    """
     name, seed, folder = made.get("name"), made.get("seed"), made.get("folder")
-    if name not in TASKS or type(seed) is not int or not isinstance(folder, str | None):
+    if name not in TASKS:
         raise UnknownName(f"{name!r} names no task whose data are known")
-    return (digits(seed) if name.startswith("digits") else mnist(folder or None, seed)).test
+    if type(seed) is not int or not isinstance(folder, str | None):
+        raise BadOption(f"seed must be a whole number and folder a path, not {seed!r} and {folder!r}")
+    return _data(made).test
 
 
-def _digits(body: nn.Module, seed: int, settings: dict[str, Any], schedule: Schedule) -> Sketch:
-    return Sketch(body, (16, 1, 8, 8), settings, lambda: digits(seed), schedule)
+def _data(made: dict[str, Any]) -> Data:
+    return TASKS[made["name"]].source.load(made["seed"], made.get("folder") or "")
+
+
+def _digits(body: nn.Module, code_size: int, repeats: int, schedule: Schedule) -> TaskPlan:
+    return TaskPlan(body, (16, 1, 8, 8), {"code_size": code_size, "repeats": repeats}, schedule)
 
 
 def _he(body: nn.Module) -> nn.Module:
-    """Weights of variance 2 / fan-in, for ReLU, and biases a tenth as large as usual weights.
+    """Draw weights of variance 2 / fan-in, for ReLU, and biases a tenth as large as usual weights.
 
     Source: He et al. (2015), "Delving deep into rectifiers".
     """

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import NeuralQuineError
+from ..errors import BadOption, NeuralQuineError
 from ..quines.taped import TaskQuine
 from ..quines.threads import threads_for
 from .checkpoint import Checkpoint
@@ -25,11 +25,13 @@ Batches = Iterable[Any]  # of (inputs, targets), such as a DataLoader
 Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[dict[str, float]], None]
+_LR_CODE = 2e-2  # of Adam, for a code, whose entries live in [-1, 1]
+_LR_WEIGHTS = 3e-3  # of Adam, for ordinary weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast. Adam with a cosine schedule from ``lr`` to 0 over all steps.
+    """How long and how fast a network is trained: Adam with a cosine schedule from ``lr`` to 0 over all steps.
 
     Attributes:
         epochs: passes over the data.
@@ -38,6 +40,9 @@ class Schedule:
             goes on to the end and keeps the last ones, which the falling learning rate has made the best: the early
             ones that score well in validation do so by luck.
         noise: standard deviation of Gaussian noise added to the inputs, as augmentation.
+
+    Raises:
+        BadOption: a number is out of range.
     """
 
     epochs: int = 200
@@ -47,22 +52,22 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or (self.patience is not None and self.patience < 1):
-            raise NeuralQuineError(f"epochs and patience must be at least 1, not {self.epochs} and {self.patience}")
+            raise BadOption(f"epochs and patience must be at least 1, not {self.epochs} and {self.patience}")
         if not (self.noise >= 0 and math.isfinite(self.noise)) or (self.lr is not None and not 0 < self.lr < math.inf):
-            raise NeuralQuineError(f"lr must be above 0 and noise at least 0, not {self.lr} and {self.noise}")
+            raise BadOption(f"lr must be above 0 and noise at least 0, not {self.lr} and {self.noise}")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What came of it.
+    """What a training did.
 
     Attributes:
-        epochs: that were run.
-        best_epoch: whose weights were kept.
-        score: validation score of that epoch, NaN without validation.
-        seconds: of training, over all runs of it.
+        epochs: the number of epochs that were run.
+        best_epoch: the epoch whose weights were kept.
+        score: the validation score of that epoch, NaN without validation.
+        seconds: the time that the training took, over all runs of it.
+        interrupted: whether it was stopped before its end.
         history: one dictionary for each epoch.
-        interrupted: it was stopped before its end.
     """
 
     epochs: int
@@ -74,7 +79,7 @@ class Training:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of a batch whose largest output is the target."""
+    """Return the fraction of a batch whose largest output is the target."""
     return (outputs.argmax(-1) == targets).double().mean()
 
 
@@ -101,26 +106,27 @@ def train(
         data: batches of inputs and targets, anew for each epoch.
         validation: batches that are scored after each epoch.
         loss: of outputs and targets, a mean over the batch.
-        score: of outputs and targets, larger is better.
-        schedule: how long and how fast.
-        seed: of the first latent vector, of the noise, and of the order of the batches.
-        checkpoint: file to keep the state in after every epoch; it is removed at the end.
+        score: of outputs and targets; larger is better.
+        schedule: how long and how fast it is trained.
+        seed: decides the first latent vector, the noise, and the order of the batches.
+        checkpoint: a file that keeps the state after every epoch; it is removed at the end.
         resume: go on from that file if it is there.
         progress: called after each epoch with its figures.
 
     Raises:
-        NeuralQuineError: no data, or a loss that is not finite.
-        QuineFileError: the checkpoint belongs to another problem.
+        NeuralQuineError: there are no data, or the loss is not finite.
+        QuineFileError: the checkpoint belongs to another training.
     """
     latent = quine.new_latent(torch.Generator().manual_seed(seed)).requires_grad_(True)
 
     def forward(x: Tensor) -> Tensor:
         return quine.outputs(x.to(quine.trunk_device, quine.dtype), quine.parametrize(latent))
 
-    learner = _Learner([latent], forward, schedule.lr or 2e-2, quine.bound)
+    size = sum(p.numel() for p in quine.network.body.parameters())
+    learner = _Learner([latent], forward, schedule.lr or _LR_CODE, size, after=quine.bound)
     store = _store(checkpoint, resume, quine, schedule, seed)
-    with threads_for(sum(p.numel() for p in quine.network.body.parameters())):
-        result, (best,) = _fit(learner, data, validation, loss, score, schedule, seed, store, progress)
+    course = _Course(data, validation, loss, score, schedule, seed, store, progress)
+    result, (best,) = course.run(learner)
     with torch.no_grad():
         quine.install(quine.parametrize(best))
     return result
@@ -139,13 +145,9 @@ def train_body(
 ) -> Training:
     """Train a body as it is, its own weights, by the same loop: the baseline of :func:`train`. In place."""
     parameters = [p for p in body.parameters() if p.requires_grad]
-
-    def forward(x: Tensor) -> Tensor:
-        return body(x)[1]
-
-    learner = _Learner(parameters, forward, schedule.lr or 3e-3)
-    with threads_for(sum(p.numel() for p in parameters)):
-        result, best = _fit(learner, data, validation, loss, score, schedule, seed, None, progress)
+    size = sum(p.numel() for p in parameters)
+    learner = _Learner(parameters, lambda x: body(x)[1], schedule.lr or _LR_WEIGHTS, size)
+    result, best = _Course(data, validation, loss, score, schedule, seed, None, progress).run(learner)
     with torch.no_grad():
         for parameter, value in zip(parameters, best, strict=True):
             parameter.copy_(value)
@@ -154,7 +156,7 @@ def train_body(
 
 @torch.no_grad()
 def evaluate(forward: Callable[[Tensor], Tensor], data: Batches, score: Score = accuracy) -> float:
-    """Mean score of a network over batches, each weighted by its size."""
+    """Return the mean score of a network over batches, each weighted by its size."""
     return _validate(forward, data, None, score)[0]
 
 
@@ -186,107 +188,112 @@ def _store(checkpoint: Path | None, resume: bool, quine: TaskQuine, schedule: Sc
 
 @dataclass(frozen=True)
 class _Learner:
-    """What is trained: tensors, the network as a function of its inputs, and what follows each step."""
+    """What is trained: tensors, the network as a function of its inputs, its size, and what follows each step."""
 
     parameters: list[Any]
     forward: Callable[[Tensor], Tensor]
     lr: float
+    size: int
     after: Callable[[list[Any]], None] = lambda _: None
 
 
-def _fit(
-    learner: _Learner,
-    data: Batches,
-    validation: Batches | None,
-    loss: Loss,
-    score: Score,
-    schedule: Schedule,
-    seed: int,
-    store: Checkpoint | None,
-    progress: Progress | None,
-) -> tuple[Training, list[Tensor]]:
-    """The loop; returns what came of it and the best values of the parameters."""
-    parameters = learner.parameters
-    optimizer = torch.optim.Adam(parameters, lr=learner.lr)
-    best = [p.detach().clone() for p in parameters]
-    history: list[dict[str, float]] = []
-    before = 0.0
-    if store is not None and store.found:
-        history, before = store.restore(parameters, best, optimizer)
-    started = time.perf_counter()
-    interrupted = False
-    try:
-        for epoch in range(len(history), schedule.epochs):
-            if schedule.patience and epoch - 1 - _best(history, schedule) >= schedule.patience:
-                break
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed((seed * 1_000_003 + epoch) % 2**63)
-                _seed_loader(data, seed, epoch)
-                figures = _epoch(epoch, learner, data, loss, schedule, optimizer)
-            if validation is not None:
-                with torch.no_grad():
-                    figures["validation"], figures["validation_loss"] = _validate(
-                        learner.forward, validation, loss, score
-                    )
-            history.append(figures)
-            if _best(history, schedule) == epoch:
-                best = [p.detach().clone() for p in parameters]
-            if store is not None:
-                store.keep(parameters, best, optimizer, history, before + time.perf_counter() - started)
-            if progress is not None:
-                progress(figures)
-    except KeyboardInterrupt:
-        if not history:
-            raise
-        interrupted = True
-    chosen = _best(history, schedule)
-    result = Training(
-        epochs=len(history),
-        best_epoch=chosen,
-        score=history[chosen].get("validation", math.nan),
-        seconds=before + time.perf_counter() - started,
-        interrupted=interrupted,
-        history=tuple(history),
-    )
-    if store is not None and not interrupted:
-        store.discard()
-    return result, best
+@dataclass(frozen=True)
+class _Course:
+    """A training before it begins: data, loss and score, schedule, and where its state is kept."""
+
+    data: Batches
+    validation: Batches | None
+    loss: Loss
+    score: Score
+    schedule: Schedule
+    seed: int
+    store: Checkpoint | None
+    progress: Progress | None
+
+    def run(self, learner: _Learner) -> tuple[Training, list[Tensor]]:
+        """Train to the end; returns what came of it and the best values of the parameters."""
+        parameters, schedule, store = learner.parameters, self.schedule, self.store
+        optimizer = torch.optim.Adam(parameters, lr=learner.lr)
+        best = [p.detach().clone() for p in parameters]
+        history: list[dict[str, float]] = []
+        before = 0.0
+        if store is not None and store.found:
+            history, before = store.restore(parameters, best, optimizer)
+        started = time.perf_counter()
+        interrupted = False
+        try:
+            with threads_for(learner.size):
+                for epoch in range(len(history), schedule.epochs):
+                    if schedule.patience and epoch - 1 - _best(history, schedule) >= schedule.patience:
+                        break
+                    history.append(self._epoch(epoch, learner, optimizer))
+                    if _best(history, schedule) == epoch:
+                        best = [p.detach().clone() for p in parameters]
+                    if store is not None:
+                        store.keep(parameters, best, optimizer, history, before + time.perf_counter() - started)
+                    if self.progress is not None:
+                        self.progress(history[-1])
+        except KeyboardInterrupt:
+            if not history:
+                raise
+            interrupted = True
+        chosen = _best(history, schedule)
+        result = Training(
+            epochs=len(history),
+            best_epoch=chosen,
+            score=history[chosen].get("validation", math.nan),
+            seconds=before + time.perf_counter() - started,
+            interrupted=interrupted,
+            history=tuple(history),
+        )
+        if store is not None and not interrupted:
+            store.discard()
+        return result, best
+
+    def _epoch(self, epoch: int, learner: _Learner, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Pass over the data once and validate; returns the figures of the epoch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_epoch_seed(self.seed, epoch))
+            # A loader with a generator of its own is shuffled anew in each epoch, and the same way when it is resumed.
+            generator = getattr(self.data, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(_epoch_seed(self.seed, epoch))
+            figures = {"epoch": float(epoch), "loss": self._pass(epoch, learner, optimizer)}
+        if self.validation is not None:
+            with torch.no_grad():
+                score, loss = _validate(learner.forward, self.validation, self.loss, self.score)
+            figures |= {"validation": score, "validation_loss": loss}
+        return figures
+
+    def _pass(self, epoch: int, learner: _Learner, optimizer: torch.optim.Optimizer) -> float:
+        """Take a step for each batch; returns the mean loss."""
+        total, count, noise = 0.0, 0, self.schedule.noise
+        batches = list(self.data)
+        for step, (x, y) in enumerate(batches):
+            progress = (epoch + step / len(batches)) / self.schedule.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = learner.lr * (1 + math.cos(math.pi * progress)) / 2
+            outputs = learner.forward(x + noise * torch.randn_like(x) if noise else x)
+            value = self.loss(outputs, y.to(outputs.device))
+            if not bool(torch.isfinite(value)):
+                raise NeuralQuineError(f"the loss is {value.item()} in epoch {epoch}: lower lr, or check the data")
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            learner.after(learner.parameters)
+            total += float(value.detach()) * len(x)
+            count += len(x)
+        if count == 0:
+            raise NeuralQuineError("there is no data to train on")
+        return total / count
 
 
-def _epoch(
-    epoch: int, learner: _Learner, data: Batches, loss: Loss, schedule: Schedule, optimizer: torch.optim.Optimizer
-) -> dict[str, float]:
-    total = count = 0
-    batches = list(data)
-    for step, (x, y) in enumerate(batches):
-        progress = (epoch + step / len(batches)) / schedule.epochs
-        for group in optimizer.param_groups:
-            group["lr"] = learner.lr * (1 + math.cos(math.pi * progress)) / 2
-        noisy = x + schedule.noise * torch.randn_like(x) if schedule.noise else x
-        outputs = learner.forward(noisy)
-        value = loss(outputs, y.to(outputs.device))
-        if not bool(torch.isfinite(value)):
-            raise NeuralQuineError(f"the loss is {value.item()} in epoch {epoch}: lower lr, or check the data")
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        learner.after(learner.parameters)
-        total += float(value.detach()) * len(x)
-        count += len(x)
-    if count == 0:
-        raise NeuralQuineError("there is no data to train on")
-    return {"epoch": float(epoch), "loss": total / count}
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return (seed * 1_000_003 + epoch) % 2**63
 
 
 def _best(history: list[dict[str, float]], schedule: Schedule) -> int:
-    """The epoch whose weights are kept."""
+    """Return the epoch whose weights are kept."""
     if schedule.patience is None or not history or "validation_loss" not in history[-1]:
         return len(history) - 1
     return min(range(len(history)), key=lambda i: history[i]["validation_loss"])
-
-
-def _seed_loader(data: Batches, seed: int, epoch: int) -> None:
-    """A loader with a generator of its own is shuffled anew in each epoch, and the same way when it is resumed."""
-    generator = getattr(data, "generator", None)
-    if isinstance(generator, torch.Generator):
-        generator.manual_seed((seed * 1_000_003 + epoch) % 2**63)

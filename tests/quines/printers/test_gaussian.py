@@ -6,7 +6,7 @@ import torch
 
 from neuralquine import TooLarge
 from neuralquine.quines.printers.gaussian import GaussianExpansion
-from neuralquine.quines.printers.philox import dyadic_gaussian
+from neuralquine.quines.tables.philox import dyadic_gaussian
 
 SIZES, MEANS, GAINS, D = [3, 1, 40], [0.0, 2.0, -0.5], [0.25, 0.125, 0.03], 12
 

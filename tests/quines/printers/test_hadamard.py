@@ -6,7 +6,7 @@ import torch
 
 from neuralquine.errors import TooLarge
 from neuralquine.quines.printers.hadamard import HadamardExpansion, Slot
-from neuralquine.quines.printers.signs import block_size, hadamard, sign_bytes, sign_matrix, signs
+from neuralquine.quines.tables.signs import block_size, hadamard, sign_bytes, sign_matrix, signs
 
 SHAPES = {
     "odd sizes": (20, [100, 7, 333, 1, 0, 64, 64, 1000]),

@@ -8,18 +8,18 @@ tensor, so that each tensor is printed at the mean and scale of its own initiali
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...errors import check_bytes
-from .philox import dyadic_gaussian
+from ..tables.philox import Stream, dyadic_gaussian
+from .base import Whole, printer, working_type
 
-_STREAM = 1  # Philox stream of the projection; probes use another one
 
-
-class GaussianExpansion:
+@printer
+class GaussianExpansion(Whole):
     """The dense expansion of the blog post, with dyadic Gaussian entries.
 
     Args:
@@ -34,6 +34,8 @@ class GaussianExpansion:
     Raises:
         TooLarge: ``A`` would take more than 2 GiB.
     """
+
+    name: ClassVar[str] = "gaussian"
 
     def __init__(
         self,
@@ -52,8 +54,8 @@ class GaussianExpansion:
             parameters * code_size * 8,
             "choose a smaller code_size",
         )
-        entries = dyadic_gaussian(seed, _STREAM, 0, parameters * code_size)
-        self.dtype, work = dtype, dtype if dtype in (torch.float64, torch.float32) else torch.float32
+        entries = dyadic_gaussian(seed, Stream.GAUSSIAN, 0, parameters * code_size)
+        self.code_size, self.dtype, work = code_size, dtype, working_type(dtype)
         self.matrix = torch.from_numpy(entries).reshape(parameters, code_size).to(device, work)
         counts = torch.tensor(sizes)
         self.mean = torch.tensor(means, dtype=work).repeat_interleave(counts).to(device)
@@ -71,12 +73,6 @@ class GaussianExpansion:
     def __call__(self, c: Tensor) -> Tensor:
         """Codes ``(..., d)`` to weights ``(..., P)``."""
         return (self.mean + self.linear(c)).to(self.dtype)
-
-    @torch.no_grad()
-    def pieces(self, c: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-        """``E(c)`` of one code ``(d,)``, tensor by tensor: (number of the tensor, 0, values)."""
-        for number, values in enumerate(self(c).split(self.sizes)):
-            yield number, 0, values
 
     def pull_back(self, rows: Tensor) -> Tensor:
         """Multiply derivatives ``(..., P)`` by the expansion's Jacobian: ``(..., d)``."""

@@ -11,28 +11,21 @@ Johnson-Lindenstrauss transform"; the tables after Arlazarov, Dinic, Kronrod and
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import check_bytes
-from .signs import block_size, hadamard, sign_bytes, signs
+from ..tables.signs import block_size, hadamard, sign_bytes, signs
+from .base import Slot, printer, working_type
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A stretch of one tensor: ``count`` weights from the ``first`` on; a whole tensor, or one rank's part of it."""
-
-    tensor: int
-    first: int
-    count: int
-
-
+@printer
 class HadamardExpansion:
     """``E(c) = mean + gain * (A c)`` with entries of ``A`` +1 and -1; see the module.
 
@@ -45,6 +38,9 @@ class HadamardExpansion:
         dtype: floating-point type of the printed weights. Narrower ones than float32 are computed in float32 and
             rounded once.
     """
+
+    name: ClassVar[str] = "hadamard"
+    chunked: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -65,7 +61,7 @@ class HadamardExpansion:
         for size in self.sizes:
             self.offsets.append(self.offsets[-1] + size)
         self.parameters = self.offsets[-1]
-        self.work = dtype if dtype in (torch.float64, torch.float32) else torch.float32
+        self.work = working_type(dtype)
         self._hadamard = torch.from_numpy(hadamard(self.block)).to(self.device, self.work)
         self._index: dict[Slot, Tensor] = {}
 

@@ -1,10 +1,11 @@
-"""Printing from a tape: the code stands in the weights themselves, many times over, and everything is made from it.
+"""Printing from a tape: the code stands in the weights themselves, and everything is made from it.
 
-The code is ``d`` signs. The body's weights are ``theta = mean + gain (2 g + c_i +- c_j +- c_k +- c_l)`` with ``g`` fixed
-Gaussian numbers cut off at 2 and four code entries of fixed signs for each weight; the tape's are ``W[r d + j, :] = gain
-c_j``, ``repeats`` rows of f weights for every sign. Means are multiples of gains, gains powers of two: every sum is exact,
-so that the same code prints the same bits on every machine. No weight that is printed is farther than ``8 gain`` from its
-mean; one that is read from farther is damaged, and :meth:`TapeExpansion.saturate` lets it count for that much and no more.
+The code of a *sign tape* is ``d`` signs, each many times over. The body's weights are ``theta = mean + gain (2 g + c_i +-
+c_j +- c_k +- c_l)`` with ``g`` fixed Gaussian numbers cut off at 2 and four code entries of fixed signs for each weight;
+the tape's are ``W[r d + j, :] = gain c_j``, ``repeats`` rows of f weights for every sign. Means are multiples of gains,
+gains powers of two: every sum is exact, so that the same code prints the same bits on every machine. No weight that is
+printed is farther than ``8 gain`` from its mean; one that is read from farther is damaged, and
+:meth:`SignTape.saturate` lets it count for that much and no more.
 
 Source: von Neumann, "Theory of self-reproducing automata" (1966): a description that is copied, and a constructor that
 reads it.
@@ -12,7 +13,10 @@ reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,14 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import check_bytes
-from .philox import dyadic_gaussian, words
+from ..tables.philox import Stream, dyadic_gaussian, words
+from .base import Whole
 
 USES = 4  # code entries in each weight of the body
 REACH = 8  # gains from its mean that a weight of the body can lie
-_START, _ENTRIES, _SIGNS, _PROBE = 6, 7, 8, 9  # Philox streams
 
 
-class TapeExpansion:
+class SignTape(Whole):
     """``E(c)``: the fixed map from a code of ``d`` numbers to the body's weights and the tape.
 
     Args:
@@ -39,11 +43,13 @@ class TapeExpansion:
         dtype: type of the printed weights.
         features: f, the weights in one row of the tape.
         repeats: rows of the tape for each code entry.
-        bias: the code stands once, in a bias of ``d`` numbers after rows of zeros, and not in the rows.
 
     Raises:
         TooLarge: the table of entries would take more than 2 GiB.
     """
+
+    name: ClassVar[str] = "tape"
+    parts: ClassVar[int] = 1  # tensors of the tape
 
     def __init__(
         self,
@@ -56,46 +62,44 @@ class TapeExpansion:
         dtype: torch.dtype,
         features: int,
         repeats: int,
-        bias: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self.sizes, self.code_size, self.dtype = list(sizes), code_size, dtype
-        self.features, self.repeats, self.bias = features, repeats, bias
-        self.body_sizes = self.sizes[: -2 if bias else -1]
-        count = sum(self.body_sizes)
+        self.means, self.gains = list(means), list(gains)
+        self.features, self.repeats = features, repeats
+        self.body_sizes = self.sizes[: -self.parts]
+        count, bodies = sum(self.body_sizes), len(self.body_sizes)
         check_bytes("the table of the tape's entries", 12 * count * USES, "choose a smaller body")
-        gauss = dyadic_gaussian(seed, _START, 0, count).clip(-2.0, 2.0)
+        gauss = dyadic_gaussian(seed, Stream.TAPE_START, 0, count).clip(-2.0, 2.0)
         self.entries = torch.from_numpy(_entries(seed, code_size, count)).to(device)
-        signs = 1.0 - 2.0 * (words(seed, _SIGNS, 0, count * USES) & 1).astype(np.float64)
-        spread = np.repeat(np.array(gains[: len(self.body_sizes)]), self.body_sizes)
-        center = np.repeat(np.array(means[: len(self.body_sizes)]), self.body_sizes)
+        signs = 1.0 - 2.0 * (words(seed, Stream.TAPE_SIGNS, 0, count * USES) & 1).astype(np.float64)
+        spread = np.repeat(np.array(gains[:bodies]), self.body_sizes)
+        center = np.repeat(np.array(means[:bodies]), self.body_sizes)
 
         def tensor(values: NDArray[np.float64]) -> Tensor:
             return torch.from_numpy(values).to(device, dtype)
 
         self.start = tensor(center + spread * 2 * gauss)
         self.signs = tensor(signs.reshape(count, USES) * spread[:, None])
-        self.amplitude = float(gains[len(self.body_sizes)])
+        self.amplitude = float(gains[bodies])
         self.low = [m - REACH * g for m, g in zip(means, gains, strict=True)]
         self.high = [m + REACH * g for m, g in zip(means, gains, strict=True)]
-        self.low[len(self.body_sizes)], self.high[len(self.body_sizes)] = -self.amplitude, self.amplitude
-        self.means = list(means)
+        self.low[bodies], self.high[bodies] = -self.amplitude, self.amplitude
 
-    def to(self, device: torch.device) -> TapeExpansion:
-        import copy
-
+    def to(self, device: torch.device) -> SignTape:
         moved = copy.copy(self)
+        moved.__dict__.pop("_mean", None)
         moved.entries, moved.start, moved.signs = (t.to(device) for t in (self.entries, self.start, self.signs))
         return moved
+
+    # -- the map --------------------------------------------------------------------------------------------------
 
     def body(self, c: Tensor) -> Tensor:
         """The body's weights: codes ``(..., d)`` to ``(..., B)``. Differentiable."""
         return self.start + (c[..., self.entries] * self.signs).sum(-1)
 
     def tape(self, c: Tensor) -> Tensor:
-        """The tape's weights: codes ``(..., d)`` to ``(..., rows f)``, or rows of zeros and the bias."""
-        if self.bias:
-            return torch.cat([c.new_zeros(*c.shape[:-1], self.code_size * self.features), c], -1)
+        """The tape's weights: codes ``(..., d)`` to ``(..., rows f)``."""
         rows = (self.amplitude * c)[..., None, :, None]
         return rows.expand(*c.shape[:-1], self.repeats, self.code_size, self.features).flatten(-3)
 
@@ -103,33 +107,86 @@ class TapeExpansion:
         """Codes ``(..., d)`` to all weights ``(..., P)``, the body's first."""
         return torch.cat([self.body(c), self.tape(c)], -1)
 
-    @torch.no_grad()
-    def pieces(self, c: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-        """``E(c)`` of one code ``(d,)``, tensor by tensor: (number of the tensor, 0, values)."""
-        for number, values in enumerate(self(c).split(self.sizes)):
-            yield number, 0, values
+    # -- the tape as a reader sees it -----------------------------------------------------------------------------
 
     def saturate(self, number: int, weights: Tensor) -> Tensor:
         """How a tensor's weights are read: NaN as its mean, and none farther from it than any that is printed.
 
         A damaged weight has one vote, however large it has become.
         """
-        if self.bias and number >= len(self.body_sizes):  # real numbers of any size
-            return weights
-        mean = self.means[number]
-        return torch.nan_to_num(weights, nan=mean, posinf=torch.inf, neginf=-torch.inf).clamp(
-            self.low[number], self.high[number]
-        )
+        finite = torch.nan_to_num(weights, nan=self.means[number], posinf=torch.inf, neginf=-torch.inf)
+        return finite.clamp(self.low[number], self.high[number])
 
     def votes(self, u: Tensor) -> Tensor:
         """Sum over the repeats of what the rows say: ``(..., rows)`` to ``(..., d)``."""
         return u.unflatten(-1, (-1, self.code_size)).sum(-2)
 
+    # -- what solvers and checks ask of a printer -----------------------------------------------------------------
+
+    @property
+    def mean(self) -> Tensor:
+        """``(P,)``: what a code of zeros is printed as."""
+        return self._mean
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return self(self.start.new_zeros(self.code_size))
+
+    @property
+    def gain(self) -> Tensor:
+        """``(P,)``: the gain of each weight's tensor."""
+        return self.start.new_tensor(self.gains).repeat_interleave(torch.tensor(self.sizes).to(self.start.device))
+
+    def linear(self, c: Tensor) -> Tensor:
+        """``E(c) - E(0)``: codes ``(..., d)`` to ``(..., P)``."""
+        return self(c) - self.mean
+
+    def pull_back(self, rows: Tensor) -> Tensor:
+        """Multiply derivatives by the weights ``(..., P)`` by the Jacobian of ``E``: ``(..., d)``."""
+        count = sum(self.body_sizes)
+        shares = (rows[..., :count, None] * self.signs).flatten(-2)
+        pulled = rows.new_zeros(*rows.shape[:-1], self.code_size).index_add(-1, self.entries.reshape(-1), shares)
+        return pulled + self._pull_back_tape(rows[..., count:])
+
+    def _pull_back_tape(self, rows: Tensor) -> Tensor:
+        return self.amplitude * rows.unflatten(-1, (self.repeats, self.code_size, self.features)).sum((-3, -1))
+
+    def gram(self) -> Tensor:
+        """``E^T E`` of the Jacobian of ``E``, ``(d, d)``.
+
+        Raises:
+            TooLarge: it would take more than 2 GiB.
+        """
+        d = self.code_size
+        check_bytes(f"the {d} x {d} matrix of the expansion", 8 * d * d, "choose a smaller code_size")
+        return torch.stack([self.pull_back(self.linear(row)) for row in torch.eye(d, dtype=self.dtype)])
+
+
+class RealTape(SignTape):
+    """The tape of real numbers: the code stands once, in a bias of ``d`` numbers after rows of zeros.
+
+    Args:
+        sizes, means, gains, code_size, seed, dtype, features, repeats: as for :class:`SignTape`; the code is not repeated.
+    """
+
+    parts: ClassVar[int] = 2
+
+    def tape(self, c: Tensor) -> Tensor:
+        """Rows of zeros and the bias: codes ``(..., d)`` to ``(..., d f + d)``."""
+        return torch.cat([c.new_zeros(*c.shape[:-1], self.code_size * self.features), c], -1)
+
+    def saturate(self, number: int, weights: Tensor) -> Tensor:
+        """As :meth:`SignTape.saturate` for the body; the code's real numbers may be of any size."""
+        return weights if number >= len(self.body_sizes) else super().saturate(number, weights)
+
+    def _pull_back_tape(self, rows: Tensor) -> Tensor:
+        return rows[..., self.code_size * self.features :]
+
 
 def _entries(seed: int, code_size: int, count: int) -> NDArray[np.int64]:
     """Which code entries each weight uses, ``(count, USES)``: permutations one after the other, so all are used alike."""
     rounds = -(-count * USES // code_size) if count else 0
-    keys = words(seed, _ENTRIES, 0, rounds * code_size).reshape(rounds, code_size)
+    keys = words(seed, Stream.TAPE_ENTRIES, 0, rounds * code_size).reshape(rounds, code_size)
     order = np.argsort(keys, axis=1, kind="stable").astype(np.int64)
     return order.reshape(-1)[: count * USES].reshape(count, USES)
 
@@ -137,4 +194,4 @@ def _entries(seed: int, code_size: int, count: int) -> NDArray[np.int64]:
 def sign_images(seed: int, *shape: int) -> Tensor:
     """A probe of fixed random signs, the same on every machine: float32 of ``shape``."""
     size = int(torch.Size(shape).numel())
-    return torch.from_numpy(1.0 - 2.0 * (words(seed, _PROBE, 0, size) & 1).astype(np.float32)).reshape(shape)
+    return torch.from_numpy(1.0 - 2.0 * (words(seed, Stream.TAPE_PROBE, 0, size) & 1).astype(np.float32)).reshape(shape)

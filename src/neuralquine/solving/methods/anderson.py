@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..maps import SelfMap
 from .base import State, capped
+from .registry import method
 
 
+@method({"anderson": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anderson:
     """``x <- x + beta r - (dX + beta dR) gamma`` with ``gamma = argmin ||r - dR gamma||``; one evaluation a step.

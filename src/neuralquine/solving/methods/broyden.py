@@ -11,8 +11,10 @@ from torch import Tensor
 from ...errors import check_bytes
 from ..maps import SelfMap
 from .base import State, capped
+from .registry import method
 
 
+@method({"broyden": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broyden:
     """``s = cap(H r)``, ``H <- H + (s - H y) s^T H / (s^T H y)`` with ``y = r(x) - r(x + s)``; starts at ``H = I``.

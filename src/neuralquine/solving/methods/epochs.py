@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...errors import UnknownName, did_you_mean
+from ...errors import BadOption
 from ..maps import SelfMap
 from .base import State
-from .gradient import OPTIMIZERS
+from .optimizers import OPTIMIZERS, check_optimizer
+from .registry import method
 
 
+@method({"epochs": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epochs:
     """Minimise ``L_SR = sum_i (f(x_i; theta) - theta_i)^2`` by epochs of minibatches, one step of the loop each.
@@ -42,10 +44,11 @@ class Epochs:
     starts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise UnknownName(f"no optimizer {self.optimizer!r}: {did_you_mean(self.optimizer, list(OPTIMIZERS))}")
+        check_optimizer(self.optimizer)
         if self.batch < 1 or self.regenerate < 0:
-            raise UnknownName("batch must be at least 1 and regenerate at least 0")
+            raise BadOption(
+                f"batch must be at least 1 and regenerate at least 0, not {self.batch} and {self.regenerate}"
+            )
 
     def limits(self, n: int) -> tuple[int, int]:
         return 100, 1_000_000

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ...errors import UnknownName, did_you_mean
+from ...errors import BadOption
 from ..maps import SelfMap
 from .base import State
-
-OPTIMIZERS = {
-    "sgd": torch.optim.SGD,
-    "momentum": partial(torch.optim.SGD, momentum=0.9),
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": partial(torch.optim.AdamW, weight_decay=0.0),
-    "adamax": torch.optim.Adamax,
-    "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam,
-    "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-    "rprop": torch.optim.Rprop,
-}
+from .optimizers import OPTIMIZERS, check_optimizer
+from .registry import method
 
 
+@method({name: {"optimizer": name} for name in OPTIMIZERS})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gradient:
     """Minimise ``L = ||F(theta) - theta||^2`` with a torch optimizer.
 
     Attributes:
-        optimizer: a name in ``OPTIMIZERS``.
+        optimizer: a name from ``optimizers.py``.
         lr: learning rate; the post uses 1e-3.
         gradient: "semi" is what the post's code does: it copies the weights into the network outside of
             autograd, so the gradient is ``-2 (F(theta) - theta)`` and the method is a preconditioned, damped
@@ -52,13 +40,12 @@ class Gradient:
     starts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise UnknownName(f"no optimizer {self.optimizer!r}: {did_you_mean(self.optimizer, list(OPTIMIZERS))}")
+        check_optimizer(self.optimizer)
         if self.gradient not in ("semi", "true"):
-            raise UnknownName(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
+            raise BadOption(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
 
     def limits(self, n: int) -> tuple[int, int]:
-        return 200_000, 1_000_000  # the post's loop wanders for ever, and is let to
+        return 200_000, 1_000_000  # no stall rule: the post's loop may wander
 
     def init(self, f: SelfMap, x: Tensor) -> State:
         return State(x, f(x), OPTIMIZERS[self.optimizer]([x], lr=self.lr))

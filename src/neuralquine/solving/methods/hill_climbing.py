@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..maps import SelfMap
 from .base import State
+from .registry import method
 
 
+@method({"hill-climbing": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HillClimbing:
     """``x' = x + sigma rms(x) N(0, I)``, kept if ``||f(x') - x'||^2`` is smaller: one evaluation a step.

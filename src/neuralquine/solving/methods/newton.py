@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..maps import SelfMap
 from .base import State
+from .registry import method
 
 
+@method({"newton": {}, "newton-full": {"space": "full", "line_search": False}, "deflation": {"deflate": True}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Newton:
     """``x <- x + t (I - J(x))^-1 (f(x) - x)`` with t halved until the residual falls.

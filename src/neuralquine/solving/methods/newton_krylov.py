@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ..maps import SelfMap
 from .base import State
+from .registry import method
 
 
+@method({"newton-krylov": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewtonKrylov:
     """``(I - J) s = r`` to the forcing term ``eta``, then ``x <- x + t s`` with t halved until the residual falls.

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..maps import SelfMap
 from .base import State
+from .registry import method
 
 
+@method({"picard": {}, "regeneration": {"space": "full"}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picard:
     """``x <- x + damping (f(x) - x)``: one evaluation a step.

@@ -13,7 +13,7 @@ guarded(async () => {
   openCheck();
   const hello = await get("/api/hello");
   openQuine(hello);
-  openWounds();
+  openWounds(hello);
   openZoo(hello);
   openDigits();
   await openSearch(hello);

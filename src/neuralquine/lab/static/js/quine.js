@@ -30,7 +30,7 @@ function show(quine) {
   $("facts-verdict").textContent = v.is_quine
     ? "A quine: the network prints its own weights, and no trick explains it."
     : v.trivial.length
-      ? `Not a quine worth the name. Trivial, ${v.trivial.join("; ")}.`
+      ? `This is a trivial quine: ${v.trivial.join("; ")}.`
       : `No quine: ${solution?.sentence ?? "not converged"}.`;
   const portable = proof ? proof.portable : v.portable;
   const proved = proof ? proof.proved : v.proved;

@@ -8,7 +8,8 @@ import { $, bench, guarded, make, onQuine, repaint } from "./page.js";
 const RUN = 40, PAUSE = 120;
 let stroke = [], going = false;
 
-export function openWounds() {
+export function openWounds(hello) {
+  $("wound-kind").replaceChildren(...hello.damages.map(({ name, label }) => make("option", { value: name, textContent: label })));
   onQuine(show);
   repaint(draw);
   $("share").addEventListener("input", shares);

@@ -20,11 +20,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TrunkError, check_bytes, did_you_mean
-from .printers.philox import dyadic_gaussian
+from ...errors import TrunkError, check_bytes, did_you_mean
+from .philox import Stream, dyadic_gaussian
 
 KINDS = ("projection", "coordinates", "one-hot", "sinusoidal", "binary")
-_STREAM = 5
 _GRID = 2.0**-24  # coarse beside the last places of a sine, in which machines differ
 _WIDTH = 32  # of a table that may be as wide as is wanted
 
@@ -89,7 +88,7 @@ class QueryTable:
     def _rows(self, start: int, stop: int | None) -> NDArray[np.float64]:
         index = np.arange(start, self.count if stop is None else stop)
         if self.kind == "projection":
-            entries = dyadic_gaussian(self.seed, _STREAM, start * self.width, len(index) * self.width)
+            entries = dyadic_gaussian(self.seed, Stream.QUERIES, start * self.width, len(index) * self.width)
             return entries.reshape(len(index), self.width)
         if self.kind == "sinusoidal":
             turns = np.geomspace(1.0, max(self.count / 2, 1.0), self.width // 2)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .philox import words
-
-_STREAM = 5
+from .philox import Stream, words
 
 
 def block_size(code_size: int) -> int:
@@ -24,7 +22,7 @@ def sign_bytes(seed: int, size: int, first: int, count: int) -> NDArray[np.uint8
     per_block = size // 8
     start, stop = first * per_block, (first + count) * per_block
     begin = start // 4
-    stretch = words(seed, _STREAM, begin, (stop + 3) // 4 - begin).astype("<u4").view(np.uint8)
+    stretch = words(seed, Stream.SIGNS, begin, (stop + 3) // 4 - begin).astype("<u4").view(np.uint8)
     return stretch[start - 4 * begin : stop - 4 * begin].reshape(count, per_block)
 
 

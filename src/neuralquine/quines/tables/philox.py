@@ -10,6 +10,8 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,26 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _CHUNK = 1 << 18  # counters per pass: the temporaries stay in the cache
+
+
+class Stream(IntEnum):
+    """Which independent stream of a seed each fixed table is drawn from. A number, once used, keeps its meaning.
+
+    Numbers 5 and 6 were given twice before this list existed; no quine has both tables of a pair. New ones begin at 11.
+    """
+
+    GAUSSIAN = 1  # the dense expansion
+    READOUT = 2  # of a trunk's features to the code
+    RECIPE_PROBE = 3
+    OTHER_PROBES = 4  # that an exact search may try
+    SIGNS = 5  # the Hadamard expansion
+    QUERIES = 5  # a queried quine's projection
+    ANCHOR = 6
+    TAPE_START = 6  # the fixed part of a taped body's weights
+    TAPE_ENTRIES = 7
+    TAPE_SIGNS = 8
+    TAPE_PROBE = 9
+    AUXILIARY_IMAGES = 10  # the projection of the paper's joint loss
 
 
 def _split(product: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

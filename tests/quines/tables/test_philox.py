@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralquine.quines.printers.philox import dyadic_gaussian, philox4x32, words
+from neuralquine.quines.tables.philox import dyadic_gaussian, philox4x32, words
 
 # Random123, kat_vectors: counter, key, answer.
 KNOWN = [
@@ -35,7 +35,7 @@ def test_seed_and_stream_are_key_and_counter():
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_chunks_do_not_matter(monkeypatch, chunk):
     whole = words(11, 2, 0, 60)
-    monkeypatch.setattr("neuralquine.quines.printers.philox._CHUNK", chunk)
+    monkeypatch.setattr("neuralquine.quines.tables.philox._CHUNK", chunk)
     assert np.array_equal(words(11, 2, 0, 60), whole)
 
 

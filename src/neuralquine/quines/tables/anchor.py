@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TrunkError
-from .philox import dyadic_gaussian
+from .philox import Stream, dyadic_gaussian
 
-_STREAM = 6
 _GRID = 2.0**-12  # fine beside the code's own, coarse beside any round-off
 _CHUNK = 1 << 22
 
@@ -29,7 +28,7 @@ def anchor(inputs: Sequence[NDArray[Any]], code_size: int, seed: int) -> NDArray
     total, step = np.zeros(code_size, dtype=np.int64), max(1, _CHUNK // code_size)
     for first in range(0, len(z), step):
         part = z[first : first + step]
-        entries = dyadic_gaussian(seed, _STREAM, first * code_size, len(part) * code_size).reshape(-1, code_size)
+        entries = dyadic_gaussian(seed, Stream.ANCHOR, first * code_size, len(part) * code_size).reshape(-1, code_size)
         total += (4 * entries).astype(np.int64).T @ part
     centered = total * code_size - total.sum()  # integers still: N does not mind the factor
     size = np.sqrt(float(np.square(centered.astype(np.float64)).mean()))

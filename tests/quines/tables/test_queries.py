@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuralquine.errors import TooLarge, TrunkError
-from neuralquine.quines.printers.philox import dyadic_gaussian
-from neuralquine.quines.queries import KINDS, QueryTable
+from neuralquine.quines.tables.philox import dyadic_gaussian
+from neuralquine.quines.tables.queries import KINDS, QueryTable
 
 SHAPES = [(3, 4), (3,), (1, 3), (1,)]  # 12 + 3 + 3 + 1 weights
 

@@ -1,0 +1,153 @@
+"""The command that damages a quine and counts how often it heals: heal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..errors import NeuralQuineError
+from .options import AsJson, Folder, TrunkOption, app, load_quine, status_line, terminate_like_interrupt
+from .report import print_json, table
+
+if TYPE_CHECKING:
+    from ..healing.damage import Damage
+    from ..healing.heal import Healing
+    from ..quines.quine import Quine
+
+
+Damages = Annotated[
+    list[str],
+    typer.Option(
+        "--damage",
+        metavar="KIND:FRACTION",
+        help="Damage this fraction of the weights in this way, such as noise:0.5; may be given several times.",
+    ),
+]
+Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", min=1)]
+Generations = Annotated[
+    int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", min=1)
+]
+Curve = Annotated[
+    str,
+    typer.Option(metavar="KIND", help="Also draw how many quines heal as this kind of damage grows (extra `plot`)."),
+]
+
+
+class _NamesKinds(TyperCommand):
+    """A command whose help ends with the kinds of damage, which are known only when torch has been imported."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
+        super().format_help_text(ctx, formatter)
+        from ..healing.kinds import KINDS
+
+        with formatter.section("Kinds of damage"):
+            formatter.write_dl([(name, kind.about) for name, kind in KINDS.items()])
+
+
+@app.command(cls=_NamesKinds)
+def heal(
+    folder: Folder,
+    damage: Damages = [],  # noqa: B006
+    trials: Trials = 100,
+    generations: Generations = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the damages.", min=0)] = 0,
+    curve: Curve = "",
+    trunk: TrunkOption = "",
+    as_json: AsJson = False,
+) -> None:
+    """Damage a quine and count how often it heals.
+
+    A damaged quine prints itself; it has healed when every bit has come back. The exit status is 1 unless every trial
+    healed.
+    """
+    from ..healing.damage import Damage
+    from ..healing.heal import heal as run
+
+    damages = [Damage.parse(text) for text in damage or ([] if curve else ["noise:0.5"])]
+    if curve:
+        Damage(curve, 0.5)  # which refuses a kind that does not exist before anything is read
+    quine = load_quine(folder, trunk)
+    evaluate = _accuracy_of(quine)
+    data: dict[str, Any] = {"folder": str(folder)}
+    with status_line("healing", quiet=as_json) as show, terminate_like_interrupt():
+
+        def healed(one: Damage) -> Healing:
+            return run(
+                quine,
+                one,
+                trials=trials,
+                generations=generations,
+                seed=seed,
+                evaluate=evaluate,
+                progress=_counting(show, str(one)),
+            )
+
+        found = [healed(one) for one in damages]
+        data["damages"] = [h.figures() for h in found]
+        if curve:
+            data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
+    if as_json:
+        print_json(data)
+    else:
+        _report_healing(found)
+        if curve:
+            typer.echo(f"drawn to {data['figure']}")
+    if not all(h.all_healed for h in found):
+        raise typer.Exit(1)
+
+
+def _counting(show: Callable[[str], None], what: str) -> Callable[[int, int], None]:
+    """A progress callback that shows how many of the trials so far have healed."""
+    return lambda done, healed: show(f"{what}: {healed} of {done} healed")
+
+
+def _report_healing(found: list[Healing]) -> None:
+    """Print how often a quine healed from each damage, for a person."""
+    table(
+        ["damage", "healed", "95 %", "mutants", "prints", "before", "damaged", "after"],
+        [_row(h) for h in found],
+    )
+    if any(h.accuracy for h in found):
+        typer.echo("before, damaged, after: test accuracy")
+
+
+def _row(h: Healing) -> list[str]:
+    low, high = h.confidence
+    prints = f"<= {max(h.generations)}" if h.generations else "-"
+    scores = [f"{a:.3f}" for a in h.accuracy] or ["-"] * 3
+    return [str(h.damage), f"{h.healed}/{h.trials}", f"{low:.2f}-{high:.2f}", str(h.mutants), prints, *scores]
+
+
+def _accuracy_of(quine: Quine) -> Callable[[Any], float] | None:
+    """Make the measurement of a quine's test accuracy; None if it has no named task, or its data are not at hand."""
+    from ..tasks.recipes import TASKS, test_data
+    from ..tasks.training import evaluate
+
+    made = quine.recipe or {}
+    if made.get("name") not in TASKS:
+        return None
+    try:
+        data = test_data(made)
+    except NeuralQuineError:
+        return None
+    return lambda q: evaluate(lambda x: q.outputs(x.to(q.trunk_device, q.dtype)), data)
+
+
+def _curve(
+    quine: Quine, folder: Path, kind: str, trials: int, seed: int, show: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], str]:
+    """Draw the share of trials that heal against the fraction damaged, beside what the counting of votes predicts."""
+    from ..checking.plots import write_figure
+    from ..healing.curve import basin_figure
+    from ..healing.heal import basin
+    from ..quines.taped import TaskQuine
+    from ..tasks.limits import fractions, predicted
+
+    found = basin(quine, kind, fractions(kind), trials=trials, seed=seed, progress=_counting(show, kind))
+    law = [predicted(quine, h.damage) for h in found] if isinstance(quine, TaskQuine) else [None] * len(found)
+    path = write_figure(basin_figure(found, law), folder / "figures" / f"basin-{kind}.png")
+    return [h.figures() | {"predicted": p} for h, p in zip(found, law, strict=True)], str(path)

@@ -1,0 +1,130 @@
+"""Making a quine of a folder's files, which are untrusted: names and shapes are compared before memory is taken."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ..errors import NeuralQuineError, QuineFileError, first_line
+from ..files.folder import CONFIG, WEIGHTS, kind_of
+from ..quines.kinds import KINDS, Quine
+from ..quines.networks.description import build, parameters_on_meta
+from ..quines.networks.running import Inputs
+from ..recipes import RECIPES, problem
+
+_MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
+
+
+def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
+    """The quine of a folder.
+
+    Args:
+        folder: holds the weights.
+        config: its checked configuration, with the user's own ``select`` where it was made with one.
+        trunk: the user's module, where the file could not describe it.
+
+    Raises:
+        NeuralQuineError: the files do not fit each other, or make no quine.
+    """
+    kind = KINDS.get(kind_of(config))
+    if kind is None:
+        raise QuineFileError(f"{folder} holds a quine of kind {kind_of(config)[:40]!r}, which nobody registered")
+    of_recipe = trunk is None and config["trunk"] is None
+    with torch.device("meta"):
+        shell = trunk or (_of_recipe(folder, config) if of_recipe else build(config["trunk"]))
+    tensors = _read(folder, config, shell)
+    state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
+    probe = _probe(config, tensors, folder / WEIGHTS)
+    del tensors
+    dtype = getattr(torch, config["dtype"])
+    if of_recipe:  # its sizes are known to fit; made anew for the buffers that no file holds
+        with parameters_on_meta():
+            shell = _of_recipe(folder, config)
+    elif trunk is not None:
+        shell = deepcopy(trunk).to(dtype)
+    _assign(shell, state)
+    for name, parameter in shell.named_parameters():
+        parameter.requires_grad_(name not in config["kept"])
+    options = {"dtype": dtype, "select": config["select"], "print_frozen": not config["kept"]}
+    try:
+        quine = kind.rebuilt(shell, probe, config, **options)
+    except QuineFileError as error:
+        raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
+    quine.recipe = config["recipe"]
+    return quine
+
+
+def _read(folder: Path, config: dict[str, Any], shell: nn.Module) -> dict[str, Tensor]:
+    """The tensors of the weights file, if they are those of the shell."""
+    weights = folder / WEIGHTS
+    with safe_open(weights, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        wanted = _expected_shapes(shell)
+        found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
+        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters() if n not in config["kept"]]:
+            raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
+        if found != wanted:
+            odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
+            raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
+        tensors = {name: file.get_tensor(name) for name in shapes}
+    bad = next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
+    if bad is not None:
+        raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
+    return tensors
+
+
+def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
+    """The trunk of a recipe of ours, where the file holds a module that it cannot describe."""
+    made = config["recipe"] or {}
+    name, seed = made.get("name"), made.get("seed")
+    if name not in RECIPES or not isinstance(seed, int):
+        kind = config["trunk_class"].rpartition(".")[2][:80]
+        raise QuineFileError(
+            f"{folder} holds a {kind}, which no file can describe: pass trunk= to load (--trunk on the command line)"
+        )
+    try:
+        return problem(name, seed=seed, **{k: v for k, v in made.items() if k not in ("name", "seed")}).trunk
+    except NeuralQuineError:
+        raise
+    except Exception as error:  # whatever a model library says of forged options
+        raise QuineFileError(f"{folder} names a recipe that does not build: {first_line(error)}") from error
+
+
+def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put the stored tensors in; a large one stays where its file is mapped, and shared ones stay shared."""
+    # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
+    state = {name: t if t.numel() > _MAPPED else t.clone() for name, t in state.items()}
+    tensors = dict(shell.named_parameters()) | dict(shell.named_buffers())
+    if not any(t.is_meta for t in tensors.values()):
+        with torch.no_grad():
+            for name in tensors.keys() & state.keys():
+                tensors[name].copy_(state[name])
+    elif len(tensors) == len(dict(shell.named_parameters(remove_duplicate=False))) + len(dict(shell.named_buffers())):
+        shell.load_state_dict(state, assign=True, strict=False)
+    else:
+        for name in tensors.keys() & state.keys():
+            held = nn.Parameter(state[name]) if isinstance(tensors[name], nn.Parameter) else state[name]
+            torch.utils.swap_tensors(tensors[name], held)
+
+
+def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:
+    shared = {n for n, _ in shell.named_parameters(remove_duplicate=False)} - {n for n, _ in shell.named_parameters()}
+    return {n: tuple(t.shape) for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
+
+
+def _probe_names(config: dict[str, Any]) -> list[str]:
+    return config["probe"] if isinstance(config["probe"], list) else [str(i) for i in range(config["probe"])]
+
+
+def _probe(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> Inputs:
+    names = _probe_names(config)
+    missing = [n for n in names if f"probe.{n}" not in tensors]
+    if missing:
+        raise QuineFileError(f"{where} lacks the probe {missing[0]!r}")
+    values = [tensors[f"probe.{n}"] for n in names]
+    return dict(zip(names, values, strict=True)) if isinstance(config["probe"], list) else tuple(values)

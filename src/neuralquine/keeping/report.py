@@ -1,0 +1,36 @@
+"""What a folder says of itself, which is shown and compared, and never believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..checking.verify import Verification
+from ..files.folder import SOLUTION, read_json
+
+
+def saved_trace(folder: Path) -> list[dict[str, Any]]:
+    """The search's trace, for drawing; empty if there is none or it is malformed."""
+    solve = _read_report(folder).get("solve")
+    trace = solve.get("trace") if isinstance(solve, dict) else None
+    keys = ("step", "seconds", "relative_residual")
+    points = trace if isinstance(trace, list) else []
+    return [p for p in points if isinstance(p, dict) and all(isinstance(p.get(k), int | float) for k in keys)]
+
+
+def false_claims(folder: Path, verification: Verification) -> list[str]:
+    """Claims of ``solution.json`` that the recomputed figures deny."""
+    claimed = _read_report(folder).get("verification")
+    if not isinstance(claimed, dict):
+        return []
+    found = verification.figures()
+    words = ("is_quine", "converged", "bit_exact", "portable", "proved")
+    lies = [f"{w} is claimed, and is not so" for w in words if claimed.get(w) is True and found[w] is not True]
+    said, seen = claimed.get("relative_residual"), verification.relative_residual
+    if isinstance(said, int | float) and seen > 10 * max(said, 1e-15):
+        lies.append(f"relative residual {said:.1e} is claimed, {seen:.1e} is found")
+    return lies
+
+
+def _read_report(folder: Path) -> dict[str, Any]:
+    return read_json(folder / SOLUTION) if (folder / SOLUTION).exists() else {}

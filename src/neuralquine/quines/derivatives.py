@@ -1,0 +1,210 @@
+"""The derivative ``J`` of a self-map at some weights: what every kind of quine answers, each in the way it can afford.
+
+``J_F = E C`` with the printer's Jacobian ``E`` ``(P, d)`` and the code's derivative ``C`` ``(d, P)``. So its non-zero
+eigenvalues are those of ``C E``, and ``||E C||^2`` is the largest eigenvalue of ``E^T E C C^T``.
+
+    Dense        C is written out
+    InPlace      row by row, for networks that have no room for C
+    Matrixless   from products, where C has as many rows as there are weights
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from .gradients import Holder, derivatives_on, stored_gradient, stored_gradients
+from .krylov import Product, Products, by_modulus
+from .printers.base import Printer
+
+DENSE = 600  # rows of C up to which it is written out where it has as many as there are weights
+_DIRECTIONS = 4  # random directions of a lower bound; the largest of four is within a factor of 2 in practice
+
+
+class Derivative(ABC):
+    """``J`` at some weights.
+
+    Attributes:
+        products: derivative products taken so far, forward or reverse.
+        finite: no entry that was looked at is NaN or infinite.
+    """
+
+    products: int = 0
+    finite: bool = True
+
+    @abstractmethod
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        """Non-zero eigenvalues, complex, the largest first; and whether these are all of them."""
+
+    @abstractmethod
+    def norm(self) -> tuple[float, bool]:
+        """``||J||_2``; and whether the number is only a lower bound of it."""
+
+
+class Directional(Derivative):
+    """One that can also be asked in any direction of the weights.
+
+    Attributes:
+        written_out: the whole matrix is at hand, so that all eigenvalues are to be had.
+    """
+
+    written_out: bool = True
+
+    @abstractmethod
+    def jvp(self, v: Tensor) -> Tensor:
+        """``J v``: ``(P,)`` to ``(P,)``."""
+
+    @abstractmethod
+    def steepest(self) -> Tensor:
+        """A unit vector ``(P,)`` along which the network answers most."""
+
+
+class Dense(Directional):
+    """From ``C`` ``(d, P)`` as it stands.
+
+    Args:
+        matrix: C, or those of its rows that are not zero.
+        printer: E.
+        rows: which rows of C these are; by default all.
+    """
+
+    def __init__(self, matrix: Tensor, printer: Printer, rows: Tensor | None = None) -> None:
+        self.matrix, self.printer, self.rows = matrix, printer, rows
+        self.products = len(matrix)
+        self.finite = bool(torch.isfinite(matrix).all())
+
+    def jvp(self, v: Tensor) -> Tensor:
+        c = self.matrix @ v
+        if self.rows is not None:
+            c = c.new_zeros(self.printer.code_size).index_copy(0, self.rows, c)
+        return self.printer.linear(c)
+
+    def reduced(self) -> Tensor:
+        """``C E``, ``(d, d)``: it has the non-zero eigenvalues of ``J``."""
+        pulled = self.printer.pull_back(self.matrix)
+        return pulled if self.rows is None else pulled[:, self.rows]
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        if not self.finite:
+            return torch.full((len(self.matrix),), torch.nan, dtype=torch.complex128), True
+        return by_modulus(torch.linalg.eigvals(self.reduced().double())), True
+
+    def norm(self) -> tuple[float, bool]:
+        if not self.finite:
+            return math.nan, False
+        values, vectors = torch.linalg.eigh(self._gram().double())
+        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+        matrix = self.matrix.double()
+        largest = torch.linalg.eigvalsh(root @ (matrix @ matrix.mT) @ root).max()
+        return float(largest.clamp_min(0).sqrt()), False
+
+    def _gram(self) -> Tensor:
+        if self.rows is None:
+            return self.printer.gram()
+        units = torch.eye(self.printer.code_size, dtype=self.matrix.dtype, device=self.matrix.device)[self.rows]
+        printed = self.printer.linear(units)
+        return printed @ printed.mT
+
+    def steepest(self) -> Tensor:
+        return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
+
+
+class Zero(Directional):
+    """Of a network that prints the same whatever small change is made to its weights: every sign is read with a margin.
+
+    Args:
+        like: a tensor ``(P,)``.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+
+    def jvp(self, v: Tensor) -> Tensor:
+        return torch.zeros_like(v)
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        return torch.zeros(1, dtype=torch.complex128), True
+
+    def norm(self) -> tuple[float, bool]:
+        return 0.0, False
+
+    def steepest(self) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(0), len(self._like)).to(self._like)
+
+
+class Matrixless(Directional):
+    """From products alone: the eigenvalues of largest modulus, and the norm.
+
+    Args:
+        jvp, vjp: the products, ``(P,)`` to ``(P,)``.
+        like: the weights ``(P,)``.
+    """
+
+    def __init__(self, jvp: Product, vjp: Product, like: Tensor) -> None:
+        self.written_out = False
+        self._jvp, self._operator = jvp, Products(jvp, vjp, like)
+        self._singular: tuple[float, Tensor] | None = None
+
+    def jvp(self, v: Tensor) -> Tensor:
+        self._operator.count += 1
+        return self._jvp(v)
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        values = self._operator.eigenvalues()
+        self.products = self._operator.count
+        return values, False
+
+    def _largest(self) -> tuple[float, Tensor]:
+        if self._singular is None:
+            self._singular = self._operator.singular()
+            self.products = self._operator.count
+            self.finite = self._singular[0] < math.inf
+        return self._singular
+
+    def norm(self) -> tuple[float, bool]:
+        return self._largest()[0], False
+
+    def steepest(self) -> Tensor:
+        return self._largest()[1]
+
+
+class InPlace(Derivative):
+    """Of a network at its stored weights, by backward passes: d for the eigenvalues, four for a bound of the norm.
+
+    Args:
+        quine: the network.
+        printer: E.
+    """
+
+    def __init__(self, quine: Holder, printer: Printer) -> None:
+        self._quine, self._printer = quine, printer
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        rows = [self._printer.pull_back_tensors(gradient) for gradient in stored_gradients(self._quine)]
+        self.products += self._printer.code_size
+        return by_modulus(torch.linalg.eigvals(torch.stack(rows).double())), True
+
+    def norm(self) -> tuple[float, bool]:
+        """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code."""
+        quine, largest = self._quine, 0.0
+        generator = torch.Generator().manual_seed(0)
+        smallest = float(torch.linalg.eigvalsh(self._printer.gram().double())[0].clamp_min(0).sqrt())
+        for _ in range(_DIRECTIONS):
+            u = torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64)
+            u = u / torch.linalg.vector_norm(u)
+            with derivatives_on():
+                pulled = stored_gradient(quine, lambda c, u=u: (c * u.to(c)).sum())
+            norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
+            largest = max(largest, math.hypot(*norms) if norms else 0.0)
+            del pulled
+        self.products += _DIRECTIONS
+        return smallest * largest, True
+
+
+def continuum(eigenvalues: Tensor, dtype: torch.dtype) -> float | None:
+    """Distance of an eigenvalue of ``J`` to 1, if it is so small that a line of fixed points goes through this one."""
+    gap = float((1 - eigenvalues).abs().min())
+    return gap if gap < torch.finfo(dtype).eps ** 0.6 else None

@@ -1,0 +1,113 @@
+"""Derivatives by automatic differentiation, in the ways that cost least and that foreign modules allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NeuralQuineError, TrunkError, first_line
+
+_REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
+
+
+class Holder(Protocol):
+    """What holds weights and computes a code from them: a quine."""
+
+    @property
+    def weights(self) -> list[nn.Parameter]: ...
+
+    def real_code(self, theta: Tensor | None = None) -> Tensor: ...
+
+
+def stored_gradient(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
+    """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
+    (found,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
+    return found
+
+
+def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:
+    """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
+    return _stored_gradients(quine, lambda c: (c[i] for i in range(len(c))))
+
+
+def _stored_gradients(quine: Holder, scalars: Callable[[Tensor], Iterator[Tensor]]) -> Iterator[list[Tensor | None]]:
+    weights = quine.weights
+    asked = [w.requires_grad for w in weights]
+    try:
+        with derivatives_on():
+            for w in weights:
+                w.requires_grad_(True)
+            for scalar in scalars(quine.real_code()):
+                if not scalar.requires_grad:
+                    yield [None] * len(weights)
+                else:
+                    yield list(torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True))
+    finally:
+        for w, before in zip(weights, asked, strict=True):
+            w.requires_grad_(before)
+
+
+def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:
+    """Jacobians ``(B, m, n)`` of a row-wise map by reverse mode.
+
+    Either one pass over m copies of each row, or m passes over one graph: the first is quicker when the
+    copies are small and the map is vectorized. No ``grad_outputs`` and no forward mode here: both make torch
+    import its compiler, which takes longer than solving a small quine.
+    """
+    b, n = x.shape
+    with derivatives_on():
+        if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
+            copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
+            picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
+            return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
+        leaf = x.detach().clone().requires_grad_(True)
+        out = rows(leaf)
+        return torch.stack([gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """A foreign module that computes, but not with derivatives, is the user's to mend: one line, no traceback."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if isinstance(error, NeuralQuineError):
+            raise
+        raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
+
+
+@contextmanager
+def derivatives_on() -> Iterator[None]:
+    """Switch derivatives on: a caller under ``no_grad`` or ``inference_mode`` would be told that every quine is a constant."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
+    """Derivative of a scalar by a leaf; zeros where it does not depend on it."""
+    if not scalar.requires_grad:
+        return torch.zeros_like(leaf)  # the output does not depend on the weights: a constant map
+    (grad,) = torch.autograd.grad(scalar, leaf, retain_graph=retain, allow_unused=True)
+    return torch.zeros_like(leaf) if grad is None else grad
+
+
+def reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
+    with derivatives_on():
+        x = x.detach().clone().requires_grad_(True)
+        out = at(x)
+        u = torch.zeros_like(out, requires_grad=True)
+        if not out.requires_grad:
+            return torch.zeros_like(v)
+        (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
+        answer: Tensor | None = None
+        if pulled.requires_grad:
+            with suppress(RuntimeError):  # torch refuses, or does not connect, what is differentiable only once
+                (answer,) = torch.autograd.grad((pulled * v).sum(), u, allow_unused=True)
+        if answer is None:
+            raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
+        return answer.detach()

@@ -1,0 +1,288 @@
+"""A network that prints its own weights, put together: a trunk that holds them, a coding, a printer.
+
+theta -> h = trunk(z; theta) -> c = Q(coding(h)) -> F(theta) = E(c)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from ..errors import BadOption, TrunkError, check_bytes
+from .bits import same
+from .coding import Coding
+from .derivatives import Dense, Derivative, Directional, InPlace
+from .gradients import reverse_jacobian
+from .networks.normalize import instance_norm
+from .networks.running import Inputs, Select
+from .printers import Printer, Slot
+from .trunk import Trunk
+
+_IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P), above which a network has no room for it
+
+
+class SelfPrinter(nn.Module):
+    """What all kinds of quines share: their weights, their maps and their derivatives.
+
+    The constructor of every kind makes the parts first and ends here, so that no method runs on a quine that is half made.
+
+    Args:
+        trunk: holds the weights.
+        printer: E.
+        coding: from the trunk's features to the code.
+        means, gains: one of each for every tensor, as the printer was given them.
+        seed: of the fixed tables.
+        code_bits: k, the code is rounded to multiples of ``2^-k``; None: it is not rounded.
+    """
+
+    constructed: ClassVar[bool] = False  # it prints itself with any code, so that there is nothing to solve
+    recipe: dict[str, Any] | None  # name and options, set by the recipe that made it
+    solution: Any  # a Solution, of the last solve; kept for the model card
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        printer: Printer,
+        coding: Coding,
+        means: list[float],
+        gains: list[float],
+        *,
+        seed: int,
+        code_bits: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._trunk, self.trunk = trunk, trunk.module
+        self.printer, self._coding = printer, coding
+        self.means, self.gains = means, gains
+        self.seed, self.code_size, self.code_bits = seed, printer.code_size, code_bits
+        self.recipe, self.solution = None, None
+        self._vectorized: bool | None = None
+
+    # -- what it is made of -------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> Inputs:
+        """The probe's tensors, which the trunk is asked with."""
+        return self._trunk.inputs
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type in which the network computes and stores."""
+        return self._trunk.dtype
+
+    @property
+    def select(self) -> Select:
+        """Which part of the trunk's output is read."""
+        return self._trunk.select
+
+    @property
+    def print_frozen(self) -> bool:
+        """Whether frozen parameters are printed too."""
+        return self._trunk.print_frozen
+
+    @property
+    def normalize(self) -> bool:
+        """Whether the code is normalized before it is expanded."""
+        return self._coding.normalize
+
+    @property
+    def eps(self) -> float:
+        """What is added to the variance in that normalization."""
+        return self._coding.eps
+
+    @property
+    def skip(self) -> float | None:
+        """beta of an anchored quine; None of a free one."""
+        return self._coding.skip
+
+    @property
+    def expansion(self) -> str:
+        """The printer's name."""
+        return self.printer.name
+
+    @property
+    def expand(self) -> Printer:
+        """The printer, read as the map ``E`` that it is: ``quine.expand(c)``."""
+        return self.printer
+
+    # -- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def trunk_device(self) -> torch.device:
+        """Where the weights are."""
+        return self._trunk.device
+
+    @property
+    def code_dtype(self) -> torch.dtype:
+        """Type of the code and of the sums that print, float32 where the weights are narrower."""
+        return self._trunk.code_dtype
+
+    @property
+    def in_place(self) -> bool:
+        """Whether codes are evaluated by printing them into the trunk's own weights, as where d copies are too many."""
+        width = torch.finfo(self.code_dtype).bits // 8
+        return self.printer.chunked and self.parameter_count * self.code_size * width > _IN_PLACE
+
+    def named_weights(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""
+        return self._trunk.named_weights()
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The printed parameters, in the order of theta."""
+        return self._trunk.weights
+
+    @property
+    def parameter_count(self) -> int:
+        """P, the number of weights that are printed; shared tensors count once."""
+        return sum(self._trunk.sizes)
+
+    @property
+    def theta(self) -> Tensor:
+        """A copy of the stored weights, ``(P,)``, in ``named_parameters()`` order."""
+        return torch.cat([p.detach().reshape(-1) for p in self.weights])
+
+    @theta.setter
+    def theta(self, value: Tensor) -> None:
+        if value.shape != (self.parameter_count,):
+            raise BadOption(f"theta must have shape ({self.parameter_count},), not {tuple(value.shape)}")
+        with torch.no_grad():
+            pieces = value.split(self._trunk.sizes)
+            for parameter, piece in zip(self.weights, pieces, strict=True):
+                parameter.copy_(piece.view_as(parameter))
+
+    def tensors(self, theta: Tensor) -> dict[str, Tensor]:
+        """Cut a weight vector ``(P,)`` into the trunk's named tensors (views)."""
+        return self._trunk.tensors(theta)
+
+    def stored_pieces(self) -> list[tuple[Slot, Tensor]]:
+        """The stored weights where they lie, as flat views: one for each tensor, or for this rank's part of it."""
+        return self._trunk.stored_pieces()
+
+    def printed_pieces(self, code: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """``E(code)`` beside what is stored, piece by piece: (view of the stored weights, printed values)."""
+        held = self.stored_pieces()
+        for number, start, values in self.printer.pieces(code, [slot for slot, _ in held]):
+            yield held[number][1][start : start + len(values)], values
+
+    @torch.no_grad()
+    def install(self, code: Tensor) -> None:
+        """Write ``E(code)`` into the trunk's own weights, in place."""
+        for stored, values in self.printed_pieces(code):
+            stored.copy_(values)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move everything that belongs to the quine; its type was chosen when it was made."""
+        if fn(torch.zeros(0, dtype=self.dtype)).dtype != self.dtype:
+            raise TrunkError(f"the type of a quine is fixed: make it anew with dtype= instead of {self.dtype}")
+        super()._apply(fn, recurse)
+        device = self.trunk_device
+        self._trunk.moved(device)
+        self.printer, self._coding = self.printer.to(device), self._coding.to(device)
+        return self
+
+    # -- the maps -----------------------------------------------------------------------------------------------
+
+    def features(self, theta: Tensor | None = None) -> Tensor:
+        """What the trunk computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        return self._trunk.features(theta)
+
+    def real_code(self, theta: Tensor | None = None) -> Tensor:
+        """``N(R trunk(z; theta))``, anchored or not: weights ``(P,)`` to code ``(d,)``, before it is rounded to its grid."""
+        return self._coding(self.features(theta))
+
+    def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
+        """Codes ``(count, d)`` of the size of the trunk's own, drawn in float64 whatever the type."""
+        codes = torch.randn(count, self.code_size, generator=generator, dtype=torch.float64)
+        codes = instance_norm(codes, 0.0) if self.normalize and self.code_size > 1 else codes
+        return codes.to(self.trunk_device, self.code_dtype)
+
+    def quantize(self, c: Tensor) -> Tensor:
+        """``round(c 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
+        if self.code_bits is None:
+            return c
+        scale = 2.0**self.code_bits
+        return torch.round(c * scale) / scale
+
+    def code(self, theta: Tensor | None = None) -> Tensor:
+        """``c = Q(N(R trunk(z; theta)))`` of some weights, by default the stored ones: weights ``(P,)`` to the code ``(d,)`` that is expanded."""
+        return self.quantize(self.real_code(theta))
+
+    def real_codes(self, thetas: Tensor) -> Tensor:
+        """:meth:`real_code` of every row ``(B, P)``: ``(B, d)``, vectorized where the trunk's operations allow it."""
+        if len(thetas) > 1 and self.vectorized:
+            return vmap(self.real_code)(thetas)
+        return torch.stack([self.real_code(theta) for theta in thetas])
+
+    @property
+    def vectorized(self) -> bool:
+        """Whether the trunk can be evaluated at several weight vectors at once (``torch.func.vmap``)."""
+        if self.in_place:
+            return False  # the weights of several at once are what a large network has no room for
+        if self._vectorized is None:
+            try:
+                with torch.no_grad():
+                    vmap(self.real_code)(self.theta.expand(2, -1))
+                self._vectorized = True
+            except Exception:  # no batching rule, data-dependent control flow, in-place writes, randomness
+                self._vectorized = False
+        return self._vectorized
+
+    def self_map(self, theta: Tensor) -> Tensor:
+        """``F(theta)``: the weights printed by the network that holds ``theta`` ``(P,)``."""
+        return self.printer(self.code(theta))
+
+    def real_map(self, theta: Tensor) -> Tensor:
+        """``F`` without the rounding of the code: the smooth map that is differentiated and solved."""
+        return self.printer(self.real_code(theta))
+
+    @torch.no_grad()
+    def printed(self) -> Tensor:
+        """``F(theta)`` of the stored weights, ``(P,)``."""
+        return torch.cat([values for _, values in self.printed_pieces(self.code())])
+
+    def forward(self) -> Tensor:
+        """Print: :meth:`self_map` at the stored weights, differentiable in them."""
+        return self.self_map(torch.cat([p.reshape(-1) for p in self.weights]))
+
+    def extra_repr(self) -> str:
+        return f"parameters={self.parameter_count}, code_size={self.code_size}, seed={self.seed}, dtype={self.dtype}"
+
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network answers to somebody who uses it: what its trunk returns."""
+        return self.trunk(*args, **kwargs)
+
+    # -- derivatives --------------------------------------------------------------------------------------------
+
+    def code_jacobian(self, thetas: Tensor) -> Tensor:
+        """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
+        return reverse_jacobian(self.real_codes, thetas, self.code_size, replicate=self.vectorized)
+
+    def derivative(self, theta: Tensor | None = None) -> Derivative:
+        """The derivative of the self-map at weights ``(P,)``, by default the stored ones.
+
+        Raises:
+            TooLarge: the code's derivative would take more than 2 GiB.
+        """
+        if self.in_place and theta is None:
+            return InPlace(self, self.printer)
+        return self.directional(theta)
+
+    def directional(self, theta: Tensor | None = None) -> Directional:
+        """:meth:`derivative` of a network that is not printed in place: it can be asked in any direction."""
+        theta = self.theta if theta is None else theta
+        size = theta.numel() * self.code_size * theta.element_size()
+        check_bytes("the derivative of the code", size, "use fewer weights")
+        return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
+
+    def answers_as(self, module: nn.Module) -> bool:
+        """Whether another module, put in the trunk's place, gives the same code to the last bit."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__ | {"_trunk": self._trunk.twin(module)})
+        with torch.no_grad():
+            theta = self.theta
+            return same(twin.code(theta), self.code(theta))

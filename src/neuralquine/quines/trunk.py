@@ -1,0 +1,199 @@
+"""A module as a function of its weights: it holds some, and can be asked what it would answer with others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..errors import TrunkError, first_line
+from .networks.running import (
+    Inputs,
+    Probe,
+    Select,
+    cast,
+    differentiable_kernels,
+    moved_to,
+    pick,
+    places_of,
+    probe_inputs,
+    unwrapped,
+)
+from .printers.base import Slot, working_type
+
+LARGE = 100_000  # weights above which a trunk keeps its own type, and its printer is structured
+
+
+class Trunk:
+    """``theta -> what is read of the module's output on its fixed inputs``.
+
+    Args:
+        module: any ``nn.Module`` with parameters. It is put in evaluation mode.
+        probe: the fixed inputs: a tensor, a tuple of positional inputs, or a mapping of keyword inputs.
+        dtype: type in which the module computes and holds its weights. By default float64; a module that does not run
+            in float64, or has more than 100,000 weights, keeps its own type.
+        select: which part of the output is read: an index, a key, an attribute or a callable. By default the first
+            tensor.
+        print_frozen: parameters with ``requires_grad=False`` belong to theta too.
+        copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
+
+    Attributes:
+        module: the module, in ``dtype``.
+        inputs: the probe's tensors, floating-point ones in ``dtype``.
+        width: n, how many numbers are read of the output.
+
+    Raises:
+        TrunkError: the module has no weights, fails on the probe, or gives no finite numbers.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        probe: Probe,
+        *,
+        dtype: torch.dtype | None = None,
+        select: Select = None,
+        print_frozen: bool = True,
+        copy: bool = True,
+    ) -> None:
+        module = modular(module)
+        self.select, self.print_frozen = select, print_frozen
+        inputs, failure = probe_inputs(probe), None
+        for candidate in _types(self._checked(module), dtype):
+            try:
+                self._take((deepcopy(module) if copy else module).to(dtype=candidate).eval(), candidate, inputs)
+                break
+            except TrunkError:
+                raise
+            except Exception as error:  # whatever a foreign module raises
+                failure = error
+        else:
+            assert failure is not None
+            raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
+        if not self._finite:
+            raise TrunkError("the trunk gives NaN or infinity on the probe")
+
+    def _checked(self, module: nn.Module) -> list[nn.Parameter]:
+        """The parameters that are to be printed, if they can be."""
+        parameters = [p for p in module.parameters() if self.print_frozen or p.requires_grad]
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
+            raise TrunkError("the trunk has lazy parameters: run it once on the probe before making a quine of it")
+        if sum(p.numel() for p in parameters) == 0:
+            frozen = "" if self.print_frozen else " that are not frozen"
+            raise TrunkError(f"the trunk has no weights{frozen}: there is nothing to print")
+        if not all(p.is_floating_point() for p in parameters):
+            raise TrunkError("the trunk has weights that are not real floating-point numbers")
+        return parameters
+
+    def _take(self, module: nn.Module, dtype: torch.dtype, inputs: Inputs) -> None:
+        """Hold the module in one type, and run it once to see that it answers."""
+        self.module, self.dtype = module, dtype
+        for parameter in module.parameters():
+            parameter.data = parameter.data.contiguous()
+        self.inputs = cast(inputs, dtype)
+        self._recurrent = [m for m in module.modules() if isinstance(m, nn.RNNBase)]
+        self.places = places_of(module)
+        with torch.no_grad():
+            features = self.run(self.inputs)
+        self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
+
+    def twin(self, module: nn.Module) -> Trunk:
+        """The same inputs put to another module of the same names: the trunk that a description would give."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._take(module, self.dtype, self.inputs)
+        return other
+
+    def moved(self, device: torch.device) -> None:
+        """Follow the module, which was moved to a device."""
+        self.inputs = moved_to(self.inputs, device)
+
+    # -- the weights ----------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def code_dtype(self) -> torch.dtype:
+        """Type of what is read of the output: float32 where the weights are narrower."""
+        return working_type(self.dtype)
+
+    def named_weights(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""
+        return [(n, p) for n, p in self.module.named_parameters() if self.print_frozen or p.requires_grad]
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The printed parameters, in the order of theta."""
+        return [p for _, p in self.named_weights()]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Weights in each printed parameter."""
+        return [p.numel() for p in self.weights]
+
+    def stored_pieces(self) -> list[tuple[Slot, Tensor]]:
+        """The stored weights where they lie, as flat views: one for each tensor."""
+        return [(Slot(i, 0, p.numel()), p.detach().view(-1)) for i, p in enumerate(self.weights)]
+
+    def tensors(self, theta: Tensor) -> dict[str, Tensor]:
+        """Cut a weight vector ``(P,)`` into the module's named tensors (views)."""
+        named = self.named_weights()
+        pieces = theta.split([p.numel() for _, p in named])
+        return {name: piece.view(p.shape) for (name, p), piece in zip(named, pieces, strict=True)}
+
+    # -- the function ---------------------------------------------------------------------------------------------
+
+    def features(self, theta: Tensor | None = None) -> Tensor:
+        """What the module computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        if theta is None:
+            return self.run(self.inputs)
+        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+        # stored ones do: the bits would not be those of the network that holds these weights.
+        return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
+
+    def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What is read of the module's output, flat: with its own weights, or with ``tensors`` in the places of theirs."""
+        args = () if isinstance(inputs, Mapping) else tuple(inputs)
+        kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
+        if tensors is None:
+            with differentiable_kernels():
+                output = self.module(*args, **kwargs)
+        else:
+            placed = {place: t for name, t in tensors.items() for place in self.places[name]}
+            try:
+                with differentiable_kernels():
+                    output = functional_call(self.module, placed, args, kwargs, tie_weights=False)
+            finally:
+                # functional_call leaves its temporary weights in the recurrent layers' private list.
+                for module in self._recurrent:
+                    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+        picked = pick(output, self.select)
+        if not picked.is_floating_point():
+            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
+        return picked.reshape(-1).to(self.code_dtype)
+
+
+def modular(module: object) -> nn.Module:
+    """The module to work on, without wrappers such as ``torch.compile``'s.
+
+    Raises:
+        TrunkError: it is no ``nn.Module``.
+    """
+    if not isinstance(module, nn.Module):
+        raise TrunkError(f"the trunk must be an nn.Module, not {type(module).__name__}")
+    return unwrapped(module)
+
+
+def _types(parameters: list[nn.Parameter], dtype: torch.dtype | None) -> Iterator[torch.dtype]:
+    """The types to try, in order."""
+    if dtype is not None:
+        yield dtype
+        return
+    own, count = parameters[0].dtype, sum(p.numel() for p in parameters)
+    yield from dict.fromkeys([torch.float64, own] if count <= LARGE else [own, torch.float64])

@@ -1,0 +1,77 @@
+"""Enumerating fixed points: what many starts lead to, each distinct one kept once in ``f.known``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import torch
+from torch import Tensor
+
+from ..quines.quine import Quine
+from .loop import Stop, Trace, affordable_starts, iterate, starting_points
+from .maps import ReducedMap, SelfMap
+from .methods import Broyden, Newton
+from .solution import Status
+
+SAME = 1e-6  # relative distance below which two fixed points are one: far above the error of a converged one
+
+
+@singledispatch
+def fixed_points(
+    quine: Quine,
+    f: ReducedMap,
+    starts: int,
+    generator: torch.Generator,
+    stop: Stop,
+    trace: Trace,
+    *,
+    own: bool = True,
+    thorough: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[Status]:
+    """Add to ``f.known`` what ``starts`` starting points lead to.
+
+    Capped Broyden from every start; if thorough, then Newton from where it got to, and deflated Newton from the same
+    starts. A kind of quine with starts of its own registers another way.
+
+    Args:
+        quine: the network.
+        f: its map, whose ``known`` points are avoided and added to.
+        starts: how many starting points.
+        generator: draws them.
+        stop: limits, for each of the searches.
+        trace: continued.
+        own: begin with the network as it stands.
+        thorough: follow Broyden by the two searches of Newton.
+        progress: called with the number of points known so far.
+
+    Returns:
+        How the starts of the last search ended.
+    """
+    status: list[Status] = []
+    width = affordable_starts(quine, starts)
+    for first in range(0, starts, width):
+        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
+        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
+        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
+        keep(f, broyden.best, status := broyden.status)
+        if thorough and bool(unsolved.any()) and Status.INTERRUPTED not in status:
+            newton = iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True)
+            keep(f, newton.best, status := newton.status)
+        if thorough and Status.INTERRUPTED not in status:
+            deflated = iterate(f, Newton(deflate=True), points, stop, trace, every=True)
+            keep(f, deflated.best, status := deflated.status)
+        if progress is not None:
+            progress(len(f.known))
+        if Status.INTERRUPTED in status:
+            break
+    return status
+
+
+def keep(f: SelfMap, points: Tensor, status: list[Status]) -> None:
+    """Add the solved points that are not known yet to ``f.known``."""
+    for point, reason in zip(points, status, strict=True):
+        gaps = torch.linalg.vector_norm(f.known - point, dim=1)
+        if reason is Status.CONVERGED and not bool((gaps <= SAME * torch.linalg.vector_norm(point)).any()):
+            f.known = torch.cat([f.known, point[None]])
