@@ -202,6 +202,57 @@ def test_rubbish_is_one_clear_error(text, tmp_path, smooth):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "more", [{"is_quine": True}, {"portable": True}, {"theorem": "x"}, {"format": True}, {"parameters": 1020.0}]
+)
+@pytest.mark.parametrize("kind", ["smooth", "exact"])
+def test_a_certificate_says_nothing_that_is_not_checked(kind, more, request, tmp_path):
+    folder = request.getfixturevalue(kind)
+    certificate = certify(folder) | more
+    certificate["digest"] = _digest(certificate)
+    (tmp_path / "c.json").write_text(json.dumps(certificate))
+    with pytest.raises(NotProved, match=r"more than is checked|another network"):
+        check(tmp_path / "c.json", folder)
+
+
+def test_a_certificate_of_deep_nesting_is_one_clear_error(smooth, tmp_path):
+    text = json.dumps(certify(smooth))
+    for depth in range(900, 1000):
+        (tmp_path / "c.json").write_text(text[:-1] + ', "more": ' + "[" * depth + "]" * depth + "}")
+        with pytest.raises(nq.NeuralQuineError):
+            check(tmp_path / "c.json", smooth)
+
+
+def _arguments(index, **changed):
+    def change(_, config):
+        config["trunk"]["children"][index][1]["arguments"] |= changed
+
+    return change
+
+
+FORGED = {
+    "no bias": _arguments(0, bias=False),
+    "other features": _arguments(0, in_features=7),
+    "kept": lambda _, config: config.update(kept=["0.weight"]),
+    "another shape": lambda _, config: config["tensors"][0][1].reverse(),
+    "another order": lambda _, config: config["tensors"].reverse(),
+    "one mean": lambda _, config: config.update(means=[0.0]),
+    "a gain more": lambda _, config: config["gains"].append(1.0),
+    "no tensors": lambda _, config: config.update(tensors=[], means=[], gains=[]),
+    "a tensor more": lambda held, _: held.update({"trunk.more": np.ones(3)}),
+    "float32": lambda held, _: held.update({"trunk.0.weight": held["trunk.0.weight"].astype(np.float32)}),
+    "integers": lambda held, _: held.update({"trunk.0.weight": held["trunk.0.weight"].astype(np.int64)}),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_description_of_other_tensors_proves_nothing(name, smooth, tmp_path):
+    forged = forge(smooth, tmp_path / "q", FORGED[name])
+    with pytest.raises(nq.QuineFileError) as caught:
+        certify(forged)
+    assert "\n" not in str(caught.value)
+
+
 def test_krawczyk_denies_a_box_without_a_fixed_point(smooth):
     network = Network(smooth)
     midpoint = refine(network, stored_code(network))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ..errors import QuineFileError
+from ..errors import QuineFileError, first_line
 from ..files.folder import read_config, sha256
 from ..files.names import CONFIG, WEIGHTS
 from ..quines.tables.anchor import anchor
@@ -18,8 +19,9 @@ from ..quines.tables.philox import Stream, dyadic_gaussian
 from .balls import Ball, Rounding
 from .printers import REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
-from .rules.common import A, Weights
+from .rules.common import A, Weights, described
 
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
 
@@ -47,13 +49,17 @@ class Network:
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.normalized, self.eps = config["normalize"], config["eps"]
         self.sha256 = sha256(folder / WEIGHTS)
-        held = load_file(folder / WEIGHTS)
+        try:
+            held = load_file(folder / WEIGHTS)
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:  # a type that numpy does not have
+            raise QuineFileError(f"{folder / WEIGHTS} is not read by numpy: {first_line(error)}") from error
         self.names = [name for name, _ in config["tensors"]]
         try:
             tensors = [held[f"trunk.{name}"] for name in self.names]
             self.probe = held["probe.0"]
         except KeyError as error:
             raise QuineFileError(f"{folder / CONFIG} names {error.args[0]}, which {WEIGHTS} lacks") from error
+        _check_tensors(config, held, folder)
         self.shapes = [t.shape for t in tensors]
         self.sizes = [t.size for t in tensors]
         self.theta = np.concatenate([t.reshape(-1) for t in tensors])
@@ -122,3 +128,22 @@ def _refuse(config: dict[str, Any]) -> None:
         raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
     if config["probe"] != 1:
         raise NoRule("no proof rule for several inputs")
+
+
+def _check_tensors(config: dict[str, Any], held: dict[str, NDArray[Any]], folder: Path) -> None:
+    """Raise QuineFileError where the tensors of the file are not those that the description of the trunk asks for."""
+    if not config["tensors"] or len(config["means"]) != len(config["tensors"]):
+        raise QuineFileError(f"{folder / CONFIG} has {len(config['means'])} means of {len(config['tensors'])} tensors")
+    if len(config["gains"]) != len(config["tensors"]):
+        raise QuineFileError(f"{folder / CONFIG} has {len(config['gains'])} gains of {len(config['tensors'])} tensors")
+    found = {name.removeprefix("trunk."): t.shape for name, t in held.items() if name.startswith("trunk.")}
+    odd = [n for n, t in held.items() if np.issubdtype(t.dtype, np.inexact) and t.dtype != _TYPES[config["dtype"]]]
+    if odd:
+        raise QuineFileError(f"{folder / WEIGHTS} holds {odd[0]} in {held[odd[0]].dtype}, not {config['dtype']}")
+    wanted = described(config["trunk"])
+    if wanted is None:  # running the trunk says which module has no rule
+        return
+    frozen = {*config["kept"], *(name for name in wanted if name.rpartition(".")[2] in _BUFFERS)}
+    printed = [[name, list(shape)] for name, shape in wanted.items() if name not in frozen]
+    if config["tensors"] != printed or found != wanted:
+        raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")

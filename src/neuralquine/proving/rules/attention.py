@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .activations import gelu
-from .common import A, NoRule, Spec, Weights, affine, below, held, rule, scaled
+from .common import A, NoRule, Shapes, Spec, Weights, affine, below, held, rule, scaled, weight_and_bias
+
+_CONTEXT = 16  # positions of the causal transformer
 
 
 def attend(x: A, heads: int, weights: Weights[A], *, causal: bool) -> A:
@@ -45,7 +47,24 @@ def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) 
     return norm(x + feed(x), "norm2")
 
 
-@rule("TransformerEncoderLayer")
+def _layer(width: int, inner: int, *, bias: bool) -> Shapes:
+    def part(name: str, *shape: int) -> Shapes:
+        return weight_and_bias(shape, bias=bias, names=(f"{name}weight", f"{name}bias"))
+
+    attention = part("self_attn.in_proj_", 3 * width, width) | part("self_attn.out_proj.", width, width)
+    feed = part("linear1.", inner, width) | part("linear2.", width, inner)
+    return attention | feed | part("norm1.", width) | part("norm2.", width)
+
+
+def _transformer(arguments: Spec) -> Shapes:
+    width = arguments["width"]
+    layer = _layer(width, 4 * width, bias=True)
+    blocks = {f"blocks.{i}.{k}": shape for i in range(arguments["layers"]) for k, shape in layer.items()}
+    ends = {"tokens.weight": (arguments["vocabulary"], width), "positions.weight": (_CONTEXT, width)}
+    return ends | blocks | weight_and_bias((width,), bias=True, names=("norm.weight", "norm.bias"))
+
+
+@rule("TransformerEncoderLayer", tensors=lambda a: _layer(a["d_model"], a["dim_feedforward"], bias=a["bias"]))
 def encoder_layer(x: A, arguments: Spec, weights: Weights[A]) -> A:
     if not arguments["batch_first"]:
         raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first")
@@ -56,7 +75,7 @@ def encoder_layer(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return encode(x, arguments, weights)
 
 
-@rule("neuralquine.CausalTransformer", takes_indices=True)
+@rule("neuralquine.CausalTransformer", tensors=_transformer, takes_indices=True)
 def causal_transformer(x: A, arguments: Spec, weights: Weights[A]) -> A:
     if len(x.shape) != 2:
         raise NoRule(f"no proof rule for a CausalTransformer of a tensor of shape {x.shape}")

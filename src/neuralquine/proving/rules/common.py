@@ -58,13 +58,20 @@ class Arithmetic(Protocol):
 A = TypeVar("A", bound=Arithmetic)
 Weights = Callable[[str], A | None]
 Rule = Callable[[Any, Spec, Weights[Any]], Any]
+Shapes = dict[str, tuple[int, ...]]
 
 RULES: dict[str, Rule] = {}
+TENSORS: dict[str, Callable[[Spec], Shapes]] = {}  # of modules that have any
 SEQUENCES: set[str] = set()  # modules that give a tuple, whose first element is what their rule gives
 INDICES: set[str] = set()  # modules whose input is whole numbers
 
 
-def rule(*names: str, gives_tuple: bool = False, takes_indices: bool = False) -> Callable[[Rule], Rule]:
+def rule(
+    *names: str,
+    tensors: Callable[[Spec], Shapes] | None = None,
+    gives_tuple: bool = False,
+    takes_indices: bool = False,
+) -> Callable[[Rule], Rule]:
     """Enter a function ``(x, arguments, weights) -> y`` into the table under the types of modules that it computes.
 
     It must agree with torch's module for every shape of ``x``, or raise :class:`NoRule`. ``x`` offers the operations of
@@ -73,6 +80,8 @@ def rule(*names: str, gives_tuple: bool = False, takes_indices: bool = False) ->
 
     Args:
         names: types of modules.
+        tensors: the names and shapes of the module's parameters, in torch's order, and of its buffers, from its arguments;
+            leave it out where a module has none.
         gives_tuple: torch's module gives a tuple, and the rule its first element.
         takes_indices: the module's input is whole numbers rather than floats.
 
@@ -87,6 +96,7 @@ def rule(*names: str, gives_tuple: bool = False, takes_indices: bool = False) ->
         RULES.update(dict.fromkeys(names, function))
         SEQUENCES.update(names if gives_tuple else ())
         INDICES.update(names if takes_indices else ())
+        TENSORS.update(dict.fromkeys(names, tensors) if tensors else {})
         return function
 
     return enter
@@ -109,6 +119,8 @@ def run(spec: Spec, x: A, weights: Weights[A], *, indices: bool = False) -> A:
         if kind in SEQUENCES:
             raise NoRule(f"no proof rule for {following} after {kind}, which gives a tuple")
     for kind, arguments, prefix in modules:
+        if not x.shape or 0 in x.shape:
+            raise NoRule(f"no proof rule for {kind} of a tensor of shape {x.shape}")
         if kind not in RULES:
             raise NoRule(f"no proof rule for {kind}: it covers {', '.join(sorted(RULES))}")
         if kind not in _SAME and indices != (kind in INDICES):
@@ -119,6 +131,21 @@ def run(spec: Spec, x: A, weights: Weights[A], *, indices: bool = False) -> A:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
             raise NoRule(f"no proof rule for this {kind}: {type(error).__name__} {error}") from error
     return x
+
+
+def described(spec: Spec) -> Shapes | None:
+    """The names and shapes of all parameters and buffers that a described trunk has; None where a module has no rule."""
+    shapes: Shapes = {}
+    for kind, arguments, prefix in _modules(spec, ""):
+        if kind not in RULES:
+            return None
+        if kind in TENSORS:
+            try:
+                found = TENSORS[kind](arguments)
+            except (NoRule, KeyError, TypeError, ValueError):  # which running it says again, by name
+                return None
+            shapes |= {f"{prefix}{name}": tuple(shape) for name, shape in found.items()}
+    return shapes
 
 
 _SAME = ("Identity", "Dropout", "Flatten")  # they take numbers of any type, and give the same numbers
@@ -147,6 +174,11 @@ def below(weights: Weights[A], prefix: str) -> Weights[A]:
 def affine(x: A, weights: Weights[A], names: tuple[str, str] = ("weight", "bias")) -> A:
     """``x W^T + b`` with a weight and, where there is one, a bias of these names."""
     return x.affine(held(weights, names[0]), weights(names[1]))
+
+
+def weight_and_bias(weight: tuple[int, ...], *, bias: bool, names: tuple[str, str] = ("weight", "bias")) -> Shapes:
+    """The shapes of a weight and, if there is one, of a bias for its first axis."""
+    return {names[0]: weight} | ({names[1]: weight[:1]} if bias else {})
 
 
 def scaled(y: A, weights: Weights[A]) -> A:

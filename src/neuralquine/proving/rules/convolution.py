@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .common import A, Arithmetic, NoRule, Spec, Weights, held, rule
+from .common import A, Arithmetic, NoRule, Shapes, Spec, Weights, held, rule, weight_and_bias
 
 
-@rule("Conv1d")
+def _kernels(axes: int) -> Callable[[Spec], Shapes]:
+    def shapes(arguments: Spec) -> Shapes:
+        kernel = np.broadcast_to(arguments["kernel_size"], axes).tolist()
+        weight = (arguments["out_channels"], arguments["in_channels"] // arguments["groups"], *kernel)
+        return weight_and_bias(weight, bias=arguments["bias"])
+
+    return shapes
+
+
+@rule("Conv1d", tensors=_kernels(1))
 def conv_1d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=1)
 
 
-@rule("Conv2d")
+@rule("Conv2d", tensors=_kernels(2))
 def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=2)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .common import A, NoRule, Spec, Weights, rule, scaled
+from .common import A, NoRule, Shapes, Spec, Weights, rule, scaled, weight_and_bias
 
 
 @rule("neuralquine.InstanceNorm")
@@ -10,19 +10,33 @@ def instance_norm(x: A, arguments: Spec, _: Weights[A]) -> A:
     return x.normalize(arguments["eps"])
 
 
-@rule("LayerNorm")
+def _layer(arguments: Spec) -> Shapes:
+    if not arguments["elementwise_affine"]:
+        return {}
+    shape = tuple(arguments["normalized_shape"])
+    return {"weight": shape} | ({"bias": shape} if arguments["bias"] else {})
+
+
+@rule("LayerNorm", tensors=_layer)
 def layer_norm(x: A, arguments: Spec, weights: Weights[A]) -> A:
     if list(arguments["normalized_shape"]) != list(x.shape[-1:]):
         raise NoRule("no proof rule for LayerNorm over more than the last axis")
     return scaled(x.normalize(arguments["eps"]), weights)
 
 
-@rule("BatchNorm1d")
+def _batch(arguments: Spec) -> Shapes:
+    size = (arguments["num_features"],)
+    affine = weight_and_bias(size, bias=True) if arguments["affine"] else {}
+    statistics: Shapes = {"running_mean": size, "running_var": size, "num_batches_tracked": ()}
+    return affine | (statistics if arguments["track_running_stats"] else {})
+
+
+@rule("BatchNorm1d", tensors=_batch)
 def batch_norm_1d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _batch_norm(x, arguments, weights, axes=(2, 3))
 
 
-@rule("BatchNorm2d")
+@rule("BatchNorm2d", tensors=_batch)
 def batch_norm_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _batch_norm(x, arguments, weights, axes=(4,))
 

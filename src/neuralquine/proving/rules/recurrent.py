@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .common import A, NoRule, Rule, Spec, Weights, affine, rule
+from .common import A, NoRule, Rule, Shapes, Spec, Weights, affine, rule
 
 # Of what the input says, the state, the memory, the recurrent weights and the arguments: the new state and memory.
 Cell = Callable[[Any, Any, Any, Callable[[Any], Any], Spec], tuple[Any, Any]]
@@ -45,8 +45,7 @@ def _sequence(cell: Cell) -> Rule:
     """The rule of a network that runs a cell over a sequence ``(T, B, features)``, or ``(T, features)`` without a batch."""
 
     def run(x: A, arguments: Spec, weights: Weights[A]) -> A:
-        if arguments["bidirectional"] or arguments.get("proj_size", 0):
-            raise NoRule("no proof rule for a bidirectional or projected recurrent network")
+        _refuse(arguments)
         if len(x.shape) not in (2, 3):
             raise NoRule(f"no proof rule for a recurrent network of a tensor of shape {x.shape}")
         flat, size = len(x.shape) == 2, arguments["hidden_size"]
@@ -80,9 +79,30 @@ def _one_step(cell: Cell) -> Rule:
     return run
 
 
-rule("RNN", gives_tuple=True)(_sequence(rnn_cell))
-rule("GRU", gives_tuple=True)(_sequence(gru_cell))
-rule("LSTM", gives_tuple=True)(_sequence(lstm_cell))
-rule("RNNCell")(_one_step(rnn_cell))
-rule("GRUCell")(_one_step(gru_cell))
-rule("LSTMCell", gives_tuple=True)(_one_step(lstm_cell))
+def _layers(gates: int) -> Callable[[Spec], Shapes]:
+    def shapes(arguments: Spec) -> Shapes:
+        _refuse(arguments)
+        sizes = [arguments["input_size"], *[arguments["hidden_size"]] * (arguments["num_layers"] - 1)]
+        return {k: v for i, n in enumerate(sizes) for k, v in _weights(gates, n, arguments, f"_l{i}").items()}
+
+    return shapes
+
+
+def _single(gates: int) -> Callable[[Spec], Shapes]:
+    return lambda arguments: _weights(gates, arguments["input_size"], arguments, "")
+
+
+def _weights(gates: int, size: int, arguments: Spec, ending: str) -> Shapes:
+    rows = gates * arguments["hidden_size"]
+    weights: Shapes = {f"weight_ih{ending}": (rows, size), f"weight_hh{ending}": (rows, arguments["hidden_size"])}
+    return weights | ({f"bias_ih{ending}": (rows,), f"bias_hh{ending}": (rows,)} if arguments["bias"] else {})
+
+
+def _refuse(arguments: Spec) -> None:
+    if arguments["bidirectional"] or arguments.get("proj_size", 0):
+        raise NoRule("no proof rule for a bidirectional or projected recurrent network")
+
+
+for _name, _cell, _gates in (("RNN", rnn_cell, 1), ("GRU", gru_cell, 3), ("LSTM", lstm_cell, 4)):
+    rule(_name, tensors=_layers(_gates), gives_tuple=True)(_sequence(_cell))
+    rule(f"{_name}Cell", tensors=_single(_gates), gives_tuple=_cell is lstm_cell)(_one_step(_cell))

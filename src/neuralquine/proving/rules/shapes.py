@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .common import A, NoRule, Spec, Weights, affine, held, rule
+from .common import A, NoRule, Spec, Weights, affine, held, rule, weight_and_bias
 
 
-@rule("Linear")
+@rule("Linear", tensors=lambda a: weight_and_bias((a["out_features"], a["in_features"]), bias=a["bias"]))
 def linear(x: A, _: Spec, weights: Weights[A]) -> A:
     return affine(x, weights)
 
 
-@rule("Embedding", takes_indices=True)
+@rule("Embedding", tensors=lambda a: {"weight": (a["num_embeddings"], a["embedding_dim"])}, takes_indices=True)
 def embedding(x: A, _: Spec, weights: Weights[A]) -> A:
     return held(weights, "weight").lookup(x)
 

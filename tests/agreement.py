@@ -1,0 +1,301 @@
+"""Random modules and inputs for each rule, and whether the rule computes what torch does, in balls and in a graph.
+
+One generator for each rule: it draws a module and says which shapes it takes at a rank. Ranks that torch does not take, sizes
+that do not fit and arguments that have no rule are drawn too: there the rule has to refuse.
+"""
+
+import math
+import warnings
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from flint import ctx
+from onnx import TensorProto, helper
+from torch import nn
+
+from neuralquine.keeping.export import IR, OPSET
+from neuralquine.keeping.onnx.values import Graph
+from neuralquine.proving.balls import Ball, Rounding
+from neuralquine.proving.rules import INDICES, NoRule, run
+from neuralquine.proving.rules.common import described
+from neuralquine.quines.networks.causal import CausalTransformer
+from neuralquine.quines.networks.description import describe
+from neuralquine.quines.networks.normalize import InstanceNorm
+
+RANKS = range(6)
+
+
+class Draw:
+    """Random choices of one seed."""
+
+    def __init__(self, seed):
+        self.generator = np.random.default_rng(seed)
+
+    def size(self, low=1, high=4):
+        return int(self.generator.integers(low, high + 1))
+
+    def sizes(self, count, high=3):
+        return [self.size(1, high) for _ in range(count)]
+
+    def one(self, *options):
+        return options[self.generator.integers(len(options))]
+
+    def seldom(self, usual, *others):
+        """The usual choice six times out of seven."""
+        return usual if self.generator.random() < 0.85 else self.one(*others)
+
+
+# Each generator gives a module and the shape that it takes at a rank: None where it takes none.
+
+
+def _anything(make):
+    return lambda draw: (make(draw), lambda rank: draw.sizes(rank))
+
+
+def _last(make):
+    """Modules over the last axis of a size."""
+
+    def generator(draw):
+        size = draw.size()
+        return make(draw, size), lambda rank: [*draw.sizes(rank - 1), size] if rank else None
+
+    return generator
+
+
+def _channels(axes, make):
+    """Modules with channels before the last axes, and a batch before these or not."""
+
+    def generator(draw):
+        channels = draw.size()
+        return (
+            make(draw, channels),
+            lambda rank: (
+                [*draw.sizes(rank - axes - 1), channels, *(draw.size(1, 6) for _ in range(axes))]
+                if rank > axes
+                else None
+            ),
+        )
+
+    return generator
+
+
+def _second(axes, kind):
+    """Batch normalization, whose channels are axis 1."""
+
+    def generator(draw):
+        size = draw.size()
+        norm = kind(
+            size, affine=draw.one(True, False), eps=draw.one(1e-5, 0.1), track_running_stats=draw.seldom(True, False)
+        )
+        if norm.running_mean is not None:
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+        return norm, lambda rank: [draw.size(), size, *draw.sizes(rank - 2)] if rank > 1 else None
+
+    return generator
+
+
+def _convolution(kind, axes):
+    def make(draw, channels):
+        several = draw.one(
+            lambda low, high: draw.size(low, high), lambda low, high: [draw.size(low, high) for _ in range(axes)]
+        )
+        return kind(
+            channels,
+            channels * draw.size(1, 2),
+            several(1, 3),
+            stride=several(1, 3),
+            padding=draw.seldom(several(0, 1), "valid"),
+            dilation=several(1, 2),
+            groups=draw.seldom(1, channels),
+            bias=draw.one(True, False),
+            padding_mode=draw.seldom("zeros", "circular"),
+        )
+
+    return _channels(axes, make)
+
+
+def _recurrent(kind):
+    def generator(draw):
+        size = draw.size()
+        own = {"nonlinearity": draw.one("tanh", "relu")} if kind is nn.RNN else {}
+        own |= {"proj_size": draw.seldom(0, 1)} if kind is nn.LSTM else {}
+        layers = draw.size(1, 2)
+        common = {"num_layers": layers, "bias": draw.one(True, False), "batch_first": draw.one(True, False)}
+        hidden = draw.size(2)
+        module = kind(size, hidden, bidirectional=draw.seldom(False, True), **common, **own)
+        return module, lambda rank: [*draw.sizes(rank - 1), size] if rank else None
+
+    return generator
+
+
+def _cell(kind):
+    def make(draw, size):
+        own = {"nonlinearity": draw.one("tanh", "relu")} if kind is nn.RNNCell else {}
+        return kind(size, draw.size(), bias=draw.one(True, False), **own)
+
+    return _last(make)
+
+
+def _encoder(draw, _):
+    heads = draw.size(1, 2)
+    return nn.TransformerEncoderLayer(
+        heads * draw.size(1, 3),
+        heads,
+        draw.size(),
+        dropout=0.1,
+        activation=draw.one("relu", "gelu"),
+        layer_norm_eps=draw.one(1e-5, 1e-2),
+        batch_first=draw.seldom(True, False),
+        norm_first=draw.one(True, False),
+        bias=draw.one(True, False),
+    )
+
+
+def _of_encoder(draw):
+    module = _encoder(draw, None)
+    return module, lambda rank: [*draw.sizes(rank - 1), module.self_attn.embed_dim] if rank else None
+
+
+def _causal(draw):
+    heads = draw.size(1, 2)
+    return CausalTransformer(
+        draw.size(2), 2 * heads, draw.size(1, 2), heads
+    ), lambda rank: [*draw.sizes(rank - 1), draw.seldom(draw.size(), 16, 17)] if rank else None
+
+
+def _layer_norm(draw):
+    shape = draw.seldom(draw.sizes(1), draw.sizes(2))
+    norm = nn.LayerNorm(
+        shape, eps=draw.one(1e-5, 0.1), elementwise_affine=draw.one(True, False), bias=draw.one(True, False)
+    )
+    return norm, lambda rank: [*draw.sizes(rank - len(shape)), *shape] if rank >= len(shape) else None
+
+
+GENERATORS = {
+    "Linear": _last(lambda draw, n: nn.Linear(n, draw.size(), bias=draw.one(True, False))),
+    "Tanh": _anything(lambda _: nn.Tanh()),
+    "ReLU": _anything(lambda _: nn.ReLU()),
+    "Sigmoid": _anything(lambda _: nn.Sigmoid()),
+    "SiLU": _anything(lambda _: nn.SiLU()),
+    "GELU": _anything(lambda draw: nn.GELU(approximate=draw.seldom(draw.one("none", "tanh"), "other"))),
+    "Softmax": _anything(lambda draw: nn.Softmax(dim=draw.seldom(-1, 0, 1, 2, None))),
+    "LayerNorm": _layer_norm,
+    "neuralquine.InstanceNorm": _anything(lambda draw: InstanceNorm(draw.one(1e-5, 0.1))),
+    "BatchNorm1d": _second(1, nn.BatchNorm1d),
+    "BatchNorm2d": _second(2, nn.BatchNorm2d),
+    "Conv1d": _convolution(nn.Conv1d, 1),
+    "Conv2d": _convolution(nn.Conv2d, 2),
+    "RNN": _recurrent(nn.RNN),
+    "GRU": _recurrent(nn.GRU),
+    "LSTM": _recurrent(nn.LSTM),
+    "RNNCell": _cell(nn.RNNCell),
+    "GRUCell": _cell(nn.GRUCell),
+    "LSTMCell": _cell(nn.LSTMCell),
+    "TransformerEncoderLayer": _of_encoder,
+    "neuralquine.CausalTransformer": _causal,
+    "Embedding": _anything(lambda draw: nn.Embedding(5, draw.size(), padding_idx=draw.one(None, 0))),
+    "AdaptiveAvgPool1d": _channels(1, lambda draw, _: nn.AdaptiveAvgPool1d(draw.seldom(1, 2))),
+    "AdaptiveAvgPool2d": _channels(2, lambda draw, _: nn.AdaptiveAvgPool2d(draw.seldom(1, (1, 1), (1, 2), 2))),
+    "Flatten": _anything(lambda draw: nn.Flatten(draw.one(0, 1, 2, -1, -2), draw.one(-1, -2, 0, 1, 2))),
+    "Identity": _anything(lambda _: nn.Identity()),
+    "Dropout": _anything(lambda draw: nn.Dropout(draw.one(0.0, 0.5))),
+}
+
+
+def drawn(name, rank, seed):
+    """A module of a type and an input of a rank."""
+    draw = Draw([sum(map(ord, name)), rank, seed])
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, shape_at = GENERATORS[name](draw)
+    module = module.double().eval()
+    for weight in module.parameters():  # also those that torch starts at zero or one
+        nn.init.normal_(weight)
+    fitting = shape_at(rank)
+    shape = draw.seldom(fitting, draw.sizes(rank), [0] * rank) if fitting is not None else draw.sizes(rank)
+    indices = draw.seldom(name in INDICES, name not in INDICES)
+    x = torch.from_numpy(draw.generator.integers(0, draw.seldom(2, 5, 6), shape)) if indices else None
+    return module, torch.from_numpy(np.asarray(draw.generator.standard_normal(shape))) if x is None else x
+
+
+def asked(module, x):
+    """The first tensor that torch gives, or None where it refuses."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            y = module(x)
+        except (RuntimeError, ValueError, IndexError, AssertionError, NotImplementedError, TypeError):
+            return None
+    while isinstance(y, tuple):
+        y = y[0]
+    return y.numpy()
+
+
+def in_balls(spec, state, x, rounding):
+    """The rule's enclosure; None where it refuses."""
+    weights = {name: Ball.exact(t.numpy(), rounding) for name, t in state.items()}
+    indices = not x.is_floating_point()
+    try:
+        return run(spec, Ball.exact(x.numpy(), rounding), weights.get, indices=indices).value
+    except NoRule:
+        return None
+
+
+def in_a_graph(spec, state, x):
+    """What ONNX Runtime computes of the graph that the same rule writes; None where the rule refuses."""
+    graph = Graph()
+    weights = {name: graph.hold(name, t.numpy()) for name, t in state.items() if t.is_floating_point()}
+    try:
+        y = run(spec, graph.hold("/probe", x.numpy()), weights.get, indices=not x.is_floating_point())
+    except NoRule:
+        return None
+    y = graph.op("Identity", [y], y.shape)
+    kind = TensorProto.DOUBLE if x.is_floating_point() or spec["type"] in INDICES else TensorProto.INT64
+    body = helper.make_graph(
+        graph.nodes, "test", [], [helper.make_tensor_value_info(y.name, kind, y.shape)], graph.initializers
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    found = ort.InferenceSession(model.SerializeToString(), options).run(None, {})[0]
+    assert found.shape == y.shape, f"{spec} writes {found.shape} and says {y.shape}"
+    return found
+
+
+def agreement(name, rank, seed):
+    """``equal``, ``refused`` (the rule refuses what torch computes), ``both`` refuse; else how they differ."""
+    module, x = drawn(name, rank, seed)
+    spec, expected = describe(module), asked(module, x)
+    shapes, state = described(spec), {n: tuple(t.shape) for n, t in module.state_dict(keep_vars=True).items()}
+    state.pop("head.weight", None)  # of the causal transformer, the same tensor as its table of tokens
+    if shapes is not None and list(shapes.items()) != list(state.items()):
+        return f"{module} is said to have the tensors {shapes}"
+    ctx.prec = 128
+    held = in_balls(spec, module.state_dict(), x, Rounding.of("float64"))
+    if held is None:
+        return "both" if expected is None else "refused"
+    if expected is None:
+        return f"rank {rank}, seed {seed}: {module} takes {tuple(x.shape)}, which torch refuses"
+    where = f"rank {rank}, seed {seed}: {module} of {tuple(x.shape)} {x.dtype}"
+    if shapes is None:
+        return f"{module} has a rule, and its tensors are not known"
+    if held.shape != expected.shape:
+        return f"{where} has shape {held.shape}, in torch {expected.shape}"
+    exact = in_balls(spec, module.state_dict(), x, None)
+    gap = max((abs(float(b.mid()) - v) for b, v in zip(exact.flat, expected.flat, strict=True)), default=0.0)
+    if not gap < 1e-9 * max(1.0, np.abs(expected).max(initial=0.0)):
+        return f"{where} is off by {gap:.1e}"
+    if not all(b.contains(float(v)) for b, v in zip(held.flat, expected.flat, strict=True)):
+        return f"{where}: the ball does not hold torch's result"
+    if not all(math.isfinite(float(b.rad())) for b in held.flat):
+        return f"{where}: the ball says nothing"
+    found = in_a_graph(spec, module.state_dict(), x)
+    if found is None or found.shape != expected.shape:
+        return f"{where} has shape {None if found is None else found.shape} in a graph, in torch {expected.shape}"
+    if not np.allclose(found, expected, rtol=1e-9, atol=1e-9):
+        return f"{where} is off by {np.abs(found - expected).max():.1e} in a graph"
+    return "equal"

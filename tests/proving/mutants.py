@@ -1,0 +1,140 @@
+"""Faults planted in the rules, one at a time, and whether comparing a rule with torch finds them.
+
+As a script it plants every fault of the kinds below in every file of rules and says which are not found:
+``PYTHONPATH=src:tests python tests/proving/mutants.py``. The tests plant a few in each file.
+"""
+
+import ast
+import importlib
+import inspect
+import types
+from functools import cache
+
+from agreement import RANKS, agreement
+from neuralquine.proving.rules import common
+
+_TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
+FILES = ("activations", "attention", "convolution", "normalized", "recurrent", "shapes")
+_OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add}
+_ORDER = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.In: ast.NotIn, ast.LtE: ast.Lt, ast.Lt: ast.LtE}
+_TWINS = {"tanh": "sigmoid", "sigmoid": "tanh", "relu": "tanh", "erf": "tanh"}
+_STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm")
+
+
+def faults(source):
+    """Each fault as its line, what is changed, and the changed source."""
+    tree = ast.parse(source)
+    words = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for place, node in enumerate(ast.walk(tree)):
+        if id(node) in words:  # what a refusal says is not compared
+            continue
+        for number, (said, _) in enumerate(_changes(node)):
+            tree = ast.parse(source)
+            original = list(ast.walk(tree))[place]
+            _, changed = _changes(original)[number]
+            tree = ast.fix_missing_locations(_Exchange(original, changed).visit(tree))
+            yield getattr(node, "lineno", 0), said, ast.unparse(tree)
+
+
+class _Exchange(ast.NodeTransformer):
+    def __init__(self, old, new):
+        self.old, self.new = old, new
+
+    def visit(self, node):
+        return self.new if node is self.old else self.generic_visit(node)
+
+
+def _changes(node):
+    """What may be planted in place of a node."""
+    match node:
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            other = _OPERATORS[type(op)]()
+            return [
+                (f"{type(op).__name__} becomes {type(other).__name__}", ast.BinOp(left, other, right)),
+                (f"`{ast.unparse(right)}` is dropped", left),
+                (f"`{ast.unparse(left)}` is dropped", right),
+            ]
+        case ast.Compare(left=left, ops=[op, *ops], comparators=rest) if type(op) in _ORDER:
+            other = _ORDER[type(op)]()
+            return [(f"{type(op).__name__} becomes {type(other).__name__}", ast.Compare(left, [other, *ops], rest))]
+        case ast.Constant(value=bool(v)):
+            return [(f"{v} becomes {not v}", ast.Constant(not v))]
+        case ast.Constant(value=int(v) | float(v)):
+            return [(f"{v} becomes {v + d}", ast.Constant(v + d)) for d in (1, -1)]
+        case ast.Call(func=ast.Attribute(value=value, attr=name), args=arguments) if name in _STEPS:
+            twin = [ast.Call(ast.Attribute(value, _TWINS[name], ast.Load()), arguments, [])] if name in _TWINS else []
+            return [(f"{name} is left out", value), *((f"{name} becomes {_TWINS[name]}", t) for t in twin)]
+        case ast.Call(func=ast.Name(id="affine"), args=arguments):
+            return [("the bias is dropped", ast.Call(ast.Name("_without_bias", ast.Load()), arguments, []))]
+        case ast.Call(func=ast.Name(id="scaled"), args=[y, _]):
+            return [("weight and bias are dropped", y)]
+        case ast.Attribute(value=value, attr="mT"):
+            return [("the transposition is left out", value)]
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return [("the branches of a choice are exchanged", ast.IfExp(test, orelse, body))]
+        case _:
+            return []
+
+
+def _without_bias(x, weights, names=("weight", "bias")):
+    return x.affine(common.held(weights, names[0]))
+
+
+def source_of(file):
+    return inspect.getsource(importlib.import_module(f"neuralquine.proving.rules.{file}"))
+
+
+def is_found(file, source):
+    """Whether a changed file of rules gives itself away in the comparison with torch."""
+    whole = {table: getattr(common, table) for table in _TABLES}
+    for table, held in whole.items():
+        setattr(common, table, type(held)())
+    try:
+        module = types.ModuleType(f"neuralquine.proving.rules.{file}")
+        module.__dict__.update(__package__="neuralquine.proving.rules", _without_bias=_without_bias)
+        exec(compile(source, f"<changed {file}>", "exec"), module.__dict__)
+        changed = set(common.RULES)
+        for table, held in whole.items():
+            others = {k: held[k] for k in held if k not in changed} if isinstance(held, dict) else held - changed
+            setattr(common, table, others | getattr(common, table))
+        return any(
+            name in whole["RULES"] and agreement(name, rank, seed) != verdict
+            for name in changed
+            for rank, seed, verdict in _before(name)
+        )
+    except Exception:  # a rule that raises anything but a refusal is found
+        return True
+    finally:
+        for table, held in whole.items():
+            setattr(common, table, held)
+
+
+@cache
+def _before(name, draws=20, most=24):
+    """What the true rule says of some draws: mostly those that it computes."""
+    verdicts = [(rank, seed, agreement(name, rank, seed)) for seed in range(draws) for rank in RANKS]
+    equal = [v for v in verdicts if v[2] == "equal"]
+    return [*equal[:most], *[v for v in verdicts if v[2] != "equal"][: most // 2]]
+
+
+def main():
+    planted = caught = 0
+    for file in FILES:
+        source = source_of(file)
+        for name in _rules_in(file):
+            _before(name)
+        here = [(line, said, is_found(file, changed)) for line, said, changed in faults(source)]
+        planted, caught = planted + len(here), caught + sum(found for _, _, found in here)
+        print(f"{file}: {len(here)} planted, {sum(found for _, _, found in here)} found", flush=True)
+        for line, said, found in here:
+            if not found:
+                print(f"  not found: line {line}, {said}: {source.splitlines()[line - 1].strip()}", flush=True)
+    print(f"{planted} planted, {caught} found")
+
+
+def _rules_in(file):
+    return [name for name, rule in common.RULES.items() if rule.__module__.endswith(file)]
+
+
+if __name__ == "__main__":
+    main()
