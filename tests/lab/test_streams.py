@@ -227,9 +227,12 @@ def test_a_connection_that_is_used_is_not_the_one_that_makes_room():
     assert err == ""
 
 
-def test_a_terminal_that_closes_leaves_nothing_behind(tmp_path, monkeypatch):
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_terminal_that_closes_leaves_nothing_behind(tmp_path, monkeypatch, answered):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     lab = stand()
+    if answered:
+        assert ask(lab, "/api/hello")[0] == 200
     assert len(list(tmp_path.iterdir())) == 1
     _, err = close_lab(lab, signal.SIGHUP)
     assert err == ""

@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -29,13 +29,6 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, lab: Lab) -> None:
         super().__init__(config)
         self._lab = lab
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal; a terminal that is closed sends one too, which is ignored under ``nohup``."""
-        hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
-        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
-            signal.signal(hang_up, lambda _, frame: self.handle_exit(signal.SIGINT, frame))
-        super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -75,7 +68,12 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
     Raises:
         NeuralQuineError: the port is not available.
     """
-    with bound(port) as listening, tempfile.TemporaryDirectory(prefix="neuralquine-lab-") as place:
+    with (
+        _hanging_up(),
+        bound(port) as listening,
+        tempfile.TemporaryDirectory(prefix="neuralquine-lab-") as place,
+        contextlib.suppress(KeyboardInterrupt),  # uvicorn passes it on after it has stopped
+    ):
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(32)
         lab = Lab(Path(place))
@@ -93,7 +91,21 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
         say(f"the lab is open at {address}\nCtrl-C closes it")
         if browser:
             webbrowser.open(address)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes it on after it has stopped
-            _Server(config, lab).run(sockets=[listening])
+        _Server(config, lab).run(sockets=[listening])
     with contextlib.suppress(OSError):  # the terminal may be closed
         say("the lab is closed; what was not downloaded is gone")
+
+
+@contextlib.contextmanager
+def _hanging_up() -> Iterator[None]:
+    """Take a terminal that is closed for Ctrl-C, unless it is to be ignored, as under ``nohup``."""
+    number = getattr(signal, "SIGHUP", None)  # not on Windows
+    before = None if number is None else signal.getsignal(number)
+    if number is None or before is signal.SIG_IGN:
+        yield
+        return
+    signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
