@@ -49,7 +49,7 @@ class BallArray:
     Args:
         value: object array of ``arb``.
         grad: object array of ``arb``, one more axis; None for a constant.
-        rounding: None for exact real arithmetic.
+        rounding: the rounding model; None for exact real arithmetic.
     """
 
     __slots__ = ("grad", "rounding", "value")

@@ -1,7 +1,7 @@
-"""Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
+"""Certificates: proofs written down, and the checker, which trusts only the weights and its own arithmetic.
 
 The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
-torch nor any solver. What it trusts is FLINT, the rules of ``rules/`` and the Philox generator.
+torch nor any solver. It trusts FLINT, the rules of ``rules/`` and the Philox generator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to 
 
 
 class NotProved(NeuralQuineError):
-    """The theorem does not apply: nothing is claimed, least of all that there is no quine."""
+    """The theorem does not apply: nothing is claimed, and not that there is no quine."""
 
 
 def certify(folder: str | Path) -> dict[str, Any]:
@@ -132,8 +132,8 @@ def check(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
         The certificate, if it holds.
 
     Raises:
-        NotProved: a number was altered, the weights are others, or the theorem does not apply.
-        QuineFileError: an unreadable file.
+        NotProved: a number was altered, the weights are not those of the certificate, or the theorem does not apply.
+        QuineFileError: a file is not readable.
     """
     path = Path(path)
     c = read_json(path)

@@ -11,8 +11,8 @@ from torch import Tensor
 from . import bits
 from .quine import Quine
 
-UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
-CONSTANT_SENSITIVITY = 1e-3  # below it what is printed does not depend on the weights in any useful sense
+UNIFORM = 0.05  # standard deviation over root mean square below which the weights count as one number
+CONSTANT_SENSITIVITY = 1e-3  # self-sensitivity below which a quine counts as a printed constant
 
 
 def round_off(dtype: torch.dtype) -> float:

@@ -38,7 +38,7 @@ class Method(Protocol):
 
     @property
     def space(self) -> str:
-        """``reduced``: it works on the code ``(d,)``; ``full``: on all weights ``(P,)``."""
+        """The unknowns of the method: ``reduced`` for the code ``(d,)``, ``full`` for all weights ``(P,)``."""
         ...
 
     def limits(self, n: int) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Method(Protocol):
         ...
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
-        """One step of the rows in ``active`` (indices); the others stay where they are."""
+        """Take one step of the rows in ``active`` (indices); the others stay where they are."""
         ...
 
 
