@@ -29,9 +29,11 @@ _FIGURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Verification(Measurement):
-    """What was found. Converged, bit-exact, portable and proved are four different words.
+    """The verdict on a quine. Converged, bit-exact, portable and proved are four different words.
 
-    The figures of one fresh evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
+    Seven figures of one fresh evaluation, ``relative_residual``, ``max_abs_residual``, ``weight_rms``,
+    ``differing_weights``, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
         is_quine: whether it converged and no trick explains it.

@@ -143,7 +143,7 @@ class QueryQuine(Quine):
 
     @property
     def vectorized(self) -> bool:
-        """Whether several networks are evaluated at once: it pays only where one leaves the processor idle."""
+        """Whether several networks are evaluated at once, which pays only where one leaves the processor idle."""
         return self.code_size <= _FEW * 8 and super().vectorized
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:

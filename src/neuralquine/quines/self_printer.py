@@ -123,7 +123,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def in_place(self) -> bool:
-        """Whether codes are evaluated by printing them into the trunk's own weights: d copies would be too many."""
+        """Whether codes are evaluated by printing them into the trunk's own weights, where d copies would not fit."""
         width = torch.finfo(self.code_dtype).bits // 8
         return self.printer.chunked and self.parameter_count * self.code_size * width > _IN_PLACE
 

@@ -176,7 +176,7 @@ class TaskQuine(Quine):
 
     @property
     def margin(self) -> float:
-        """The smallest vote, in units of the vote that makes a full sign: above 1, every sign is read exactly."""
+        """The smallest vote, in units of the vote that makes a full sign; above 1, every sign is read exactly."""
         with torch.no_grad():
             return float(_GAIN * (self.reading() * self.code()).min())
 

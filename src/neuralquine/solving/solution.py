@@ -84,7 +84,8 @@ class TracePoint:
 class Solution(Measurement):
     """The result of :func:`neuralquine.solve`. All residuals are of ``theta`` itself, evaluated afresh.
 
-    The seven figures of that evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
+    Three more figures of that evaluation, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
         status: why the solve ended.

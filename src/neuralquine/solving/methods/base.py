@@ -38,7 +38,7 @@ class Method(Protocol):
 
     @property
     def space(self) -> str:
-        """The unknowns of the method: ``reduced`` for the code ``(d,)``, ``full`` for all weights ``(P,)``."""
+        """The unknowns of the method, ``reduced`` for the code ``(d,)`` or ``full`` for all weights ``(P,)``."""
         ...
 
     def limits(self, n: int) -> tuple[int, int]:
