@@ -79,7 +79,7 @@ class _Search:
             yield from self.members(name, type(module), depth)
 
     def members(self, name: str, cls: type, depth: int) -> Found:
-        """What a class and the classes it comes from hold."""
+        """Search a class and the classes it comes from."""
         for base in cls.__mro__:
             if _of_library(base) or id(base) in self.seen:
                 continue

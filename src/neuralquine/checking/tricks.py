@@ -46,7 +46,7 @@ def triviality(quine: Quine) -> list[Finding]:
 
 
 def failing(error: Exception) -> Finding:
-    """What is reported of a module that raises while it is looked at."""
+    """The finding about a module that raises while it is examined."""
     return Finding("unruly", f"the trunk fails when it is examined: {first_line(error)[:200]}")
 
 
@@ -92,7 +92,7 @@ def _(quine: TaskQuine) -> Checks:
 
 
 class Witness:
-    """What a quine holds and prints before it is examined, to be compared with afterwards."""
+    """The state and the print of a quine before it is examined, for comparison afterwards."""
 
     def __init__(self, quine: Quine) -> None:
         self._quine = quine

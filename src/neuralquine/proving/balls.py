@@ -1,4 +1,4 @@
-"""What a rule may ask of a ball: the operations of a network, each with the largest rounding of any implementation.
+"""The operations of a network on balls, each with the largest rounding of any implementation.
 
 These are the same operations that ``keeping/onnx/values.py`` writes as nodes of a graph, so that one table of rules
 (``rules/``) serves a proof and an export. How far implementations may differ is said here, in units u of the

@@ -31,7 +31,7 @@ def normalized(x: A, eps: float) -> A:
 
 
 def _tightened(x: A, y: A, inverse: A, eps: float) -> A:
-    """The same normalization by the mean value theorem, which accounts for its entries moving together.
+    """Instance normalization by the mean value theorem, which accounts for its entries moving together.
 
     ``dy_i/dx_j = ((i = j) - (1 + y_i y_j) / n) / s``: an input of radius r gives an output whose radius is the sum of
     ``r_j`` times the largest of these in the box y. The rounding errors are added: ``2 (n + 4) u mean|x|`` of a mean,

@@ -27,7 +27,7 @@ _TYPES = {"float64": np.float64, "float32": np.float32}
 
 @dataclass(frozen=True)
 class Table:
-    """How an expansion's matrix is made from the seed, and how the expansion computes with it.
+    """The making of an expansion's matrix from the seed, and the order of the expansion's operations.
 
     Attributes:
         matrix: gives A ``(P, d)`` from the seed, the number of weights and the code size; 4 A is whole, below 2^6.

@@ -18,7 +18,7 @@ def integer_view(x: Tensor) -> Tensor:
 
 
 def differing(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors of one type and shape differ in any bit: a bool tensor."""
+    """A bool tensor that is true where two tensors of one type and shape differ in any bit."""
     if a.dtype != b.dtype or a.shape != b.shape:
         raise ValueError(f"cannot compare bits of {a.dtype} {tuple(a.shape)} with {b.dtype} {tuple(b.shape)}")
     return integer_view(a) != integer_view(b)
@@ -30,7 +30,7 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 def ulp_distance(a: Tensor, b: Tensor) -> Tensor:
-    """How many representable numbers lie between, elementwise: int64, -1 where either is NaN.
+    """The distance in representable numbers, elementwise: int64, -1 where either number is NaN.
 
     +0 and -0 are 1 apart: they are neighbors with different bits.
     """

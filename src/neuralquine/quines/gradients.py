@@ -15,7 +15,7 @@ _REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched re
 
 
 class Holder(Protocol):
-    """What holds weights and computes a code from them: a quine."""
+    """A network that holds weights and computes a code from them, such as a quine."""
 
     @property
     def weights(self) -> list[nn.Parameter]: ...

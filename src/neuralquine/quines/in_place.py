@@ -56,7 +56,7 @@ def mean_square_spread(quine: Quine) -> float:
 
 @torch.no_grad()
 def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """How a large network answers to other weights, printed in place and taken back.
+    """Evaluate a large network at other weights, which are printed in place and taken back.
 
     Returns:
         ``(codes, answers, up, down)``: three random codes ``(3, d)`` and ``g`` of them, and ``g(c + h u)``, ``g(c - h u)`` for

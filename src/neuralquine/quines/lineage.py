@@ -46,7 +46,7 @@ def line(quine: Quine, theta: Tensor, *, installed: bool = False) -> Iterator[tu
 
 @dataclass(frozen=True)
 class End:
-    """How a line ended.
+    """The end of a line of generations.
 
     Attributes:
         outcome: ``healed``, ``mutant`` or ``lost``.

@@ -229,7 +229,7 @@ class QueryQuine(Quine):
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the trunk and the queries, ready for JSON."""
+        """The constructor's arguments beside the trunk and the queries, ready for JSON."""
         return super().settings() | {"queries": self.queries or "table", "width": self.width, "scale": self.scale}
 
     @classmethod

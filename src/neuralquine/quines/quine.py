@@ -124,7 +124,7 @@ class Quine(SelfPrinter):
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the trunk and the probe, ready for JSON."""
+        """The constructor's arguments beside the trunk and the probe, ready for JSON."""
         return {
             "code_size": self.code_size,
             "code_bits": self.code_bits,

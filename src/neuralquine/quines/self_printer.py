@@ -26,7 +26,7 @@ _IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P) above which a netwo
 
 
 class SelfPrinter(nn.Module):
-    """What all kinds of quines share: their weights, their maps and their derivatives.
+    """The common base of all kinds of quines: their weights, their maps and their derivatives.
 
     The constructor of every kind makes the parts first and ends here, so that no method runs on an incomplete quine.
 
@@ -76,7 +76,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def select(self) -> Select:
-        """Which part of the trunk's output is read."""
+        """The part of the trunk's output that is read."""
         return self._trunk.select
 
     @property
@@ -91,7 +91,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def eps(self) -> float:
-        """What is added to the variance in that normalization."""
+        """The number added to the variance in that normalization."""
         return self._coding.eps
 
     @property
@@ -113,7 +113,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def trunk_device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self._trunk.device
 
     @property
@@ -188,7 +188,7 @@ class SelfPrinter(nn.Module):
     # -- the maps -----------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What the trunk computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        """The trunk's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
         return self._trunk.features(theta)
 
     def real_code(self, theta: Tensor | None = None) -> Tensor:
@@ -253,7 +253,7 @@ class SelfPrinter(nn.Module):
         return f"parameters={self.parameter_count}, code_size={self.code_size}, seed={self.seed}, dtype={self.dtype}"
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network answers to somebody who uses it: what its trunk returns."""
+        """The trunk's output for an input of its user."""
         return self.trunk(*args, **kwargs)
 
     # -- derivatives --------------------------------------------------------------------------------------------

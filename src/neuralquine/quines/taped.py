@@ -137,7 +137,7 @@ class TaskQuine(Quine):
     # -- the map ------------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What each row of the tape says at weights ``theta`` ``(P,)``, by default the stored ones: ``(rows,)``."""
+        """The output of each row of the tape at weights ``theta`` ``(P,)``, by default the stored ones: ``(rows,)``."""
         tensors = dict(self.named_weights()) if theta is None else self.tensors(theta)
         return self._trunk.run(self.inputs, self._read(tensors))
 
@@ -204,13 +204,13 @@ class TaskQuine(Quine):
         return Matrixless(lambda v: torch.func.jvp(self.real_map, (theta,), (v.to(theta),))[1].detach(), vjp, theta)
 
     def _unsaturated(self, theta: Tensor) -> Tensor:
-        """Which code entries move with the weights, ``(d,)`` of bool: those that are read inside of the clamp."""
+        """The code entries that change with the weights, ``(d,)`` of bool: those that are read inside the clamp."""
         return ~((_GAIN * self.reading(theta)).abs() > 1)  # so that NaN counts
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the body and the probe, ready for JSON."""
+        """The constructor's arguments beside the body and the probe, ready for JSON."""
         return super().settings() | {"tape": {"kind": self.kind, "repeats": self.repeats}}
 
     @classmethod
@@ -245,11 +245,11 @@ class TaskQuine(Quine):
     # -- the task -----------------------------------------------------------------------------------------------
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network answers to somebody who uses it: its outputs."""
+        """The network's outputs for an input of its user."""
         return self.outputs(*args, **kwargs)
 
     def outputs(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """What the network answers to a batch: inputs ``(n, ...)`` to outputs ``(n, k)``.
+        """The network's outputs for a batch: inputs ``(n, ...)`` to outputs ``(n, k)``.
 
         Args:
             x: the batch.

@@ -115,7 +115,7 @@ class Trunk:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.module.parameters()).device
 
     @property
@@ -150,7 +150,7 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What the module computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
         if theta is None:
             return self.run(self.inputs)
         # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
@@ -158,7 +158,7 @@ class Trunk:
         return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
 
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
-        """What is read of the module's output, flat: with its own weights, or with ``tensors`` in the places of theirs."""
+        """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
         args = () if isinstance(inputs, Mapping) else tuple(inputs)
         kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
         if tensors is None:

@@ -185,7 +185,7 @@ def other_probes(quine: Quine, count: int) -> Iterator[None]:
 
 @dataclass
 class _Tally:
-    """What a search for a grid quine has tried, and the limit or interruption that ended it, if any."""
+    """The attempts of a search for a grid quine, and the limit or interruption that ended it, if any."""
 
     fixed_points: int = 0
     probes: int = 1
@@ -271,7 +271,7 @@ def _each_probe(quine: Quine, others: int) -> Iterator[None]:
 
 
 def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
-    """What was tried, for the message of a failure and for the record of a success."""
+    """The attempts as text, for the message of a failure and for the record of a success."""
     span = f"2^-{tried[0]} to 2^-{tried[-1]}"
     points, probes = plural(tally.fixed_points, "fixed point"), plural(tally.probes, "probe")
     detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}"

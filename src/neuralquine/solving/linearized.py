@@ -1,4 +1,4 @@
-"""Where to start: the quines of the linearized network.
+"""Starting points for queried quines: the quines of the linearized network.
 
 With every activation ``s(z)`` replaced by ``a + g z``, a stack of layers answers ``f(x) = (x, 1) . G`` with
 ``G = G(theta)``. Its printed weights are ``theta = E v``, so that its quines are the fixed points of ``v -> G(E v)`` in

@@ -135,7 +135,7 @@ class Trace:
 
 
 class Watch:
-    """What the loop knows about each of B starts: the best point so far, and how the start ended.
+    """The record of each of B starts: the best point so far, and how the start ended.
 
     Args:
         f: the map, for what counts as collapsed.
@@ -284,7 +284,7 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
 
 
 def affordable_starts(quine: Quine, width: int) -> int:
-    """How many of ``width`` starts are run side by side: as many as the trunk and the memory allow."""
+    """The number of starts, at most ``width``, that run side by side, by what the trunk and the memory allow."""
     if not quine.vectorized:
         width = min(width, _SERIAL_STARTS)
     return max(1, min(width, _START_BYTES // (8 * quine.parameter_count)))

@@ -18,7 +18,7 @@ from .methods import Method
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What :func:`neuralquine.solve` was asked for; the attributes are its arguments, with the defaults filled in."""
+    """The request to :func:`neuralquine.solve`; the attributes are its arguments, with the defaults filled in."""
 
     method: Method | None
     seed: int

@@ -50,7 +50,7 @@ _AXES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True)
 class Spec:
-    """What a sweep varies: every combination is one job.
+    """The jobs of a sweep: every combination of its values is one.
 
     Attributes:
         jobs: the jobs in the order of the table.

@@ -46,7 +46,7 @@ class Taped(nn.Module):
         self.tape = nn.Linear(features, rows, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What a batch reads from the tape on average: inputs ``(n, ...)`` to ``(rows,)``."""
+        """The mean over a batch of the tape's outputs: inputs ``(n, ...)`` to ``(rows,)``."""
         features, _ = self.body(x)
         return self.tape(features.abs().mean(0))
 

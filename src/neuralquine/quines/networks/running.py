@@ -72,7 +72,7 @@ def usable(device: str) -> torch.device:
 
 
 def places_of(trunk: nn.Module) -> dict[str, list[str]]:
-    """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
+    """Every place of each parameter's tensor, by the parameter's name; a module that is used twice is one place.
 
     ``functional_call(tie_weights=True)`` takes such a module for two, and leaves its temporary weights in it.
     """

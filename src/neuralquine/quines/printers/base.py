@@ -1,4 +1,4 @@
-"""What every printer is: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights, never trained."""
+"""The protocol of printers: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights, not trained."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Printer(Protocol):
 
 
 class Whole:
-    """What printers that make all weights at once have in common."""
+    """The common part of printers that make all weights at once."""
 
     chunked: ClassVar[bool] = False
     sizes: list[int]

@@ -184,7 +184,7 @@ class RealTape(SignTape):
 
 
 def _entries(seed: int, code_size: int, count: int) -> NDArray[np.int64]:
-    """Which code entries each weight uses, ``(count, USES)``: permutations one after the other, so all are used alike."""
+    """The code entries that each weight uses, ``(count, USES)``: permutations in turn, so that all are used alike."""
     rounds = -(-count * USES // code_size) if count else 0
     keys = words(seed, Stream.TAPE_ENTRIES, 0, rounds * code_size).reshape(rounds, code_size)
     order = np.argsort(keys, axis=1, kind="stable").astype(np.int64)

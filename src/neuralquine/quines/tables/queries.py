@@ -77,7 +77,7 @@ class QueryTable:
         return None
 
     def _extents(self) -> list[int]:
-        """How many tensors, rows and columns there are; for a single tensor, rows and columns only."""
+        """The numbers of tensors, rows and columns; for a single tensor, of rows and columns only."""
         rows, columns = max(r for r, _ in self._shapes), max(c for _, c in self._shapes)
         return [rows, columns] if len(self._shapes) == 1 else [len(self._shapes), rows, columns]
 

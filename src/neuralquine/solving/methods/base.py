@@ -1,4 +1,4 @@
-"""What every method has: a state on rows, ``init`` and ``step``."""
+"""The protocol of methods: a state on rows, ``init`` and ``step``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..maps import SelfMap
 
 @dataclass
 class State:
-    """Where a method stands on each of B starts.
+    """The state of a method on each of B starts.
 
     Attributes:
         x: ``(B, n)`` iterates.

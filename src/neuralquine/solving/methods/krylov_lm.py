@@ -160,7 +160,7 @@ class KrylovLM:
 
 @dataclass
 class _Memory:
-    """What one start remembers from step to step."""
+    """The memory of one start from step to step."""
 
     mu: float = _MU_FIRST
     reach: float = _REACH_FIRST
