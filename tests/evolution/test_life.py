@@ -1,6 +1,7 @@
 """Keeping worlds: resumed is uninterrupted, and foreign or damaged states are refused."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -83,6 +84,13 @@ def test_other_options_another_seed_and_damage_are_refused(tmp_path):
         ("theta", torch.zeros(5, 14)),
         ("theta", torch.zeros(6, 14, dtype=torch.float64)),
         ("age", torch.tensor(7)),
+        ("age", torch.tensor(-1)),
+        ("age", torch.tensor(2**62)),
+        ("age", torch.tensor(torch.inf)),
+        ("age", torch.tensor(2.0 + 1j)),
+        ("age", torch.zeros(2, dtype=torch.int64)),
+        ("history.theta", torch.zeros(18, 14, dtype=torch.float8_e4m3fn)),
+        ("history.identity", torch.zeros(18)),
         ("history.kind", torch.zeros(3, dtype=torch.int8)),
         ("more", torch.zeros(1)),
     ],
@@ -96,6 +104,12 @@ def test_a_forged_state_is_refused(tmp_path, name, value):
         metadata = file.metadata()
     save_file(load_file(path) | {name: value}, path, metadata=metadata)
     with pytest.raises(QuineFileError, match="start without --resume"):
+        live(soup(), tmp_path, resume=True)
+
+
+def test_a_state_that_is_no_file_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / STATE)
+    with pytest.raises(QuineFileError, match="not a state"):
         live(soup(), tmp_path, resume=True)
 
 

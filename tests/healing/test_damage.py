@@ -140,6 +140,17 @@ def test_a_kind_from_outside_is_healed_on_the_command_line_and_listed_in_its_hel
     assert "halve" in shown
 
 
+def test_a_pointwise_kind_from_outside_is_in_the_labs_list(halving):
+    from neuralquine.lab.search import catalog
+
+    shown = {d["name"]: d["label"] for d in catalog(lambda _: None)["damages"]}
+    assert list(shown) == ["noise", "large-noise", "zero", "negate", "flip", "words", "halve"]
+    assert list(shown.values()) == [
+        *("noise", "noise, ten times", "zero", "negation", "bit flips", "random bits"),
+        "one half",
+    ]
+
+
 def test_a_name_that_is_taken_is_refused(halving):
     for name in ("noise", "halve", "", "a:b"):
         with pytest.raises(nq.BadOption, match="cannot name a kind"):

@@ -52,6 +52,7 @@ def test_hello_lists_only_networks_of_the_labs_size(client, quine):
     assert not {"gpt2", "resnet18", "llama-8b"} & set(names)
     assert hello["quines"][0]["id"] == quine["id"]
     assert hello["jobs"][0]["state"] == "done"
+    assert [d["name"] for d in hello["damages"]] == ["noise", "large-noise", "zero", "negate", "flip", "words"]
 
 
 @pytest.mark.parametrize(

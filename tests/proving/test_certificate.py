@@ -241,6 +241,7 @@ FORGED = {
     "no tensors": lambda _, config: config.update(tensors=[], means=[], gains=[]),
     "a tensor more": lambda held, _: held.update({"trunk.more": np.ones(3)}),
     "float32": lambda held, _: held.update({"trunk.0.weight": held["trunk.0.weight"].astype(np.float32)}),
+    "a probe in float32": lambda held, _: held.update({"probe.0": held["probe.0"].astype(np.float32)}),
     "integers": lambda held, _: held.update({"trunk.0.weight": held["trunk.0.weight"].astype(np.int64)}),
 }
 

@@ -56,6 +56,20 @@ def test_a_recipe_from_outside_is_built_solved_swept_and_listed(wide, tmp_path):
         nq.recipe("wide", width="much")
 
 
+def test_a_recipe_without_a_docstring_is_listed_by_what_it_says_or_its_name():
+    def make(seed: int = 0) -> Problem:
+        return Problem(nn.Linear(2, 4), numbers(seed, 1, 2), {"code_size": 4})
+
+    try:
+        recipes.recipe("bare")(make)
+        recipes.recipe("told", about="A layer.")(make)
+        assert (RECIPES["bare"].about, RECIPES["told"].about) == ("bare", "A layer.")
+        assert "bare" in json.dumps(listed()["bare"])
+        assert "A layer." in json.dumps(listed()["told"])
+    finally:
+        del RECIPES["bare"], RECIPES["told"]
+
+
 def test_the_lab_lists_a_small_recipe_from_outside_after_its_own(wide):
     from neuralquine.lab.search import catalog, networks
 

@@ -1,15 +1,20 @@
 """Training: it learns, it stays a quine, it resumes to the same bits, and it fails loudly."""
 
+import json
 import math
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 import neuralquine as nq
+from neuralquine.files.folder import METADATA_KEY
 from neuralquine.quines.bias_tape import BiasTapeQuine
 from neuralquine.quines.bits import differing
 from neuralquine.tasks import Schedule, evaluate, straight_through, train, train_body
@@ -146,6 +151,59 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(nq.QuineFileError, match="not a checkpoint"):
         train(quine(), clouds(1), schedule=SHORT, checkpoint=path, resume=True)
+
+
+def kept(path):
+    """A checkpoint after its first epoch, as tensors and metadata."""
+
+    def stop(figures):
+        raise KeyboardInterrupt
+
+    train(quine(), clouds(1), schedule=SHORT, checkpoint=path, progress=stop)
+    with safe_open(path, framework="pt") as file:
+        return {n: file.get_tensor(n) for n in file.keys()}, json.loads(file.metadata()[METADATA_KEY])  # noqa: SIM118
+
+
+ROW = {"epoch": 0.0, "loss": 1.0}
+FORGED = {
+    "a tensor missing": lambda t, m: t.pop("exp_avg.0"),
+    "another shape": lambda t, m: t.update({"now.0": torch.zeros(3)}),
+    "another type": lambda t, m: t.update({"best.0": t["best.0"].double()}),
+    "integers": lambda t, m: t.update({"now.0": t["now.0"].long()}),
+    "a step that is a vector": lambda t, m: t.update({"step.0": torch.zeros(2)}),
+    "no history": lambda t, m: m.pop("history"),
+    "an empty history": lambda t, m: m.update(history=[]),
+    "a history of numbers": lambda t, m: m.update(history=[1, 2]),
+    "a history without a loss": lambda t, m: m.update(history=[{"epoch": 0.0}]),
+    "rows of other columns": lambda t, m: m.update(history=[ROW, ROW | {"validation_loss": 1.0}]),
+    "a number of 400 digits": lambda t, m: m.update(history=[ROW | {"loss": 10**400}]),
+    "seconds of 400 digits": lambda t, m: m.update(seconds=10**400),
+    "seconds in words": lambda t, m: m.update(seconds="long"),
+    "a fingerprint that is a list": lambda t, m: m.update(fingerprint=[]),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_checkpoint_is_one_line(tmp_path, what):
+    path = tmp_path / "c"
+    tensors, metadata = kept(path)
+    FORGED[what](tensors, metadata)
+    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    with pytest.raises(nq.QuineFileError) as caught:
+        train(quine(), clouds(1), schedule=SHORT, checkpoint=path, resume=True)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_checkpoint_nested_too_deep_or_no_file_is_one_line(tmp_path):
+    path = tmp_path / "c"
+    tensors, _ = kept(path)
+    save_file(tensors, path, metadata={METADATA_KEY: "[" * 50_000})
+    with pytest.raises(nq.QuineFileError, match="not a checkpoint"):
+        train(quine(), clouds(1), schedule=SHORT, checkpoint=path, resume=True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(nq.QuineFileError, match="is not a file"):
+        train(quine(), clouds(1), schedule=SHORT, checkpoint=tmp_path / "pipe", resume=True)
 
 
 def test_a_loss_that_is_not_finite_is_named():

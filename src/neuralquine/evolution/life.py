@@ -33,6 +33,7 @@ from ..solving.solution import environment
 STATE, RESULT = "state.safetensors", "result.json"
 EVERY = 5.0  # seconds between two states that are written
 _HISTORY = "history."
+_OLDEST = 1 << 40  # generations: nothing lives so long, and products with it are still whole numbers
 _NEEDS = "evolution needs"
 
 
@@ -208,6 +209,8 @@ def _write(world: World, path: Path) -> None:
 def _read(world: World, path: Path) -> None:
     """Every name, type and shape is compared with the new world's before a tensor is read."""
     now = world.state()
+    if not path.is_file():
+        raise QuineFileError(f"{path} is not a state that can be resumed: there is no such file")
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get(METADATA_KEY) != canonical(world.problem):
@@ -218,15 +221,22 @@ def _read(world: World, path: Path) -> None:
                 raise QuineFileError(f"{path} is damaged: start without --resume")
             if any(kept[n].get_shape() != list(t.shape) for n, t in expected.items()):
                 raise QuineFileError(f"{path} is damaged: start without --resume")
-            age = int(file.get_tensor("age"))
+            age = _age(file.get_tensor("age"), path)
             for name, (first, *_) in world.history.items():  # the same number of rows in every generation
                 if kept[_HISTORY + name].get_shape() != [len(first) * (age + 1), *first.shape[1:]]:
                     raise QuineFileError(f"{path} does not hold {age} generations: start without --resume")
             state = {name: file.get_tensor(name) for name in now}
             history = {n: file.get_tensor(_HISTORY + n) for n in world.history}
-            if any(state[n].dtype != t.dtype for n, t in now.items()):
+            columns = {n: first for n, (first, *_) in world.history.items()}
+            if any(a[n].dtype != t.dtype for a, b in ((state, now), (history, columns)) for n, t in b.items()):
                 raise QuineFileError(f"{path} holds numbers of another type: start without --resume")
     except (SafetensorError, OSError, ValueError) as error:
         raise QuineFileError(f"{path} is not a state that can be resumed: {first_line(error)}") from error
     world.restore(state)
     world.age, world.history = age, {n: [t] for n, t in history.items()}
+
+
+def _age(stored: Tensor, path: Path) -> int:
+    if stored.dtype != torch.int64 or not 0 <= int(stored) < _OLDEST:
+        raise QuineFileError(f"{path} is damaged: start without --resume")
+    return int(stored)

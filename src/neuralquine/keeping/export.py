@@ -86,11 +86,12 @@ def to_model(folder: str | Path) -> ModelProto:
     from ..proving.network import Network
     from ..proving.portable import portability
     from .onnx.values import Graph
+    from .witness import contradiction
 
     network = Network(folder)
     size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", _LARGEST)
-    verdict = portability(folder)
+    verdict = portability(folder, witness=contradiction)
     if not verdict.proved:
         raise NeuralQuineError(
             f"{folder} is not proved to print the same bits everywhere: {verdict.reason}; "

@@ -40,7 +40,7 @@ class Lab:
     def __init__(self, place: Path) -> None:
         self.shelf = Shelf(place)
         self.desk = Process()
-        self.jobs = Jobs(Process())
+        self.jobs = Jobs(Process(), lambda job: self.shelf.found(job.id).unlink(missing_ok=True))
         self._catalog: dict[str, Any] = {}
 
     @contextlib.asynccontextmanager
@@ -108,7 +108,7 @@ def make_app(lab: Lab, *, token: str, port: int) -> Guard:
         route("/api/quines/{quine}/generations", _generations, "POST"),
         route("/api/quines/{quine}/reset", _reset, "POST"),
         route("/api/quines/{quine}/zoo", _zoo, "POST"),
-        route("/api/quines/{quine}/zoo/{job}/{index:int}", _adopt, "POST"),
+        route("/api/quines/{quine}/zoo/{job}/{index}", _adopt, "POST"),
         route("/api/quines/{quine}/samples", _samples),
         route("/api/quines/{quine}/score", _score),
         route("/api/quines/{quine}/read", _read, "POST"),
@@ -177,7 +177,7 @@ def _found(lab: Lab, task: str, arguments: dict[str, Any], title: str, limit: fl
 async def _story(lab: Lab, request: Request) -> Response:
     job = lab.jobs.get(request.path_params["job"])
     after = request.headers.get("last-event-id", "")
-    start = int(after) + 1 if after.isdecimal() and len(after) < 9 else 0
+    start = asked.number(after) + 1
 
     async def lines() -> AsyncIterator[str]:
         async for number, event in lab.jobs.story(job, start):
@@ -227,13 +227,14 @@ async def _zoo(lab: Lab, request: Request) -> Response:
     entry, starts = _entry(lab, request), asked.whole(data, "starts", 1, 200, 40)
     arguments = {"folder": str(entry.folder), "starts": starts}
     job = lab.jobs.add("zoo", arguments, f"zoo of {entry.id}", _LONGEST + _OVERTIME, lambda result: result, entry.id)
-    job.arguments["file"] = str(lab.shelf.file(f"{job.id}.safetensors"))
+    job.arguments["file"] = str(lab.shelf.found(job.id))
     return JSONResponse(job.describe(), 201)
 
 
 async def _adopt(lab: Lab, request: Request) -> Response:
-    parent, job, index = _entry(lab, request), lab.jobs.get(request.path_params["job"]), request.path_params["index"]
-    if job.task != "zoo" or job.state != "done" or index >= len(job.events[-1]["result"]["quines"]):
+    parent, job = _entry(lab, request), lab.jobs.get(request.path_params["job"])
+    index = asked.number(request.path_params["index"])
+    if job.task != "zoo" or job.state != "done" or not 0 <= index < len(job.events[-1]["result"]["quines"]):
         raise BadOption("there is no such quine in this zoo")
     entry = lab.shelf.reserve()
     arguments = {
@@ -274,19 +275,23 @@ async def _prove(lab: Lab, request: Request) -> Response:
 
 async def _archive(lab: Lab, request: Request) -> Response:
     entry = _entry(lab, request)
-    path = await asyncio.to_thread(lab.shelf.archive, entry)
-    return FileResponse(path, filename=f"quine-{entry.id}.zip")
+    return FileResponse(await lab.shelf.archive(entry), filename=f"quine-{entry.id}.zip")
 
 
 async def _certificate(lab: Lab, request: Request) -> Response:
     entry = _entry(lab, request)
-    if not entry.certificate.exists():
-        raise NeuralQuineError("nothing is proved about this quine yet")
-    return FileResponse(entry.certificate, filename=f"certificate-{entry.id}.json")
+    try:
+        content = await asyncio.to_thread(entry.certificate.read_bytes)  # whole: a second proof may take its place
+    except FileNotFoundError:
+        raise NeuralQuineError("nothing is proved about this quine yet") from None
+    headers = {"content-disposition": f'attachment; filename="certificate-{entry.id}.json"'}
+    return Response(content, headers=headers, media_type="application/json")
 
 
 async def _onnx(lab: Lab, request: Request) -> Response:
     entry = _entry(lab, request)
-    file = lab.shelf.file(f"{entry.id}.onnx")
-    await lab.at_desk("onnx", entry, file=str(file))
-    return FileResponse(file, filename=f"self-{entry.id}.onnx")
+
+    async def export(path: Path) -> None:
+        await lab.at_desk("onnx", entry, file=str(path))
+
+    return FileResponse(await lab.shelf.made(entry, "onnx", export), filename=f"self-{entry.id}.onnx")

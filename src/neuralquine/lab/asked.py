@@ -11,6 +11,7 @@ from ..errors import BadOption
 INK = 64  # numbers of a drawing, 8 x 8
 _FULL = 16  # the darkest number of a drawing
 _PAINTED = 20_000  # cells of one wound: every cell of a heat map is 96 x 192
+_DIGITS = 9  # of a number in an address
 _EDGE = 1000  # rows, columns or layers: more than any network of the lab has
 
 
@@ -27,6 +28,11 @@ async def body(request: Request, *known: str) -> dict[str, Any]:
     if not isinstance(data, dict) or set(data) - set(known):
         raise BadOption(f"the body must be an object of {', '.join(known) or 'nothing'}")
     return data
+
+
+def number(text: str) -> int:
+    """Return a number from an address or a header; -1 where it is none, or so long that nothing is numbered so."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < _DIGITS else -1
 
 
 def whole(data: dict[str, Any], key: str, low: int, high: int, default: int) -> int:

@@ -5,7 +5,8 @@
   to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin cannot send the header either:
   browsers ask first, and the lab never answers that question.
 - ``Origin``, where a browser sends one, must be ours, and on writes there must be one.
-- Bodies have a stated length of at most ``MAX_BODY``.
+- Bodies have a stated length of at most ``MAX_BODY``, and are read to that length, whatever was stated and in whatever
+  encoding, before anything else sees them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_HEADER = "x-lab-token"
+_READS = ("GET", "HEAD")
 MAX_BODY = 1 << 18  # bytes; the largest honest one is a painted wound
+_TOO_LARGE = (413, f"the body is larger than {MAX_BODY} bytes")
+_GONE = (400, "the client has gone")  # in the middle of its body: nobody is answered
 
 _HEADERS = {
     # Blob addresses are how a page saves what it fetched with a header; eval is for WebAssembly alone.
@@ -59,19 +63,24 @@ class Guard:
                     headers[name] = value
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal, write = self._refusal(scope), scope.get("method") not in _READS
+        if refusal is None and write:
+            refusal, body = await _bounded(receive)
+            receive = _once(body, receive)
         if refusal is None:
             await self.app(scope, receive, guarded)
-        else:
+        elif refusal is not _GONE:
             status, reason = refusal
-            await JSONResponse({"error": reason}, status)(scope, receive, guarded)
+            # What is left of the body is not read: the connection is of no further use.
+            headers = {"connection": "close"} if write else None
+            await JSONResponse({"error": reason}, status, headers)(scope, receive, guarded)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """A status and one line, or None where nothing speaks against the request."""
         if scope["type"] != "http":
             return 403, "the lab speaks HTTP only"
         headers = Headers(scope=scope)
-        write = scope["method"] not in ("GET", "HEAD")
+        write = scope["method"] not in _READS
         origin = headers.get("origin")
         if headers.get("host", "") not in self._hosts:
             return 403, "the lab answers to 127.0.0.1 and localhost only"
@@ -82,8 +91,32 @@ class Guard:
             return 403, "no valid token: open the address that `neuralquine lab` printed"
         if write:
             length = headers.get("content-length", "")
-            if not length.isdecimal():
+            if not length.isdecimal() or "transfer-encoding" in headers:
                 return 411, "the length of the body is missing"
             if len(length) > 9 or int(length) > MAX_BODY:
-                return 413, f"the body is larger than {MAX_BODY} bytes"
+                return _TOO_LARGE
         return None
+
+
+async def _bounded(receive: Receive) -> tuple[tuple[int, str] | None, bytes]:
+    """Read a whole body; returns why it is refused, if it is, and the bytes."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return _GONE, b""
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return _TOO_LARGE, b""
+        if not message.get("more_body", False):
+            return None, bytes(body)
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """Hand out a body that was read already, then what comes after it."""
+    waiting = [body]
+
+    async def received() -> Message:
+        return {"type": "http.request", "body": waiting.pop(), "more_body": False} if waiting else await receive()
+
+    return received

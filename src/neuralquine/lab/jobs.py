@@ -63,10 +63,15 @@ class Job:
 
 
 class Jobs:
-    """The queue, and the one worker behind it."""
+    """The queue, and the one worker behind it.
 
-    def __init__(self, worker: Process) -> None:
-        self.worker = worker
+    Args:
+        worker: does the jobs, one after the other.
+        forget: called with a job that is remembered no longer, to remove what it left.
+    """
+
+    def __init__(self, worker: Process, forget: Callable[[Job], None] = lambda _: None) -> None:
+        self.worker, self._forget = worker, forget
         self._jobs: dict[str, Job] = {}
         self._made = 0
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
@@ -95,7 +100,7 @@ class Jobs:
         job = Job(f"j{self._made}", task, arguments, title, limit, finish, quine)
         self._jobs[job.id] = job
         for old in [j.id for j in self if j.ended][: max(0, len(self._jobs) - KEPT)]:
-            del self._jobs[old]
+            self._forget(self._jobs.pop(old))
         self._queue.put_nowait(job)
         return job
 
@@ -149,9 +154,12 @@ class Jobs:
         """Yield every event from number ``start`` on, those to come too; None now and then where nothing happens."""
         while not self._closing.is_set():
             news = job.news
-            while start < len(job.events):
+            while start < len(job.events) and not self._closing.is_set():
                 yield start, job.events[start]
                 start += 1
+                # A backlog is sent without waiting for anything. The loop must get its turn all the same, or it never
+                # learns that the client has gone, and nobody else is answered.
+                await asyncio.sleep(0)
             if job.ended:
                 return
             try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,13 @@ class Entry:
         id: its name in addresses.
         folder: written by ``nq.save``.
         about: what the search and the verification said.
+        making: held while a file about it is made.
     """
 
     id: str
     folder: Path
     about: dict[str, Any] = field(default_factory=dict)
+    making: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     @property
     def certificate(self) -> Path:
@@ -59,6 +63,8 @@ class Shelf:
         while len(self._kept) > _KEPT:
             oldest = self._kept.pop(next(iter(self._kept)))
             shutil.rmtree(oldest.folder, ignore_errors=True)
+            for file in self._place.glob(f"{oldest.id}.*"):
+                file.unlink(missing_ok=True)
         return self.describe(entry)
 
     def describe(self, entry: Entry) -> dict[str, Any]:
@@ -75,14 +81,42 @@ class Shelf:
             raise NeuralQuineError(f"there is no quine {name[:20]!r}: the lab keeps the last {_KEPT}")
         return self._kept[name]
 
-    def file(self, name: str) -> Path:
-        """Return the path of something that is written beside the quines."""
-        return self._place / name
+    async def made(self, entry: Entry, name: str, make: Callable[[Path], Awaitable[None]]) -> Path:
+        """Return a file about a quine that is made once, and never written again: many may be reading it.
 
-    def archive(self, entry: Entry) -> Path:
-        """The folder as a zip file; weights hardly compress."""
-        path = self._place / f"{entry.id}.zip"
-        with ZipFile(path, "w", ZIP_STORED) as archive:
-            for file in sorted(f for f in entry.folder.rglob("*") if f.is_file()):
-                archive.write(file, Path(f"quine-{entry.id}") / file.relative_to(entry.folder))
+        Args:
+            entry: the quine; when it goes, so does the file.
+            name: the name of the file after the quine's, which must change whenever its content would.
+            make: writes the file to the path that it is given.
+        """
+        path = self._place / f"{entry.id}.{name}"
+        async with entry.making:
+            if not path.exists():
+                partial = self._place / f"{entry.id}.partial.{name}"
+                await make(partial)
+                partial.replace(path)
         return path
+
+    def found(self, job: str) -> Path:
+        """Return where a job leaves what it found beside the quines."""
+        return self._place / f"{job}.safetensors"
+
+    async def archive(self, entry: Entry) -> Path:
+        """Return the folder as a zip file; one for each state of the folder, which a proof changes."""
+        files = sorted(f for f in entry.folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+        state = hashlib.sha256(repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode())
+
+        async def pack(path: Path) -> None:
+            await asyncio.to_thread(_zipped, path, entry, files)
+
+        return await self.made(entry, f"{state.hexdigest()[:16]}.zip", pack)
+
+
+def _zipped(path: Path, entry: Entry, files: list[Path]) -> None:
+    try:
+        with ZipFile(path, "w", ZIP_STORED) as archive:  # weights hardly compress
+            for file in files:
+                archive.write(file, Path(f"quine-{entry.id}") / file.relative_to(entry.folder))
+    except OSError as error:  # the disk is full, or the quine made room for another in this moment
+        path.unlink(missing_ok=True)
+        raise NeuralQuineError(f"quine {entry.id} cannot be packed: {error.strerror or error}") from error

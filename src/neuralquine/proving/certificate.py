@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,30 @@ _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # r
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
 
+Witness = Callable[[Path], str | None]  # what a plain evaluation of a folder's quine says against a proof, if anything
+
+
 class NotProved(NeuralQuineError):
     """The theorem does not apply: nothing is claimed, and not that there is no quine."""
 
 
-def certify(folder: str | Path) -> dict[str, Any]:
+def hear(witness: Witness | None, folder: str | Path) -> None:
+    """Raise NotProved where the witness contradicts: then a rule is wrong, or the folder is not what torch loads."""
+    reason = witness(Path(folder)) if witness is not None else None
+    if reason is not None:
+        raise NotProved(f"the proof is contradicted: {reason}")
+
+
+def certify(folder: str | Path, *, witness: Witness | None = None) -> dict[str, Any]:
     """Prove what can be proved about the quine of a folder, and write ``certificate.json`` beside it.
 
     Without a grid: a real quine of the network exists within a stated distance of the stored weights, it is the only
     one in its box, and it is not zero. With a grid: the network in exact real arithmetic prints the stored weights.
+
+    Args:
+        folder: of the quine.
+        witness: is asked whether a plain evaluation agrees, before the certificate is written. Nothing in this room runs
+            torch; ``keeping.witness.contradiction`` does.
 
     Returns:
         The certificate.
@@ -47,6 +63,7 @@ def certify(folder: str | Path) -> dict[str, Any]:
     network = Network(folder)
     certificate = _rounding_certificate(network) if network.code_bits is not None else _fixed_point_certificate(network)
     certificate["digest"] = _digest(certificate)
+    hear(witness, folder)
     with replace_file(folder / CERTIFICATE) as path:
         path.write_text(json.dumps(certificate, indent=1) + "\n", encoding="utf-8")
     return certificate
@@ -121,12 +138,13 @@ def _digest(certificate: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(body).encode()).hexdigest()
 
 
-def check(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
+def check(path: str | Path, folder: str | Path | None = None, *, witness: Witness | None = None) -> dict[str, Any]:
     """Verify a certificate again, from the weights alone.
 
     Args:
         path: the certificate.
         folder: the quine; by default the folder that the certificate lies in.
+        witness: is asked whether a plain evaluation agrees, once the certificate holds.
 
     Returns:
         The certificate, if it holds.
@@ -136,11 +154,14 @@ def check(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
         QuineFileError: a file is not readable.
     """
     path = Path(path)
+    folder = Path(folder) if folder is not None else path.parent
     c = read_json(path)
     try:
-        return _check(c, Path(folder) if folder is not None else path.parent)
+        held = _check(c, folder)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise QuineFileError(f"{path} is not a certificate: {type(error).__name__} {error}") from error
+    hear(witness, folder)
+    return held
 
 
 def _check(c: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from flint import arb, ctx
 
 from .balls import Ball, objects
-from .certificate import NotProved
+from .certificate import NotProved, Witness, hear
 from .krawczyk import column, krawczyk_image, lies_inside, matrix, value_and_derivative
 from .network import Network
 from .proofs import refine, stored_code
@@ -20,12 +20,13 @@ from .proofs import refine, stored_code
 _GUARD = 64  # bits beyond what the digits need
 
 
-def digits(folder: str | Path, count: int) -> list[str]:
+def digits(folder: str | Path, count: int, *, witness: Witness | None = None) -> list[str]:
     """The quine near the stored weights, each weight as a decimal string with ``count`` significant digits.
 
     Args:
         folder: a quine without a grid, stored to round-off.
         count: significant digits, at least 1.
+        witness: is asked whether a plain evaluation agrees.
 
     Returns:
         P strings in the order of the stored vector; each is the true value correctly rounded.
@@ -43,6 +44,7 @@ def digits(folder: str | Path, count: int) -> list[str]:
     box = _enclose(network, code, target)
     ctx.prec = target + _GUARD
     weights = network.printer.expand(Ball(box)).value
+    hear(witness, folder)
     return [_decimal(w, count) for w in weights]
 
 

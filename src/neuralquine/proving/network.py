@@ -137,7 +137,9 @@ def _check_tensors(config: dict[str, Any], held: dict[str, NDArray[Any]], folder
     if len(config["gains"]) != len(config["tensors"]):
         raise QuineFileError(f"{folder / CONFIG} has {len(config['gains'])} gains of {len(config['tensors'])} tensors")
     found = {name.removeprefix("trunk."): t.shape for name, t in held.items() if name.startswith("trunk.")}
-    odd = [n for n, t in held.items() if np.issubdtype(t.dtype, np.inexact) and t.dtype != _TYPES[config["dtype"]]]
+    counts = {name for name in held if name.startswith("probe.") or name.endswith("num_batches_tracked")}
+    whole = {name for name in counts if np.issubdtype(held[name].dtype, np.integer)}
+    odd = [name for name, t in held.items() if name not in whole and t.dtype != _TYPES[config["dtype"]]]
     if odd:
         raise QuineFileError(f"{folder / WEIGHTS} holds {odd[0]} in {held[odd[0]].dtype}, not {config['dtype']}")
     wanted = described(config["trunk"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .balls import Rounding
+from .certificate import NotProved, Witness, hear
 from .network import Network
 from .proofs import rounding_margin
 
@@ -35,8 +36,13 @@ class Portability:
     ulps: float | None = None
 
 
-def portability(folder: str | Path) -> Portability:
-    """Bound every floating-point evaluation of a stored quine, in its own type and without TF32."""
+def portability(folder: str | Path, *, witness: Witness | None = None) -> Portability:
+    """Bound every floating-point evaluation of a stored quine, in its own type and without TF32.
+
+    Args:
+        folder: of the quine.
+        witness: is asked whether a plain evaluation agrees with a bound that holds.
+    """
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")
@@ -50,5 +56,9 @@ def portability(folder: str | Path) -> Portability:
     if not floating > 0:
         reason = f"the margin of {exact:.2g} grid steps is not above the bound of the trunk's round-off"
         return Portability(False, reason, exact, floating, model.ulps)
+    try:
+        hear(witness, folder)
+    except NotProved as error:
+        return Portability(False, str(error), exact, floating, model.ulps)
     reason = f"round-off can use up {exact - floating:.1e} of a margin of {exact:.2g} grid steps"
     return Portability(True, reason, exact, floating, model.ulps)

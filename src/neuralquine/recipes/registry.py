@@ -42,6 +42,7 @@ class Recipe:
         self._make = make
         self.name, self.small, self.place, self.queried = name, small, place, queried
         self.about = about or (inspect.getdoc(make) or name).splitlines()[0]
+        self.__doc__ = self.__doc__ or self.about
 
     def __call__(self, *, seed: int = 0, **options: Any) -> Problem:
         return self._make(seed=seed, **options)

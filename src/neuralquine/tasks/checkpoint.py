@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from ..errors import QuineFileError, first_line
 from ..files.atomic import replace_file
 from ..files.folder import METADATA_KEY
 from ..files.strict_json import canonical
+
+_FAR = 1 << 53  # a whole number beyond it is none that a training writes, and not a floating-point number either
+_MALFORMED = (
+    *(SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+)
 
 
 class Checkpoint:
@@ -78,23 +84,23 @@ class Checkpoint:
     def restore(
         self, parameters: list[Tensor], best: list[Tensor], optimizer: torch.optim.Optimizer
     ) -> tuple[list[dict[str, float]], float]:
-        """Put the kept state back; returns the history and the seconds."""
+        """Put the kept state back; returns the history and the seconds.
+
+        Raises:
+            QuineFileError: the file lacks a tensor, or holds one of another shape or type.
+        """
         assert self.path is not None
-        with safe_open(self.path, framework="pt") as file, torch.no_grad():
-            for i, p in enumerate(parameters):
-                values = {}
-                for key in ("now", "best", "exp_avg", "exp_avg_sq", "step"):
-                    shape = list(file.get_slice(f"{key}.{i}").get_shape())
-                    if shape != ([] if key == "step" else list(p.shape)):
-                        raise QuineFileError(f"{self.path} does not fit this training")
-                    values[key] = file.get_tensor(f"{key}.{i}")
-                p.copy_(values["now"])
-                best[i] = values["best"].to(p)
-                optimizer.state[p] = {
-                    "step": values["step"],
-                    "exp_avg": values["exp_avg"].to(p),
-                    "exp_avg_sq": values["exp_avg_sq"].to(p),
-                }
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                kept = [_state_of(file, i, p) for i, p in enumerate(parameters)]
+        except (SafetensorError, OSError, ValueError) as error:
+            raise QuineFileError(f"{self.path} does not fit this training: {first_line(error)}") from error
+        with torch.no_grad():
+            for i, (p, state) in enumerate(zip(parameters, kept, strict=True)):
+                p.copy_(state.pop("now"))
+                best[i] = state.pop("best").to(p)
+                # The step is a number for Adam, and stays where it is.
+                optimizer.state[p] = {key: t if key == "step" else t.to(p) for key, t in state.items()}
         return self._metadata["history"], float(self._metadata["seconds"])
 
     def discard(self) -> None:
@@ -103,15 +109,42 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            raise QuineFileError(f"{path} is not a file")
         try:
             with safe_open(path, framework="np") as file:
                 metadata = json.loads((file.metadata() or {})[METADATA_KEY])
-            history = metadata["history"]
             fits = metadata["fingerprint"] == self._fingerprint
-            if not all(isinstance(v, float | int) for figures in history for v in figures.values()):
-                raise ValueError("malformed history")
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _check_history(metadata["history"])
+            if not 0 <= float(metadata["seconds"]) < math.inf:
+                raise ValueError("malformed seconds")
+        except _MALFORMED as error:
             raise QuineFileError(f"{path} is not a checkpoint of a training: {first_line(error)}") from error
         if not fits:
             raise QuineFileError(f"{path} is the checkpoint of another training: remove it, or train without --resume")
         return metadata
+
+
+def _check_history(history: Any) -> None:
+    """Refuse a history that is not a list of rows of the same columns, numbers all."""
+    if not isinstance(history, list) or not history:
+        raise ValueError("malformed history")
+    for row in history:
+        if row.keys() != history[0].keys() or not {"epoch", "loss"} <= row.keys():
+            raise ValueError("malformed history")
+        if not all(type(v) is float or (type(v) is int and abs(v) < _FAR) for v in row.values()):
+            raise ValueError("malformed history")
+
+
+def _state_of(file: Any, number: int, parameter: Tensor) -> dict[str, Tensor]:
+    """Read what belongs to one parameter; shapes are compared before a tensor is read."""
+    state = {}
+    for key in ("now", "best", "exp_avg", "exp_avg_sq", "step"):
+        name = f"{key}.{number}"
+        shape, dtype = ([], torch.float32) if key == "step" else (list(parameter.shape), parameter.dtype)
+        if list(file.get_slice(name).get_shape()) != shape:
+            raise ValueError(f"{name} has another shape")
+        state[key] = file.get_tensor(name)
+        if state[key].dtype != dtype:
+            raise ValueError(f"{name} has another type")
+    return state

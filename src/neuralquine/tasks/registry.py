@@ -53,6 +53,7 @@ class NamedTask:
     ) -> None:
         functools.update_wrapper(self, make)  # so that its signature and its docstring are those of the function
         self._make = make
+        self.__doc__ = make.__doc__ or name
         self.name, self.source, self.in_lab = name, source, in_lab
 
     def __call__(self, *, seed: int = 0, **options: Any) -> TaskPlan:

@@ -1,4 +1,4 @@
-"""The protocol of printers: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights, not trained."""
+"""The protocol of printers: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights."""
 
 from __future__ import annotations
 
