@@ -1,4 +1,4 @@
-"""Does what is printed depend on the weights, smoothly, and as its derivative claims? Or is it a constant, a copy, a look-up?"""
+"""Does what is printed depend on the weights, smoothly and as its derivative claims? Or is it a constant or a copy?"""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .finding import Finding
 
 _STEP = 1e-6  # relative size of the finite differences: most of float64's digits are left on both sides of it
 _STEP_IN_PLACE = 1e-3  # the same in the code of a large network, which computes in float32
-_NEVER = float("inf")  # in narrow types the steps are long and the derivatives rough
+_NEVER = float("inf")  # the same in narrow types, where the steps are long and the derivatives rough
 _NARROW = {torch.bfloat16: _NEVER, torch.float16: _NEVER}
-_JUMP = {torch.float64: 1e-6, torch.float32: 2e-3} | _NARROW  # relative, above the round-off of any honest network
+_JUMP = {torch.float64: 1e-6, torch.float32: 2e-3} | _NARROW  # relative size of a jump: above round-off
 _TRUTHFUL = {torch.float64: 10, torch.float32: 100} | _NARROW  # factor between a claimed derivative and a measured one
 _ALONG = 1e-5  # relative distance of J theta to theta below which any multiple of the weights is printed again
-_COPIED = 1e-4  # relative distance of what is printed to random codes that were handed in, if all of it is a copy
-_UNMOVED = 1e-6  # relative change of what is printed under quite other weights, if it is a constant
-_BENT = 0.05  # relative, of a large network's answer in the middle between two steps
+_COPIED = 1e-4  # relative distance of the printed codes to the random ones handed in, below which it copies
+_UNMOVED = 1e-6  # relative change of what is printed under quite other weights, below which it is a constant
+_BENT = 0.05  # the same as a jump, for a large network's answer in the middle between two steps
 
 
 def dependence(quine: Quine, theta: Tensor, derivative: Directional) -> list[Finding]:
-    """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences."""
+    """Find a constant, a jump or an untruthful derivative: compare the claimed derivative with finite differences."""
     if not derivative.finite:
         return [Finding("singular", "the derivative is not finite at the stored weights")]
     direction = derivative.steepest()
@@ -68,7 +68,7 @@ def _difference(quine: Quine, theta: Tensor, step: Tensor) -> tuple[float, float
 
 
 def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -> Finding | None:
-    """An eigenvalue of 1 is a whole line of fixed points: these weights were not found, they were allowed."""
+    """Find an eigenvalue of 1: on such a line of fixed points a search finds any weights, not these."""
     if not derivative.finite:
         return None
     eigenvalues, complete = _all_eigenvalues(derivative)
@@ -84,20 +84,20 @@ def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -
 
 
 def _all_eigenvalues(derivative: Directional) -> tuple[Tensor, bool]:
-    """Those of a derivative that is written out; of the others only some would come, at a price."""
+    """All eigenvalues of a derivative that is written out; None for others, of which only some can be computed."""
     return derivative.eigenvalues() if derivative.written_out else (torch.zeros(0), False)
 
 
 @torch.no_grad()
 def copy(quine: Quine) -> Finding | None:
-    """Does it print whatever it is given? Then every point is a fixed point and none was found."""
+    """Does the network print whatever weights it is given? Then every point is a fixed point, and none was found."""
     generator = torch.Generator().manual_seed(1)
     codes = quine.random_codes(3, generator)
     return copied(codes, torch.stack([quine.real_code(quine.printer(c)) for c in codes]), quine.real_code())
 
 
 def copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
-    """From what a network answers to three random codes, and to its own."""
+    """Find a copy or a constant from what a network answers to three random codes, and to its own."""
     gap = torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes)
     if float(gap) < _COPIED:
         return Finding("copy", "it prints whatever weights it is given: every point is a fixed point")
@@ -109,7 +109,7 @@ def copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
 
 @torch.no_grad()
 def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
-    """The checks of :func:`dependence` and :func:`copy` for a network that is printed in place, in directions of its code."""
+    """Check as :func:`dependence` and :func:`copy` do, in directions of the code: for networks printed in place."""
     step = _STEP_IN_PLACE
     own = quine.real_code()
     codes, answers, up, down = responses(quine, step)

@@ -1,4 +1,4 @@
-"""What a check reports: the name of a trick, and what was seen."""
+"""The finding of a check: the name of a trick, and a sentence that says how it shows."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ..quines.quine import Quine
 
 @dataclass(frozen=True)
 class Generations:
-    """What became of a quine's descendants.
+    """The distances and residuals of a quine's descendants.
 
     Attributes:
         distances: ``||theta_k - theta_0|| / ||theta_0||`` for generations k = 1, 2, ...
@@ -67,7 +67,7 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
 
 
 def _in_place(quine: Quine, n: int, tolerance: float) -> Generations:
-    """The same for a large network; once a child is its parent bit for bit, so are all that follow."""
+    """Follow a large network's descendants; once a child is its parent bit for bit, so are all that follow."""
     distances, residuals, identical = [], [], 0
     with weights_kept(quine) as start:
         for k in range(n):

@@ -1,4 +1,4 @@
-"""Is a copy of the answer kept outside of the weights: all of them, or the code that they are expanded from?"""
+"""Does the network keep a copy of the answer outside of its weights: of all weights, or of the code they come from?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..quines.quine import Quine
 from .finding import Finding
 from .outside import outside_numbers
 
-_WINDOWS = 5e8  # products in the search for a scaled copy: some seconds
+_WINDOWS = 5e8  # products that the search for a scaled copy may take: some seconds
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def signs_outside(quine: Quine) -> Finding | None:
 
 
 def lookup_in_place(quine: Quine) -> Finding | None:
-    """A copy of a large network's weights is itself large; of its code, small."""
+    """Look for the weights in large tensors and for the code in all: a copy of many weights is itself large."""
     with torch.no_grad():
         code = quine.code().double().cpu()
     for name, values in outside_numbers(quine):
@@ -41,7 +41,7 @@ def lookup_in_place(quine: Quine) -> Finding | None:
 
 
 def lookup(quine: Quine, theta: Tensor) -> Finding | None:
-    """Are the weights, or the code they are expanded from, kept outside of the weights?"""
+    """Does the network keep its weights, or the code they are expanded from, outside of its weights?"""
     wanted = theta[(theta - quine.printer.mean) != 0].double()
     with torch.no_grad():
         code = quine.code(theta).double()

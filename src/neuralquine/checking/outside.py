@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ..quines.quine import Quine
 
-_DEPTH = 8  # how deep attributes are searched
-_FEW = 4  # single numbers fewer than these are settings
+_DEPTH = 8  # levels of attributes that are searched
+_FEW = 4  # fewer single numbers than these are settings
 _LIBRARIES = {"torch", "numpy", "scipy", "neuralquine", "builtins"} | set(sys.stdlib_module_names)
 _BUILTIN = types.BuiltinFunctionType | types.MethodWrapperType
 
@@ -28,7 +28,7 @@ Found = Iterator[tuple[str, Tensor]]
 
 
 def outside_numbers(quine: Quine) -> Found:
-    """``(name, flat float64 values)``: the probe, frozen and hidden parameters, and all that :class:`_Search` finds."""
+    """``(name, flat float64 values)`` of the probe, frozen and hidden parameters, and what :class:`_Search` finds."""
     stored = quine.stored_inputs()
     for name, tensor in stored.items() if isinstance(stored, Mapping) else enumerate(stored):
         yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
@@ -53,7 +53,7 @@ def module_tree(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def hidden_parameters(quine: Quine) -> list[str]:
-    """Parameters that the trunk holds and does not name when it is asked for them."""
+    """Names of parameters that the trunk holds and does not name when it is asked for them."""
     told = {id(p) for p in quine.trunk.parameters()} & {id(p) for _, p in quine.trunk.named_parameters()}
     return [
         f"{name}.{key}" if name else key
@@ -64,7 +64,7 @@ def hidden_parameters(quine: Quine) -> list[str]:
 
 
 class _Search:
-    """One walk; what was ``seen`` is passed over."""
+    """One walk through a trunk; it passes over what it has ``seen``."""
 
     def __init__(self, seen: set[int]) -> None:
         self.seen = seen
@@ -79,7 +79,7 @@ class _Search:
             yield from self.members(name, type(module), depth)
 
     def members(self, name: str, cls: type, depth: int) -> Found:
-        """What a class and the classes it comes from hold."""
+        """Search a class and the classes it comes from."""
         for base in cls.__mro__:
             if _of_library(base) or id(base) in self.seen:
                 continue
@@ -200,7 +200,7 @@ def _parts(value: Tensor | np.ndarray | np.generic) -> Iterator[Tensor]:
             tensor = (tensor if tensor.layout == torch.strided else tensor.to_dense()).resolve_conj()
         else:
             tensor = torch.from_numpy(np.ascontiguousarray(value).reshape(-1))
-    except (TypeError, RuntimeError, NotImplementedError):  # objects, texts, meta and quantized tensors: no numbers
+    except (TypeError, RuntimeError, NotImplementedError):  # objects, texts, meta and quantized tensors hold no numbers
         return
     if tensor.is_complex():
         yield from (part.double().reshape(-1) for part in (tensor.real, tensor.imag))

@@ -28,7 +28,7 @@ def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None
         folder: where the files go.
         trace: points of the search with ``step``, ``seconds`` and ``relative_residual``; by default those of the
             last solve.
-        words: what is known of it (converged, bit-exact, ...), shown in the titles.
+        words: the verdict on the quine (converged, bit-exact, ...), shown in the titles.
 
     Returns:
         The files written.
@@ -52,7 +52,7 @@ def _new_figure(width: float, height: float) -> Any:
 
 
 def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
-    """Best relative residual against steps and against seconds."""
+    """Draw the best relative residual against steps and against seconds."""
     figure = _new_figure(9, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
     residuals = [point["relative_residual"] for point in trace]
@@ -68,14 +68,14 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
 
 
 def write_figure(figure: Any, path: Path) -> Path:
-    """As a PNG, in one step."""
+    """Write a figure as a PNG, in one step."""
     with replace_file(path) as partial:
         figure.savefig(partial, dpi=130)
     return path
 
 
 def weight_figures(quine: Quine, words: str = "") -> list[Any]:
-    """Stored | printed | difference for every tensor, biases too; a difference of exactly zero has its own color."""
+    """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color."""
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
     names = [name for name, tensor in stored.items() if tensor.numel()]
@@ -130,7 +130,7 @@ def _difference_title(largest: float, differing_count: int, count: int) -> str:
 
 
 def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
-    """Non-zero eigenvalues of the self-map's derivative, with the unit circle."""
+    """Draw the non-zero eigenvalues of the self-map's derivative, with the unit circle."""
     local = spectrum(quine)
     values = local.eigenvalues.cpu().numpy()
     figure = _new_figure(5.6, 6.2)

@@ -19,9 +19,9 @@ class Spectrum:
         eigenvalues: ``(d,)`` complex, sorted by modulus, largest first: the non-zero eigenvalues of ``J_F``; of large
             queried quines only the first few.
         self_sensitivity: ``||J_F||_2``, how strongly what is printed depends on the weights.
-        bound: the self-sensitivity is only a lower bound of it, as for large networks.
-        jvps: derivative products that it took.
-        complete: these are all non-zero eigenvalues.
+        bound: whether the self-sensitivity is only a lower bound of the norm, as it is for large networks.
+        jvps: derivative products that the computation took.
+        complete: whether ``eigenvalues`` holds all non-zero ones.
     """
 
     eigenvalues: Tensor
@@ -37,7 +37,7 @@ class Spectrum:
 
     @property
     def damped_regeneration(self) -> float:
-        """``max Re lambda`` of the known ones; NaN where there are none. Regeneration with enough damping is attracted below 1."""
+        """``max Re lambda``, NaN where none were computed. Regeneration with enough damping is attracted below 1."""
         return float(self.eigenvalues.real.max()) if len(self.eigenvalues) else math.nan
 
     @property
@@ -59,9 +59,9 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
         quine: solved or not.
         theta: ``(P,)`` where to look; by default the stored weights.
 
-    Of a queried quine of more than 600 weights, the eigenvalues of largest modulus and the norm, by Arnoldi and Lanczos.
-    Of a network that is printed in place, at its stored weights, d backward passes give the eigenvalues without
-    holding ``C``, and the self-sensitivity is a lower bound.
+    A queried quine of more than 600 weights has its eigenvalues of largest modulus computed by Arnoldi's iteration and
+    its norm by Lanczos's. For a network that is printed in place, at its stored weights, d backward passes give the
+    eigenvalues without holding ``C``, and the self-sensitivity is a lower bound.
 
     Raises:
         TooLarge: ``C`` would take more than 2 GiB.
@@ -73,7 +73,7 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
 
 
 def local_spectrum(quine: Quine) -> Spectrum:
-    """The spectrum at the stored weights; of a large network only a lower bound of the self-sensitivity, and no eigenvalues."""
+    """The spectrum at the stored weights; for a large network only a lower bound of the self-sensitivity."""
     if not quine.in_place:
         return spectrum(quine)
     derivative = quine.derivative()

@@ -41,12 +41,12 @@ def triviality(quine: Quine) -> list[Finding]:
         return findings + _examined(quine)
     except TooLarge:
         raise
-    except Exception as error:  # whatever a module raises that does not want to be looked at
+    except Exception as error:  # a foreign module may raise anything while it is looked at
         return [*findings, failing(error)]
 
 
 def failing(error: Exception) -> Finding:
-    """What is reported of a module that raises while it is looked at."""
+    """The finding about a module that raises while it is examined."""
     return Finding("unruly", f"the trunk fails when it is examined: {first_line(error)[:200]}")
 
 
@@ -59,7 +59,7 @@ def _examined(quine: Quine) -> list[Finding]:
 
 @singledispatch
 def checks(quine: Quine) -> Checks:
-    """The checks of a quine, in the order in which their findings are shown; None where nothing was found."""
+    """The findings of a quine's checks, in the order in which they are shown; None where a check found nothing."""
     if quine.in_place:
         return [_zero(quine), _huge(quine), *in_directions_of_the_code(quine), lookup_in_place(quine)]
     theta = quine.theta
@@ -92,7 +92,7 @@ def _(quine: TaskQuine) -> Checks:
 
 
 class Witness:
-    """What a quine holds and prints before it is examined, to be compared with afterwards."""
+    """The state and the print of a quine before it is examined, for comparison afterwards."""
 
     def __init__(self, quine: Quine) -> None:
         self._quine = quine
@@ -101,7 +101,7 @@ class Witness:
             self._code = quine.code()
 
     def changes(self) -> list[Finding]:
-        """What has changed since, although nothing was asked for but printing."""
+        """Report what has changed since, although nothing was asked for but printing."""
         if _digest(self._quine) != self._held:
             return [Finding("self-modifying", "printing changes the stored weights or the probe")]
         with torch.no_grad():
@@ -119,7 +119,7 @@ def _digest(quine: Quine) -> str:
 
 
 def _undeclared(quine: Quine) -> list[Finding]:
-    """Weights that nobody prints, and tensors that answer for themselves."""
+    """Find weights that nobody prints, and tensors that answer for themselves."""
     findings = []
     hidden = hidden_parameters(quine)
     if hidden:
@@ -189,9 +189,10 @@ def _two_faced(quine: Quine, theta: Tensor) -> Finding | None:
 
 @torch.no_grad()
 def _constructed(quine: TaskQuine) -> list[Finding]:
-    """Does it read the code in its weights, with its own features? Then another code there is printed instead of its own.
+    """Does the network read the code in its weights, by its own features? Then it prints any code that is put there.
 
-    That any code of signs is a fixed point is what such a network is, and no trick; that any numbers are, is a copy.
+    Every code of signs is a fixed point of such a network by construction, which is no trick; where every vector of
+    real numbers is one, the network copies.
     """
     codes = quine.random_codes(3, torch.Generator().manual_seed(1))
     real = codes * (0.5 + torch.rand(codes.shape, generator=torch.Generator().manual_seed(2)).to(codes))

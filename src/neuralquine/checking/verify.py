@@ -29,23 +29,25 @@ _FIGURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Verification(Measurement):
-    """What was found. Converged, bit-exact, portable and proved are four different words.
+    """The verdict on a quine. Converged, bit-exact, portable and proved are four different words.
 
-    The figures of one fresh evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
+    Seven figures of one fresh evaluation, ``relative_residual``, ``max_abs_residual``, ``weight_rms``,
+    ``differing_weights``, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
-        is_quine: converged, and no trick explains it.
-        converged: the relative residual is at round-off (40 units in its type).
-        bit_exact: the printed bits equal the stored ones, on this machine, in this evaluation.
-        portable: whether the bits are bounded to be the same on every machine; None: not examined.
-        proved: whether a real fixed point is proved to exist; None: not examined.
+        is_quine: whether it converged and no trick explains it.
+        converged: whether the relative residual is at round-off (40 units in its type).
+        bit_exact: whether the printed bits equal the stored ones, on this machine, in this evaluation.
+        portable: whether every machine is proved to print the same bits; None where that was not examined.
+        proved: whether a real fixed point is proved to exist; None where that was not examined.
         trivial: tricks by name, empty for an honest quine.
         parameters: P.
         self_sensitivity: ``||J_F||_2``.
-        bound: the self-sensitivity is only a lower bound, as it is for a large network.
+        bound: whether the self-sensitivity is only a lower bound, as it is for a large network.
         response: how far what is printed moves when the weights are replaced by those of another code, relative to how
             far they move; the counterpart of the self-sensitivity over a distance, 0 for a constant. NaN for large networks.
-        spectral_radius: of ``J_F``; NaN where it was not computed, as for large networks.
+        spectral_radius: largest ``|eigenvalue|`` of ``J_F``; NaN where it was not computed, as for large networks.
         generations_survived: generations within 1 % of the start, of ``generations_tried``.
         numbers_outside: numbers the network reads that are not weights (probe, buffers, attributes).
         dtype: type of the weights.
@@ -120,7 +122,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         local, line = local_spectrum(quine), generations(quine, tries)
     except TooLarge:
         raise
-    except Exception as error:  # whatever a module raises that runs at its own weights only
+    except Exception as error:  # a module that runs at its own weights only may raise anything
         findings += [] if findings else [failing(error)]
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
     far = response(quine) if finite and not findings else math.nan

@@ -41,7 +41,7 @@ def train(
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
     patience: Annotated[
-        int, typer.Option(help="Stop after so many epochs without a lower validation loss; 0: never.", min=0)
+        int, typer.Option(help="Stop after so many epochs without a lower validation loss; 0 for never.", min=0)
     ] = 0,
     resume: Annotated[
         bool,

@@ -20,7 +20,7 @@ def read_json(path: Path) -> dict[str, Any]:
             names a key twice.
     """
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():  # reading a pipe would wait forever
             raise QuineFileError(f"{path} is not a file")
         if path.stat().st_size > _MAX_JSON:
             raise QuineFileError(f"{path} is larger than {_MAX_JSON >> 20} MiB: not a file of neuralquine")

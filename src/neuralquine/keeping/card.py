@@ -1,4 +1,4 @@
-"""The model card: the figures, the honest numbers, and how to check them."""
+"""The model card: the claims, the figures, and how to check them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_card(
         quine: the network.
         verification: its figures.
         solution: how it was found, if that is known.
-        missing: what must be handed in again on loading.
+        missing: the arguments that must be handed in again on loading.
     """
     name = quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__
     lines = [
@@ -69,7 +69,7 @@ def _verdict(v: Verification) -> str:
 
 
 def _search(solution: Solution | None) -> str:
-    """How the quine was found, as two paragraphs; nothing where it is not known."""
+    """How the quine was found, as two paragraphs; an empty list where that is not known."""
     if solution is None:
         return ""
     return (

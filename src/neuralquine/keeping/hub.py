@@ -1,7 +1,7 @@
 """The Hugging Face Hub: a quine's folder is uploaded as it is, and downloaded under the name of its repository.
 
-``hf:owner/name`` or ``hf:owner/name@revision`` stands for such a folder wherever :func:`neuralquine.load` takes one. What
-was downloaded is checked like every other folder.
+``hf:owner/name`` or ``hf:owner/name@revision`` stands for such a folder wherever :func:`neuralquine.load` takes one. A
+downloaded folder is checked like every other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def download(address: str | Path, *, revision: str | None = None, token: str | N
         token: the access token, for a private repository.
 
     Raises:
-        QuineFileError: the address is malformed, there is no such repository, or no connection.
+        QuineFileError: the address is malformed, there is no such repository, or the Hub cannot be reached.
     """
     name, _, pinned = str(address).removeprefix(SCHEME).partition("@")
     if not _NAME.fullmatch(name):

@@ -18,7 +18,7 @@ from ..quines.networks.description import build, parameters_on_meta
 from ..quines.networks.running import Inputs
 from ..recipes import RECIPES, problem
 
-_MAPPED = 1 << 20  # numbers of a tensor above which it stays where the file is mapped
+_MAPPED = 1 << 20  # numbers in a tensor above which it stays where the file is mapped
 
 
 def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Quine:
@@ -61,7 +61,7 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
 
 
 def _read(folder: Path, config: dict[str, Any], shell: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the weights file, if they are those of the shell."""
+    """The tensors of the weights file, if their names and shapes are those of the empty trunk."""
     weights = folder / WEIGHTS
     with safe_open(weights, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -80,7 +80,7 @@ def _read(folder: Path, config: dict[str, Any], shell: nn.Module) -> dict[str, T
 
 
 def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
-    """The trunk of a recipe of ours, where the file holds a module that it cannot describe."""
+    """The trunk of one of this package's recipes, where the file cannot describe its module."""
     made = config["recipe"] or {}
     name, seed = made.get("name"), made.get("seed")
     if name not in RECIPES or not isinstance(seed, int):
@@ -92,7 +92,7 @@ def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
         return problem(name, seed=seed, **{k: v for k, v in made.items() if k not in ("name", "seed")}).trunk
     except NeuralQuineError:
         raise
-    except Exception as error:  # whatever a model library says of forged options
+    except Exception as error:  # a model library may raise anything for forged options
         raise QuineFileError(f"{folder} names a recipe that does not build: {first_line(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a folder says of itself, which is shown and compared, and never believed."""
+"""The claims of a folder about itself, which are shown and compared and never believed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..files.strict_json import read_json
 
 
 def saved_trace(folder: Path) -> list[dict[str, Any]]:
-    """The search's trace, for drawing; empty if there is none or it is malformed."""
+    """The trace of the search, for drawing; empty if there is none or it is malformed."""
     solve = _read_report(folder).get("solve")
     trace = solve.get("trace") if isinstance(solve, dict) else None
     keys = ("step", "seconds", "relative_residual")

@@ -2,9 +2,9 @@
 
     model.safetensors   the weights, buffers and probe; its one metadata key holds the configuration once more
     config.json         what is needed to run it, and the SHA-256 of model.safetensors
-    solution.json       what the solver and the verification said when it was saved (never believed on reading)
+    solution.json       the figures of the solver and of the verification at saving (never believed on reading)
     README.md           the model card
-    metrics.jsonl       the figures that were logged while it was sought, if they were
+    metrics.jsonl       the figures that the search or the training logged, if it did
 
 Files are untrusted. Nothing is unpickled or imported, names and shapes are compared with the file's header before
 memory is taken, the two configurations must agree and the hash must fit. A folder is written beside its place and
@@ -47,14 +47,14 @@ _FIRST_HOMES = {
     "neuralquine.quines.networks.sequence": "neuralquine.printers.sequence",
 }
 _ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settings that not every kind has
-_KINDS = ("coded", "queried", "signs", "bias")  # of format 1, told by these settings; later ones say their name
+_KINDS = ("coded", "queried", "signs", "bias")  # kinds of format 1, known by their settings
 
 
 def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Verification:
     """Write a quine, or the best iterate of a failed search, to a folder.
 
     Args:
-        quine: verified afresh; the figures go into the model card.
+        quine: the network; it is verified afresh, and the figures go into the model card.
         path: a new folder, or one that holds an older quine, which is replaced in one step.
         metrics: a file of figures that were logged, to be copied into the folder as ``metrics.jsonl``.
 
@@ -123,7 +123,7 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
         select: the function that says what is read of the trunk's output, where the quine was made with one.
 
     Raises:
-        QuineFileError: missing, truncated, altered or foreign files, in one line.
+        QuineFileError: files are missing, truncated, altered or foreign; the message is one line.
     """
     folder = download(path) if is_address(path) else Path(path)
     config = read_config(folder)
@@ -144,7 +144,7 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
 def load_pretrained(
     path: str | PathLike[str], *, trunk: nn.Module | None, revision: str | None, token: str | None
 ) -> Quine:
-    """:func:`load` as the Hub's conventions name things: a folder that is there, or ``owner/name`` on the Hub."""
+    """:func:`load` under the Hub's conventions: a folder that is there, or ``owner/name`` on the Hub."""
     folder = Path(path)
     return load(folder if folder.is_dir() else download(str(path), revision=revision, token=token), trunk=trunk)
 
@@ -176,7 +176,7 @@ def _config(quine: Quine) -> dict[str, Any]:
 
 
 def _class_of(trunk: nn.Module) -> str:
-    """The trunk's class by name; of this package's own the name that they had when the format was made."""
+    """The name of the trunk's class; classes of this package keep the name they had when the format was made."""
     cls = type(trunk)
     return f"{_FIRST_HOMES.get(cls.__module__, cls.__module__)}.{cls.__qualname__}"
 
@@ -186,7 +186,7 @@ def _plain(value: Any) -> Any:
 
 
 def _missing(config: dict[str, Any]) -> list[str]:
-    """What :func:`load` must be given beside the folder."""
+    """The arguments that :func:`load` needs beside the folder."""
     own = config["trunk"] is None and not config["recipe"]
     return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
 
@@ -196,7 +196,7 @@ def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
     try:
         twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
         if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:
-            return False  # shared weights: a description does not say which
+            return False  # a description does not say which weights are shared
         twin.load_state_dict(quine.trunk.state_dict())
         for copied, original in zip(twin.parameters(), quine.trunk.parameters(), strict=True):
             copied.requires_grad_(original.requires_grad)  # what is frozen may not be printed

@@ -24,7 +24,7 @@ Objects = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Rounding:
-    """What a floating-point machine may do at each operation.
+    """The largest rounding errors of a floating-point machine at each operation.
 
     Attributes:
         unit: u = 2**-53 for float64: relative error of +, -, *, / and, doubled, of the square root.
@@ -49,7 +49,7 @@ class BallArray:
     Args:
         value: object array of ``arb``.
         grad: object array of ``arb``, one more axis; None for a constant.
-        rounding: None for exact real arithmetic.
+        rounding: the rounding model; None for exact real arithmetic.
     """
 
     __slots__ = ("grad", "rounding", "value")

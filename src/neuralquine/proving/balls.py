@@ -1,4 +1,4 @@
-"""What a rule may ask of a ball: the operations of a network, each with the largest rounding of any implementation.
+"""The operations of a network on balls, each with the largest rounding of any implementation.
 
 These are the same operations that ``keeping/onnx/values.py`` writes as nodes of a graph, so that one table of rules
 (``rules/``) serves a proof and an export. How far implementations may differ is said here, in units u of the
@@ -18,7 +18,7 @@ from .reals import Real
 
 __all__ = ["Ball", "Objects", "Rounding", "objects"]
 
-# Units of round-off, each with room to spare over the roundings that can be counted.
+# Relative errors in units of round-off, each with room to spare over the roundings that can be counted.
 _ROOT = 8.0  # a division by a square root: at once, in two factors, before or after a product
 _REAL = 4.0  # a product with a constant that is itself computed: four roundings of sqrt(2 / pi), and of a decimal one
 _INVERSE_ROOT = 4.0  # 1 / sqrt(v): the root (2 units) and the division, and one for a reciprocal root at once
@@ -40,7 +40,7 @@ class Ball(BallArray):
         return self.map(arb.tanh, slope)
 
     def sigmoid(self) -> Self:
-        """``1 / (1 + exp(-x))``, whether by exp, by tanh, or at once: two functions and two operations."""
+        """``1 / (1 + exp(-x))``, whether computed by exp, by tanh or at once: two functions and two operations."""
         error = 0.0 if self.rounding is None else 4 * self.rounding.ulps + 2
         return self.map(_sigmoid, lambda v: _sigmoid(v) * (1 - _sigmoid(v)), error=error)
 
@@ -84,7 +84,7 @@ class Ball(BallArray):
         return y + bias
 
     def softmax(self, seen: np.ndarray | None = None) -> Self:
-        """Over the last axis; of what is not ``seen``, a mask of its last axes, the result is exactly zero."""
+        """Softmax over the last axis; entries that ``seen``, a mask of the last axes, leaves out are exactly zero."""
         # Any shift cancels; the midpoint of the largest entry is exact, as the computed maximum is.
         mask = np.broadcast_to(True if seen is None else seen, self.shape)
         rows = zip(self.value.reshape(-1, self.shape[-1]), mask.reshape(-1, self.shape[-1]), strict=True)
@@ -103,7 +103,7 @@ class Ball(BallArray):
         return normalized(self, eps)
 
     def batch_norm(self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float) -> Self:
-        """``(x - mean) / sqrt(var + eps) * weight + bias``, all of shapes that broadcast; folded to one product or not."""
+        """``(x - mean) / sqrt(var + eps) * weight + bias``, with shapes that broadcast; folded or not."""
         inverse = (variance + eps).map(lambda v: 1 / v.sqrt(), lambda v: -1 / (2 * v * v.sqrt()), error=_INVERSE_ROOT)
         slope = inverse if weight is None else inverse * weight
         y = (self - mean) * inverse
@@ -115,7 +115,7 @@ class Ball(BallArray):
         reach = (size + middle) * steep + (0 if bias is None else np.abs(bias.value))
         return y.widened(reach * (_FOLDED * self.rounding.unit))
 
-    # -- what moves numbers about ---------------------------------------------------------------------------------------
+    # -- moving numbers about ---------------------------------------------------------------------------------------
 
     def cut(self, axis: int, start: int, stop: int) -> Self:
         """The stretch ``start .. stop`` of one axis, counted from the front."""
@@ -125,12 +125,12 @@ class Ball(BallArray):
         return self[(*(slice(None),) * axis, slice(start, stop))]
 
     def windows(self, index: np.ndarray) -> Self:
-        """Of a matrix, the columns ``index`` says, ``(rows, *index.shape)``; one past the last column is zero."""
+        """The columns of a matrix that ``index`` names, ``(rows, *index.shape)``; one past the last column is zero."""
         zero = type(self)(objects(np.zeros((self.shape[0], 1))), None, self.rounding)
         return self.concat([self, zero], 1)[:, index]
 
     def lookup(self, places: Self) -> Self:
-        """Of a table, the rows that whole numbers say."""
+        """The rows of a table that whole numbers name."""
         index = np.array([int(v.unique_fmpz()) for v in places.value.flat], dtype=np.int64).reshape(places.shape)
         if index.size and not 0 <= index.min() <= index.max() < self.shape[0]:
             raise ValueError(f"a table of {self.shape[0]} rows is asked for row {index.max()} or {index.min()}")

@@ -1,7 +1,7 @@
-"""Certificates: a proof written down, and the checker that believes only the weights and its own arithmetic.
+"""Certificates: proofs written down, and the checker, which trusts only the weights and its own arithmetic.
 
 The checker reads the folder, recomputes the theorem in ball arithmetic and compares every number. It imports neither
-torch nor any solver. What it trusts is FLINT, the rules of ``rules/`` and the Philox generator.
+torch nor any solver. It trusts FLINT, the rules of ``rules/`` and the Philox generator.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Witness = Callable[[Path], str | None]  # what a plain evaluation of a folder's 
 
 
 class NotProved(NeuralQuineError):
-    """The theorem does not apply: nothing is claimed, least of all that there is no quine."""
+    """The theorem does not apply: nothing is claimed, and not that there is no quine."""
 
 
 def hear(witness: Witness | None, folder: str | Path) -> None:
@@ -150,8 +150,8 @@ def check(path: str | Path, folder: str | Path | None = None, *, witness: Witnes
         The certificate, if it holds.
 
     Raises:
-        NotProved: a number was altered, the weights are others, or the theorem does not apply.
-        QuineFileError: an unreadable file.
+        NotProved: a number was altered, the weights are not those of the certificate, or the theorem does not apply.
+        QuineFileError: a file is not readable.
     """
     path = Path(path)
     folder = Path(folder) if folder is not None else path.parent

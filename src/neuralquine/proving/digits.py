@@ -80,7 +80,7 @@ def _enclose(network: Network, point: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _decimal(value: arb, count: int) -> str:
-    """Scientific notation with ``count`` digits, correctly rounded, or an error: no digit is guessed."""
+    """A ball in scientific notation with ``count`` digits, correctly rounded; an error where a digit is not certain."""
     if value.contains(arb(0)):
         raise NotProved("a weight cannot be told from zero")
     exponent = int(abs(value).log().__truediv__(arb(10).log()).floor().mid().unique_fmpz() or 0)

@@ -1,4 +1,4 @@
-"""A stored quine as arithmetic: the network of ``quines/quine.py``, read from its folder and run in balls or in a graph."""
+"""A stored quine as arithmetic: its network, read from the folder and computed in balls or in a graph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .printers import REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
 
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # buffers of batch normalization, never printed
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
 
@@ -33,8 +33,8 @@ class Network:
         theta: ``(P,)`` stored weights, exact.
         d: code size.
         code_bits: grid of the quantized code, or None.
-        printer: what expands a code to weights.
-        sha256: of the weights file, which holds the configuration too.
+        printer: expands a code to weights.
+        sha256: hash of the weights file, which holds the configuration, too.
 
     Raises:
         QuineFileError: the folder does not hold a readable quine.
@@ -99,7 +99,7 @@ class Network:
 
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
         """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
-        # The very numbers of quine.py: dyadic entries divided by sqrt(n), in double precision, then cast.
+        # The same numbers as in quines/coding.py: dyadic entries divided by sqrt(n), in double precision, then cast.
         entries = dyadic_gaussian(self.seed, Stream.READOUT, 0, self.d * features).reshape(self.d, features)
         return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])
 

@@ -31,11 +31,11 @@ def normalized(x: A, eps: float) -> A:
 
 
 def _tightened(x: A, y: A, inverse: A, eps: float) -> A:
-    """The same normalization by the mean value theorem, which knows that its entries move together.
+    """Instance normalization by the mean value theorem, which accounts for its entries moving together.
 
-    ``dy_i/dx_j = ((i = j) - (1 + y_i y_j) / n) / s``: what comes in with radius r leaves with the sum of ``r_j`` times the
-    largest of these in the box y. Then what is rounded here: of a mean ``2 (n + 4) u mean|x|``, of a variance in one pass or two
-    ``(6 n + 30) u mean(x^2)``, of the rest 8 units.
+    ``dy_i/dx_j = ((i = j) - (1 + y_i y_j) / n) / s``: an input of radius r gives an output whose radius is the sum of
+    ``r_j`` times the largest of these in the box y. The rounding errors are added: ``2 (n + 4) u mean|x|`` of a mean,
+    ``(6 n + 30) u mean(x^2)`` of a variance in one pass or two, and 8 units of the rest.
     """
     assert x.rounding is not None
     n, u = x.shape[-1], x.rounding.unit
@@ -58,7 +58,7 @@ def _tightened(x: A, y: A, inverse: A, eps: float) -> A:
 
 
 def _reach(xs: Objects, ys: Objects, middle: Objects) -> tuple[list[arb], list[arb], list[arb]]:
-    """Of a row: its radii, how far the box y leads from the middle one, and the largest sizes."""
+    """For each row: its radii, the distance of the box y from the middle one, and the largest sizes."""
     return (
         [v.rad() for v in xs],
         [(v - m).abs_upper() for v, m in zip(ys, middle, strict=True)],

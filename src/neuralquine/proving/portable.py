@@ -19,12 +19,12 @@ from .proofs import rounding_margin
 
 @dataclass(frozen=True)
 class Portability:
-    """The verdict and what it rests on.
+    """The verdict and the numbers that it follows from.
 
     Attributes:
-        proved: every IEEE machine prints the stored bits.
-        reason: in one sentence.
-        exact_margin: distance of the exact code to a rounding boundary, in grid steps.
+        proved: whether every IEEE machine is proved to print the stored bits.
+        reason: the verdict in one sentence.
+        exact_margin: distance of the exact code from a rounding boundary, in grid steps.
         float_margin: the same less the largest error any machine can make; positive where proved.
         ulps: assumed bound of elementary functions.
     """

@@ -1,7 +1,7 @@
 """Printers as a proof sees them: matrices of short binary fractions, their sums in balls and in whole numbers.
 
-``PRINTERS`` has one entry for each expansion that a proof covers, under its name in ``config.json``; what is asked of one
-is said by :class:`MatrixPrinter`.
+``PRINTERS`` has one entry for each expansion that a proof covers, under its name in ``config.json``;
+:class:`MatrixPrinter` says what an entry holds.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .balls import Ball, objects
 from .rules import NoRule
 
 _LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
-_LARGEST_DERIVATIVE = 2**22  # the same in balls, which take some 100 bytes each
+_LARGEST_DERIVATIVE = 2**22  # the same for balls, which take some 100 bytes each
 _SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
 
 @dataclass(frozen=True)
 class Table:
-    """How an expansion's matrix is made from the seed, and how the expansion computes with it.
+    """The making of an expansion's matrix from the seed, and the order of the expansion's operations.
 
     Attributes:
-        matrix: of the seed, the number of weights and the size of the code, ``(P, d)``; 4 A is whole, its entries below 2^6.
-        gain_first: the expansion multiplies the code by the gain before it sums, and not afterwards.
+        matrix: gives A ``(P, d)`` from the seed, the number of weights and the code size; 4 A is whole, below 2^6.
+        gain_first: whether the expansion multiplies the code by the gain before it sums rather than afterwards.
     """
 
     matrix: Callable[[int, int, int], NDArray[np.float64]]
@@ -55,7 +55,7 @@ class MatrixPrinter:
     Attributes:
         matrix: A, ``(P, d)``.
         mean: ``(P,)`` in the weights' type.
-        gain: likewise.
+        gain: ``(P,)`` in the weights' type.
 
     Raises:
         NoRule: no proof covers the expansion, or the matrix is too large.
@@ -130,6 +130,6 @@ def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:
     """A fraction rounded once, to nearest even, to float64 or float32."""
     if kind is np.float64:
         return np.float64(float(value))
-    near = np.float32(float(value))  # may be off by double rounding: compare with the neighbours, exactly
+    near = np.float32(float(value))  # may be off by double rounding: compare with the neighbors, exactly
     options = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))]
     return min(options, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view(np.uint32)) & 1))

@@ -23,11 +23,11 @@ PRECISION = 128
 
 @dataclass(frozen=True)
 class Enclosure:
-    """What Krawczyk's theorem gives for one box.
+    """The outcome of Krawczyk's theorem for one box.
 
     Attributes:
-        proved: K(X) lies in the interior of X.
-        nonzero: the box of codes does not contain 0, so the quine is not the zero quine.
+        proved: whether K(X) lies in the interior of X.
+        nonzero: whether the box of codes excludes 0, so that the quine is not the zero quine.
         theta_radius: no weight of the quine is farther than this from the stored one.
     """
 

@@ -1,4 +1,4 @@
-"""Real constants of a rule: exact where it is proved, the nearest float where it is computed."""
+"""Real constants of a rule: a proof takes the exact number, a computation the nearest float."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Queried quines: asked for one weight at a time, P equations in P unknowns."""
+"""Quines: their kinds, their self-maps and derivatives, and one fresh measurement of each."""

@@ -1,8 +1,8 @@
-"""The real-valued tape: the other way to carry one's description, exact and unable to heal.
+"""The real-valued tape: the other way for a network to carry its own description, exact and unable to heal.
 
 The code is ``d`` real numbers in the bias of the last layer, whose weights are 0, so that the layer answers the code as it
 stands, and the fixed expansion prints everything from it, the bias included. Any numbers are a fixed point, one printed
-copy is exact, and no damage to the tape can be told from what was meant: it is a mutation, printed for ever.
+copy is exact, and no damage to the tape can be told from the original: it is a mutation that every generation prints.
 
 Source: Kleene's recursion theorem (1938), in a network.
 """
@@ -17,13 +17,13 @@ from .taped import TaskQuine, _margin_row
 
 
 class BiasTapeQuine(TaskQuine):
-    """A task quine whose code are real numbers in a bias: ``F(theta) = E(W a + b)``, printed with ``W = 0`` and ``b = c``.
+    """A task quine with its code c in a bias: ``F(theta) = E(W a + b)``, printed with ``W = 0`` and ``b = c``.
 
-    ``verify`` names it a copy, which it is.
+    ``verify`` reports it as a copy, because it prints any numbers that its bias holds.
 
     Args:
         body, probe, code_size, seed, dtype, scales, copy: as for :class:`~neuralquine.TaskQuine`.
-        repeats: has no meaning here.
+        repeats: has no effect, because the code is not repeated.
     """
 
     kind = "bias"
@@ -43,7 +43,7 @@ class BiasTapeQuine(TaskQuine):
         return latent
 
     def bound(self, latents: list[Tensor]) -> None:
-        """Real numbers need none."""
+        """Do nothing: real numbers need no limits."""
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
         """Gaussian codes ``(count, d)``."""
@@ -52,11 +52,11 @@ class BiasTapeQuine(TaskQuine):
 
     @property
     def margin(self) -> float:
-        """None: every number is read as it stands."""
+        """None, because every number is read as it stands and there are no votes."""
         return 0.0
 
     def _unsaturated(self, theta: Tensor) -> Tensor:
-        """All of them: there is no clamp."""
+        """All code entries, because there is no clamp."""
         return torch.ones(self.code_size, dtype=torch.bool, device=theta.device)
 
     def what_it_is(self) -> list[tuple[str, str]]:

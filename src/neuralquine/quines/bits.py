@@ -18,7 +18,7 @@ def integer_view(x: Tensor) -> Tensor:
 
 
 def differing(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors of one type and shape differ in any bit: a bool tensor."""
+    """A bool tensor that is true where two tensors of one type and shape differ in any bit."""
     if a.dtype != b.dtype or a.shape != b.shape:
         raise ValueError(f"cannot compare bits of {a.dtype} {tuple(a.shape)} with {b.dtype} {tuple(b.shape)}")
     return integer_view(a) != integer_view(b)
@@ -30,9 +30,9 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 def ulp_distance(a: Tensor, b: Tensor) -> Tensor:
-    """How many representable numbers lie between, elementwise: int64, -1 where either is NaN.
+    """The distance in representable numbers, elementwise: int64, -1 where either number is NaN.
 
-    +0 and -0 are 1 apart: they are neighbours with different bits.
+    +0 and -0 are 1 apart: they are neighbors with different bits.
     """
 
     def ordered(x: Tensor) -> Tensor:
@@ -57,5 +57,5 @@ def nonfinite_count(x: Tensor) -> int:
 
 
 def subnormal_count(x: Tensor) -> int:
-    """Elements whose precision is already lost: non-zero and below the smallest normal number."""
+    """The number of elements whose precision is already lost: non-zero and below the smallest normal number."""
     return int(((x != 0) & (x.abs() < torch.finfo(x.dtype).tiny)).sum())

@@ -1,4 +1,4 @@
-"""From a trunk's features to the code: the fixed readout, the normalization, and the leaning on an anchor."""
+"""From a trunk's features to the code: the fixed readout, the normalization, and the anchor."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Coding:
         return c if self.anchor is None else instance_norm(self.anchor + (self.skip or 0.0) * c, self.eps)
 
     def to(self, device: torch.device) -> Coding:
-        """The same with its tables on another device."""
+        """The same coding with its tables on another device."""
         moved = {name: None if (t := getattr(self, name)) is None else t.to(device) for name in ("readout", "anchor")}
         return replace(self, **moved)
 

@@ -1,10 +1,10 @@
-"""The derivative ``J`` of a self-map at some weights: what every kind of quine answers, each in the way it can afford.
+"""The derivative ``J`` of a self-map at some weights: every kind of quine computes it in the way it can afford.
 
 ``J_F = E C`` with the printer's Jacobian ``E`` ``(P, d)`` and the code's derivative ``C`` ``(d, P)``. So its non-zero
 eigenvalues are those of ``C E``, and ``||E C||^2`` is the largest eigenvalue of ``E^T E C C^T``.
 
-    Dense        C is written out
-    InPlace      row by row, for networks that have no room for C
+    Dense        from C, written out
+    InPlace      from the rows of C, one by one, for networks that have no room for C
     Matrixless   from products, where C has as many rows as there are weights
 """
 
@@ -20,8 +20,8 @@ from .gradients import Holder, derivatives_on, stored_gradient, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
-DENSE = 600  # rows of C up to which it is written out where it has as many as there are weights
-_DIRECTIONS = 4  # random directions of a lower bound; the largest of four is within a factor of 2 in practice
+DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
+_DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
 
 
 class Derivative(ABC):
@@ -29,7 +29,7 @@ class Derivative(ABC):
 
     Attributes:
         products: derivative products taken so far, forward or reverse.
-        finite: no entry that was looked at is NaN or infinite.
+        finite: whether all entries that were computed are finite.
     """
 
     products: int = 0
@@ -45,10 +45,10 @@ class Derivative(ABC):
 
 
 class Directional(Derivative):
-    """One that can also be asked in any direction of the weights.
+    """A derivative that can also be applied to any direction of the weights.
 
     Attributes:
-        written_out: the whole matrix is at hand, so that all eigenvalues are to be had.
+        written_out: whether the whole matrix is at hand, so that all eigenvalues can be computed.
     """
 
     written_out: bool = True
@@ -63,7 +63,7 @@ class Directional(Derivative):
 
 
 class Dense(Directional):
-    """From ``C`` ``(d, P)`` as it stands.
+    """The derivative from ``C`` ``(d, P)``, written out.
 
     Args:
         matrix: C, or those of its rows that are not zero.
@@ -113,7 +113,7 @@ class Dense(Directional):
 
 
 class Zero(Directional):
-    """Of a network that prints the same whatever small change is made to its weights: every sign is read with a margin.
+    """The derivative, zero, of a network that reads every sign with a margin: no small change of its weights matters.
 
     Args:
         like: a tensor ``(P,)``.
@@ -136,7 +136,7 @@ class Zero(Directional):
 
 
 class Matrixless(Directional):
-    """From products alone: the eigenvalues of largest modulus, and the norm.
+    """The derivative from products alone: the eigenvalues of largest modulus, and the norm.
 
     Args:
         jvp, vjp: the products, ``(P,)`` to ``(P,)``.
@@ -172,7 +172,7 @@ class Matrixless(Directional):
 
 
 class InPlace(Derivative):
-    """Of a network at its stored weights, by backward passes: d for the eigenvalues, four for a bound of the norm.
+    """The derivative at the stored weights, by backward passes: d for the eigenvalues, four for a bound of the norm.
 
     Args:
         quine: the network.
@@ -205,6 +205,6 @@ class InPlace(Derivative):
 
 
 def continuum(eigenvalues: Tensor, dtype: torch.dtype) -> float | None:
-    """Distance of an eigenvalue of ``J`` to 1, if it is so small that a line of fixed points goes through this one."""
+    """The distance of an eigenvalue of ``J`` to 1, where it is so small that this point lies on a line of them."""
     gap = float((1 - eigenvalues).abs().min())
     return gap if gap < torch.finfo(dtype).eps ** 0.6 else None

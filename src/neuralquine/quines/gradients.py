@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import NeuralQuineError, TrunkError, first_line
 
-_REPLICA_BYTES = 64 << 20  # rows copied for one batched reverse pass, above it one pass per output
+_REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
 
 
 class Holder(Protocol):
-    """What holds weights and computes a code from them: a quine."""
+    """A network that holds weights and computes a code from them, such as a quine."""
 
     @property
     def weights(self) -> list[nn.Parameter]: ...
@@ -71,7 +71,7 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """A foreign module that computes, but not with derivatives, is the user's to mend: one line, no traceback."""
+    """Turn what a module raises when it is differentiated into one line: the user has to mend the module."""
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
@@ -82,7 +82,7 @@ def named_failures() -> Iterator[None]:
 
 @contextmanager
 def derivatives_on() -> Iterator[None]:
-    """Switch derivatives on: a caller under ``no_grad`` or ``inference_mode`` would be told that every quine is a constant."""
+    """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 

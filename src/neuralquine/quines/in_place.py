@@ -1,4 +1,4 @@
-"""What can be said about a network too large for ``d`` copies of its weights, with one spare copy at most."""
+"""Checks for networks that are printed in place; they keep at most one copy of the weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def weights_kept(quine: Quine) -> Iterator[Kept]:
 
 @torch.no_grad()
 def mean_square_spread(quine: Quine) -> float:
-    """Mean square of ``(theta - mean) / (gain sqrt(d))``: 0 where every weight sits at its mean, about 1 at a quine."""
+    """The mean square of ``(theta - mean) / (gain sqrt(d))``: 0 with every weight at its mean, about 1 at a quine."""
     total = 0.0
     for (slot, stored), mean, gain in zip(quine.stored_pieces(), quine.means, quine.gains, strict=True):
         if slot.count and gain:
@@ -56,7 +56,7 @@ def mean_square_spread(quine: Quine) -> float:
 
 @torch.no_grad()
 def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """How a large network answers to other weights, printed in place and taken back.
+    """Evaluate a large network at other weights, which are printed in place and taken back.
 
     Returns:
         ``(codes, answers, up, down)``: three random codes ``(3, d)`` and ``g`` of them, and ``g(c + h u)``, ``g(c - h u)`` for

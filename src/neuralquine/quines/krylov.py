@@ -11,9 +11,9 @@ from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
 
-EIGENVALUES = 6  # of largest modulus
-_TOLERANCE = 1e-4  # relative: the figures are shown with three digits
-_VECTORS, _RESTARTS = 40, 20  # of Arnoldi's iteration; what has not settled by then is left out
+EIGENVALUES = 6  # eigenvalues of largest modulus that are looked for
+_TOLERANCE = 1e-4  # relative accuracy: the figures are shown with three digits
+_VECTORS, _RESTARTS = 40, 20  # of Arnoldi's iteration; unconverged eigenvalues are left out
 
 
 class Products:
@@ -49,7 +49,7 @@ class Products:
         return float(norm), torch.from_numpy(right[0].copy()).to(self._like)
 
     def eigenvalues(self) -> Tensor:
-        """Up to six eigenvalues of largest modulus: those that Arnoldi's iteration settles."""
+        """Up to six eigenvalues of largest modulus: those that Arnoldi's iteration converges to."""
         import scipy.sparse.linalg
 
         eigs: Any = scipy.sparse.linalg.eigs

@@ -4,7 +4,7 @@ A line is over when a generation prints its own bits, for then all that follow a
 
     healed   a generation equals the original, bit for bit
     mutant   a generation prints its own bits, and they are not the original's
-    lost     NaN or infinity is printed for ever, or the line has not settled after the generations that it was given
+    lost     NaN or infinity is printed without end, or the line has not settled after the generations it was given
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def line(quine: Quine, theta: Tensor, *, installed: bool = False) -> Iterator[tu
     Args:
         quine: the self-map ``F``.
         theta: weights ``(P,)`` that print the first generation, or ``(n, P)`` for lines side by side.
-        installed: store each parent in the network before it prints, as one does that lives on; the sums that print a large
-            network piece by piece then round as they do in ``quine.printed()``. By default what is stored stays.
+        installed: store each parent in the network before it prints; the sums that print a large network piece by piece
+            then round as they do in ``quine.printed()``. By default the network keeps its stored weights.
 
     Yields:
         Each child ``F(theta)``, and whether it has its parent's bits: a bool tensor ``()`` or ``(n,)``.
@@ -46,11 +46,11 @@ def line(quine: Quine, theta: Tensor, *, installed: bool = False) -> Iterator[tu
 
 @dataclass(frozen=True)
 class End:
-    """How a line ended.
+    """The end of a line of generations.
 
     Attributes:
         outcome: ``healed``, ``mutant`` or ``lost``.
-        generations: printed until the last weights stood there for the first time.
+        generations: the number printed until the last weights appeared for the first time.
         theta: the last weights ``(P,)``.
     """
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from . import bits
 from .quine import Quine
 
-UNIFORM = 0.05  # standard deviation over root mean square, below which the weights are one number
-CONSTANT_SENSITIVITY = 1e-3  # below it what is printed does not depend on the weights in any useful sense
+UNIFORM = 0.05  # standard deviation over root mean square below which the weights count as one number
+CONSTANT_SENSITIVITY = 1e-3  # self-sensitivity below which a quine counts as a printed constant
 
 
 def round_off(dtype: torch.dtype) -> float:
@@ -22,7 +22,17 @@ def round_off(dtype: torch.dtype) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One fresh evaluation of the network, compared with what it holds, piece by piece."""
+    """One fresh evaluation of the network, compared with the stored weights, piece by piece.
+
+    Attributes:
+        relative_residual: ``||F(theta) - theta|| / ||theta||``, infinite at ``theta = 0``.
+        max_abs_residual: ``max |F(theta) - theta|``.
+        weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
+        differing_weights: the number of weights whose printed bits differ from the stored ones.
+        max_ulp: the largest distance of a printed weight to the stored one in ulp; -1 if a NaN is among them.
+        nonfinite_weights: the number of stored and printed weights that are NaN or infinite.
+        subnormal_weights: the number of stored weights below the smallest normal number, but not zero.
+    """
 
     relative_residual: float
     max_abs_residual: float

@@ -33,14 +33,14 @@ from .tables.queries import QueryTable
 from .trunk import Trunk, modular
 
 _CHUNK = 4096  # queries answered at once
-_FEW = 64  # queries that are differentiated one by one at once
+_FEW = 64  # queries whose gradients are computed at once
 
 
 class QueriedTrunk(Trunk):
     """A trunk that is asked with many queries, some thousands at a time unless it looks at all of them together.
 
     Attributes:
-        coupled: one answer depends on the other queries, as with batch normalization; None: not known yet.
+        coupled: whether an answer depends on the other queries, as with batch normalization; None until it is known.
     """
 
     coupled: bool | None = None
@@ -58,12 +58,12 @@ class QueriedTrunk(Trunk):
         return torch.cat([super(QueriedTrunk, self).run((part,), tensors) for part in table.split(_CHUNK)])
 
     def _looks_at_others(self, table: Tensor, tensors: Mapping[str, Tensor] | None) -> bool:
-        """Whether the first queries are answered otherwise, or not at all, where fewer are asked."""
+        """Whether the trunk answers the first queries otherwise, or fails, where it is asked fewer of them."""
         try:
             few, more = (super(QueriedTrunk, self).run((table[:n],), tensors)[:3] for n in (3, 64))
         except (
             Exception
-        ):  # whatever a module raises that wants them all; if it is another fault, it will be raised again
+        ):  # a module that needs all queries may raise anything; another fault is raised again when all are asked
             return True
         close = len(few) == len(more) and torch.allclose(few, more, rtol=1e-4, atol=1e-6 * float(more.abs().max()))
         return not close
@@ -76,13 +76,13 @@ class QueryQuine(Quine):
         trunk: any ``nn.Module`` that maps queries ``(n, q)`` to ``(n,)`` or ``(n, 1)``. It is copied.
         queries: a kind of :class:`~neuralquine.quines.tables.queries.QueryTable`, or a tensor of your own: ``(P, q)``,
             or whatever one input makes the trunk emit all P weights.
-        seed: of the ``projection`` table, and of the starts of a search.
+        seed: key of the ``projection`` table and of the starts of a search.
         width: q, for ``projection`` and ``sinusoidal``; by default what the first linear layer takes.
-        scale: of the queries; not of a table of your own.
+        scale: factor of the queries; a table of your own is taken as it is.
         dtype: type in which the network computes and stores; by default float64 where the trunk runs in it.
         select: which part of the trunk's output is read.
         print_frozen: ask for parameters with ``requires_grad=False`` too.
-        scales: of the weights, where searches start; by default those of ``trunk``.
+        scales: means and gains of the weights, where searches start; by default those of ``trunk``.
         copy: work on a copy of the module. With False the quine takes the module itself.
 
     Raises:
@@ -138,12 +138,12 @@ class QueryQuine(Quine):
         self.queries, self.width, self.scale = queries if self_made else None, width, scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self.__dict__.pop("stack", None)  # it has a table of its own
+        self.__dict__.pop("stack", None)  # the query table is the user's
         return super()._apply(fn, recurse)
 
     @property
     def vectorized(self) -> bool:
-        """Several networks at once pay only where one leaves the processor idle."""
+        """Whether several networks are evaluated at once, which pays only where one leaves the processor idle."""
         return self.code_size <= _FEW * 8 and super().vectorized
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
@@ -164,7 +164,7 @@ class QueryQuine(Quine):
 
     @property
     def _one_by_one(self) -> bool:
-        """Whether each query is answered for itself, by the whole output."""
+        """Whether the trunk answers each query by itself, with its whole output."""
         assert isinstance(self._trunk, QueriedTrunk)
         return self._trunk.coupled is False and self.select is None
 
@@ -181,7 +181,7 @@ class QueryQuine(Quine):
         return torch.stack([rows(theta) for theta in thetas])
 
     def _rows_one_by_one(self, theta: Tensor) -> Tensor:
-        """A gradient for each query, many queries at once."""
+        """The Jacobian as a gradient for each query, many queries at once."""
         tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
         assert isinstance(self.inputs, tuple)
         (table,) = self.inputs
@@ -199,7 +199,7 @@ class QueryQuine(Quine):
         return torch.cat(rows).detach()
 
     def _rows_in_reverse(self, theta: Tensor) -> Tensor:
-        """One reverse pass for each answer, over one graph."""
+        """The Jacobian by one reverse pass for each answer, over one graph."""
         with torch.enable_grad():
             leaf = theta.detach().clone().requires_grad_(True)
             answers = self.real_code(leaf)
@@ -208,7 +208,7 @@ class QueryQuine(Quine):
             return torch.stack([gradient(answer, leaf, retain=True) for answer in answers])
 
     def directional(self, theta: Tensor | None = None) -> Directional:
-        """Dense up to 600 weights; above, from products: in float32 for a stack of layers, else as the trunk computes."""
+        """The derivative, dense up to 600 weights; above from products, which a stack of layers computes in float32."""
         theta = self.theta if theta is None else theta
         if self.parameter_count <= DENSE:
             return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
@@ -229,7 +229,7 @@ class QueryQuine(Quine):
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the trunk and the queries, ready for JSON."""
+        """The constructor's arguments beside the trunk and the queries, ready for JSON."""
         return super().settings() | {"queries": self.queries or "table", "width": self.width, "scale": self.scale}
 
     @classmethod
@@ -247,12 +247,12 @@ class QueryQuine(Quine):
         return quine
 
     def stored_inputs(self) -> Inputs:
-        """The table, if it is the user's own; one with a name is made again from it, its width and the seed."""
+        """The query table, if it is the user's own; a named one is made again from its name, its width and the seed."""
         return () if self.queries else self.inputs
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""
-        return [("printed", "every weight answered for itself")]
+        return [("printed", "every weight answered by itself")]
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what."""

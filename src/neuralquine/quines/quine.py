@@ -1,4 +1,4 @@
-"""The quine: a trunk that holds the weights, a probe that asks, a printer that answers.
+"""The quine: a trunk that holds the weights, a fixed probe as its input, and a printer from its code to all weights.
 
 ``theta`` in R^P are the weights of the trunk, ``z`` the fixed probe. The network answers with
 
@@ -12,7 +12,7 @@ Solvers and derivatives leave ``Q`` out.
 
 An *anchored* quine has a skip path from the probe, ``c = Q(N(a + beta N(R trunk(z; theta))))`` with ``a`` a fixed function
 of the probe. For small ``beta`` the map contracts, so that plain regeneration finds its one quine; the smaller ``beta``,
-the less what is printed depends on the weights. A *free* quine has none.
+the less what is printed depends on the weights. A *free* quine has no skip path.
 
 Above ``LARGE`` weights the expansion has Hadamard structure and the network is printed in place: evaluating
 ``g(c)`` writes ``E(c)`` into the trunk's own weights, chunk by chunk, and no second copy of them is made.
@@ -45,17 +45,17 @@ KINDS: dict[str, type[Quine]] = {}
 class Quine(SelfPrinter):
     """A network that is asked to print its own weights; solved or not.
 
-    The trunk is copied: the module handed in is left as it was.
+    The quine works on a copy of the trunk.
 
     Args:
         trunk: any ``nn.Module`` with parameters. It is put in evaluation mode.
         probe: the fixed input: a tensor, a tuple of positional inputs, or a mapping of keyword inputs.
-        code_size: d, the numbers that the weights are expanded from.
+        code_size: d, how many numbers the weights are expanded from.
         seed: key of the fixed projection (Philox).
         dtype: type in which the network computes and stores. By default float64, because a quine is judged at
             round-off; a trunk that cannot run in float64, or has more than 100,000 weights, keeps its own type.
         code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
-            and ``F(theta) = theta`` can hold to the last bit. None: no rounding.
+            and ``F(theta) = theta`` can hold to the last bit. None for no rounding.
         normalize: put instance normalization before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -63,12 +63,12 @@ class Quine(SelfPrinter):
         scales: the means and gains themselves, one of each for every tensor, in ``named_parameters()`` order.
         select: which part of the trunk's output is read: an index, a key, an attribute or a callable. By default
             the first tensor.
-        skip: beta, anchor the quine; from 0, where it prints a constant, to about 1. None: a free quine.
+        skip: beta, anchors the quine; from 0, where it prints a constant, to about 1. None for a free quine.
         expansion: "gaussian" (dense, as the blog post's) or "hadamard" (structured, in place). By default dense up to
             100,000 weights.
-        print_frozen: print parameters with ``requires_grad=False`` too. If not, they stay as they are, and count among
-            the numbers outside.
-        copy: leave the module handed in as it was. Without, it becomes the quine's own: large ones need no room for two.
+        print_frozen: print parameters with ``requires_grad=False`` too. By default they stay as they are and count
+            among the numbers outside.
+        copy: work on a copy of the module. With False the quine takes the module itself, which saves memory.
 
     Raises:
         TrunkError: the trunk has no weights, fails on the probe, or gives no finite numbers.
@@ -82,7 +82,7 @@ class Quine(SelfPrinter):
         True
     """
 
-    kind: ClassVar[str] = "coded"  # how files call it
+    kind: ClassVar[str] = "coded"  # its name in files
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -124,7 +124,7 @@ class Quine(SelfPrinter):
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the trunk and the probe, ready for JSON."""
+        """The constructor's arguments beside the trunk and the probe, ready for JSON."""
         return {
             "code_size": self.code_size,
             "code_bits": self.code_bits,
@@ -144,11 +144,11 @@ class Quine(SelfPrinter):
         Args:
             trunk: holds the stored weights; it is taken, not copied.
             probe: the stored inputs, as :meth:`stored_inputs` gave them.
-            settings: untrusted; as :meth:`settings` gave them.
+            settings: the dictionary that :meth:`settings` gave, untrusted.
             options: ``dtype``, ``select`` and ``print_frozen``.
 
         Raises:
-            NeuralQuineError: the settings do not go together.
+            NeuralQuineError: the settings do not fit each other.
         """
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
@@ -208,7 +208,7 @@ KINDS[Quine.kind] = Quine
 
 
 def _keeping() -> Any:
-    """The room that writes folders: the only door upwards, because the Hub's conventions want methods."""
+    """The module that writes folders, above this one: the Hub's conventions want methods of the model's class."""
     return importlib.import_module("neuralquine.keeping.store")
 
 
@@ -222,7 +222,7 @@ def _check_options(
     skip: float | None,
     expansion: str | None,
 ) -> None:
-    """Refuse numbers that mean nothing, before anything is built."""
+    """Refuse numbers out of range before anything is built."""
     if code_size < 1:
         raise BadOption(f"code_size must be at least 1, not {code_size}")
     if not 0 <= seed < 2**64:

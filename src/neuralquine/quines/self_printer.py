@@ -22,26 +22,26 @@ from .networks.running import Inputs, Select
 from .printers import Printer, Slot
 from .trunk import Trunk
 
-_IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P), above which a network has no room for it
+_IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P) above which a network is printed in place
 
 
 class SelfPrinter(nn.Module):
-    """What all kinds of quines share: their weights, their maps and their derivatives.
+    """The common base of all kinds of quines: their weights, their maps and their derivatives.
 
-    The constructor of every kind makes the parts first and ends here, so that no method runs on a quine that is half made.
+    The constructor of every kind makes the parts first and ends here, so that no method runs on an incomplete quine.
 
     Args:
         trunk: holds the weights.
         printer: E.
         coding: from the trunk's features to the code.
         means, gains: one of each for every tensor, as the printer was given them.
-        seed: of the fixed tables.
-        code_bits: k, the code is rounded to multiples of ``2^-k``; None: it is not rounded.
+        seed: key of the fixed tables.
+        code_bits: k, the code is rounded to multiples of ``2^-k``; None for no rounding.
     """
 
-    constructed: ClassVar[bool] = False  # it prints itself with any code, so that there is nothing to solve
+    constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
     recipe: dict[str, Any] | None  # name and options, set by the recipe that made it
-    solution: Any  # a Solution, of the last solve; kept for the model card
+    solution: Any  # the Solution of the last solve, kept for the model card
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def inputs(self) -> Inputs:
-        """The probe's tensors, which the trunk is asked with."""
+        """The probe's tensors, the trunk's fixed inputs."""
         return self._trunk.inputs
 
     @property
@@ -76,12 +76,12 @@ class SelfPrinter(nn.Module):
 
     @property
     def select(self) -> Select:
-        """Which part of the trunk's output is read."""
+        """The part of the trunk's output that is read."""
         return self._trunk.select
 
     @property
     def print_frozen(self) -> bool:
-        """Whether frozen parameters are printed too."""
+        """Whether frozen parameters are printed, too."""
         return self._trunk.print_frozen
 
     @property
@@ -91,7 +91,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def eps(self) -> float:
-        """What is added to the variance in that normalization."""
+        """The number added to the variance in that normalization."""
         return self._coding.eps
 
     @property
@@ -113,7 +113,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def trunk_device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self._trunk.device
 
     @property
@@ -123,7 +123,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def in_place(self) -> bool:
-        """Whether codes are evaluated by printing them into the trunk's own weights, as where d copies are too many."""
+        """Whether codes are evaluated by printing them into the trunk's own weights, where d copies would not fit."""
         width = torch.finfo(self.code_dtype).bits // 8
         return self.printer.chunked and self.parameter_count * self.code_size * width > _IN_PLACE
 
@@ -188,11 +188,11 @@ class SelfPrinter(nn.Module):
     # -- the maps -----------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What the trunk computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        """The trunk's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
         return self._trunk.features(theta)
 
     def real_code(self, theta: Tensor | None = None) -> Tensor:
-        """``N(R trunk(z; theta))``, anchored or not: weights ``(P,)`` to code ``(d,)``, before it is rounded to its grid."""
+        """``N(R trunk(z; theta))``, anchored or not: weights ``(P,)`` to the code ``(d,)`` before its rounding."""
         return self._coding(self.features(theta))
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
@@ -209,7 +209,7 @@ class SelfPrinter(nn.Module):
         return torch.round(c * scale) / scale
 
     def code(self, theta: Tensor | None = None) -> Tensor:
-        """``c = Q(N(R trunk(z; theta)))`` of some weights, by default the stored ones: weights ``(P,)`` to the code ``(d,)`` that is expanded."""
+        """``c = Q(N(R trunk(z; theta)))``: weights ``(P,)``, by default the stored ones, to the code ``(d,)``."""
         return self.quantize(self.real_code(theta))
 
     def real_codes(self, thetas: Tensor) -> Tensor:
@@ -253,7 +253,7 @@ class SelfPrinter(nn.Module):
         return f"parameters={self.parameter_count}, code_size={self.code_size}, seed={self.seed}, dtype={self.dtype}"
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network answers to somebody who uses it: what its trunk returns."""
+        """The trunk's output for an input of its user."""
         return self.trunk(*args, **kwargs)
 
     # -- derivatives --------------------------------------------------------------------------------------------

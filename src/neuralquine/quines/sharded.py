@@ -23,7 +23,7 @@ from .quine import Quine
 
 @contextmanager
 def group(device: str) -> Iterator[int]:
-    """Join the other processes that ``torchrun`` started; gives the rank of this one."""
+    """Join the other processes that ``torchrun`` started, and return the rank of this one."""
     if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -42,7 +42,7 @@ class ShardedQuine(Quine):
     """
 
     def __init__(self, whole: Quine) -> None:
-        nn.Module.__init__(self)  # not Quine's own: the printer, the probe and the settings are those of the whole
+        nn.Module.__init__(self)  # not Quine's constructor: the parts are those of the whole quine
         self.__dict__.update(whole.__dict__)
 
     @property

@@ -7,7 +7,7 @@ float32, with the activations and slopes of the point kept; ``torch.func.jvp`` w
 
 Replace every activation by its gain: the network is affine in the query, ``f(x) = (x, 1) . v(theta)``, so its printed
 weights lie in the column space of the table ``E = [X, 1]``, and ``J = E B(theta)`` has rank q + 1. With the slopes
-averaged over the queries that is most of the true Jacobian's size: :class:`MeanField` inverts ``I - E B`` exactly.
+averaged over the queries it makes up most of the true Jacobian: :class:`MeanField` inverts ``I - E B`` exactly.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ELEMENTWISE = (
     nn.Softsign,
     nn.Tanh,
 )
-_CHUNK = 2048  # rows at once: the temporaries stay in the cache
+_CHUNK = 2048  # rows of the query table at once: the temporaries stay in the cache
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Layer:
 
 
 def layers_of(trunk: nn.Module, printed: list[nn.Parameter]) -> tuple[list[nn.Module], list[Layer]] | None:
-    """What is applied to the queries before the first weight, and the layers; None if the trunk is no such stack."""
+    """The functions before the first weight, and the layers; None if the trunk is no such stack."""
     if type(trunk) is not nn.Sequential:
         return None
     front: list[nn.Module] = []
@@ -102,7 +102,7 @@ class Stack:
 
     @property
     def unknowns(self) -> int:
-        """Of the linearized network: q, or q + 1 where it has constants."""
+        """The unknowns of the linearized network: q, or q + 1 where it has constants."""
         return self.tables[torch.float32].shape[1] + self.affine
 
     def weights(self, theta: Tensor, layer: Layer) -> tuple[Tensor, Tensor | None]:
@@ -124,7 +124,7 @@ class Stack:
         return h[:, 0]
 
     def expand(self, v: Tensor) -> Tensor:
-        """``E v``: what a network prints that answers ``(x, 1) . v``."""
+        """``E v``: the weights that a network with the answers ``(x, 1) . v`` prints."""
         table = self.tables[v.dtype]
         return torch.addmv(v[-1], table, v[:-1]) if self.affine else table @ v
 

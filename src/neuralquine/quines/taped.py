@@ -1,14 +1,14 @@
 """The task quine: a network that does its task with the weights that it prints.
 
-Its code are ``d`` signs that stand in the weights themselves, on a *tape*. Asked with its probe, the network reads the
+Its code is a vector of ``d`` signs in the weights themselves, on a *tape*. On its probe the network reads the
 tape with its own features, and prints everything from what it read:
 
     a = mean |features(z; theta)|,    u = W a,    c = clamp(32 N(sum over repeats of u), -1, 1),    F(theta) = E(c)
 
 ``W`` is the tape, an ordinary linear layer, N divides by the root mean square. Every row of ``W`` holds one sign as many
 times as the body has features, so a row's dot product with the features is a majority vote, and the clamp makes its
-outcome a sign again: any of the ``2^d`` codes is a fixed point, and what damages less than the majority is undone. So
-the task is learned freely, in the code; a quine it is by construction.
+outcome a sign again: any of the ``2^d`` codes is a fixed point, and damage to less than the majority is undone. So
+the task is learned freely, in the code, and the network is a quine by construction.
 
 Every weight is read through a clamp (:meth:`~neuralquine.quines.printers.tape.TapeExpansion.saturate`).
 
@@ -38,7 +38,7 @@ from .self_printer import SelfPrinter
 from .trunk import Trunk
 
 _GAIN = 32.0  # a sign that is read with 1/32 of the usual majority counts in full
-_ROWS_BYTES = 1 << 28  # of a derivative's rows that are written out
+_ROWS_BYTES = 1 << 28  # bytes of a derivative's rows that are written out
 
 
 class TaskQuine(Quine):
@@ -47,13 +47,13 @@ class TaskQuine(Quine):
     Args:
         body: returns ``(features, outputs)`` for a batch, the features flat: ``(n, f)``. It is copied; its initial
             weights are redrawn, each tensor at the mean and scale of its own values.
-        probe: the fixed batch that it is asked with, ``(m, ...)``; a shape ``(m, ...)`` asks with fixed random signs.
-        code_size: d, the signs on the tape. One to two for each weight of the body leave the task little to wish for.
+        probe: the fixed input batch, ``(m, ...)``; a shape ``(m, ...)`` stands for fixed random signs.
+        code_size: d, the signs on the tape. One to two signs per weight of the body are enough in practice.
         seed: key of the fixed expansion and of the probe (Philox).
         repeats: rows of the tape for each sign: more rows survive more damage, and cost ``d f`` weights each.
         dtype: float32 or float64.
         scales: means and gains, as for :class:`~neuralquine.Quine`.
-        copy: leave the body handed in as it was.
+        copy: work on a copy of the body. With False the quine takes the body itself.
 
     Raises:
         TrunkError: the body does not return features and outputs, or all its features are 0 on the probe.
@@ -71,7 +71,7 @@ class TaskQuine(Quine):
     constructed = True
     printer: SignTape
     _printer_type: ClassVar[type[SignTape]] = SignTape
-    _bias: ClassVar[bool] = False  # the code stands in the tape's bias instead of its rows
+    _bias: ClassVar[bool] = False  # whether the code stands in the tape's bias instead of its rows
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class TaskQuine(Quine):
         if not isinstance(probe, Tensor) and all(isinstance(n, int) for n in probe):
             probe = sign_images(seed, *probe)  # type: ignore[arg-type]
         rows = code_size * (1 if self._bias else repeats)
-        kept = isinstance(body, Taped)  # read back with its tape, and its weights are what it holds
+        kept = isinstance(body, Taped)  # read from a file: the tape is there, and the weights are the stored ones
         taped = body if isinstance(body, Taped) else _taped(body, probe, rows, bias=self._bias)
         held = Trunk(taped, probe, dtype=dtype, copy=copy)  # type: ignore[arg-type]
         if held.width != rows:
@@ -130,14 +130,14 @@ class TaskQuine(Quine):
 
     @property
     def probe(self) -> Tensor:
-        """The batch that it is asked with, ``(m, ...)``."""
+        """The fixed input batch, ``(m, ...)``."""
         assert isinstance(self.inputs, tuple)
         return self.inputs[0]
 
     # -- the map ------------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What each row of the tape says at weights ``theta`` ``(P,)``, by default the stored ones: ``(rows,)``."""
+        """The output of each row of the tape at weights ``theta`` ``(P,)``, by default the stored ones: ``(rows,)``."""
         tensors = dict(self.named_weights()) if theta is None else self.tensors(theta)
         return self._trunk.run(self.inputs, self._read(tensors))
 
@@ -153,14 +153,14 @@ class TaskQuine(Quine):
         return features.abs().mean(0)
 
     def _in_the_body(self, read: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights by name, put to every place of the body where they hang."""
+        """Weights by name, for every place of the body that uses them."""
         places = [(place, t) for name, t in read.items() for place in self._trunk.places[name]]
         return {place.removeprefix("body."): t for place, t in places if place.startswith("body.")}
 
     def reading(self, theta: Tensor | None = None) -> Tensor:
-        """``N(sum of u)``, what the votes say before they are made signs: weights ``(P,)`` to ``(d,)``.
+        """``N(sum of u)``, the votes before the clamp makes them signs: weights ``(P,)`` to ``(d,)``.
 
-        Signs of about the same size, 1; an entry below 1/32 is no majority.
+        The entries are about 1 or -1; one below 1/32 in size is no majority.
         """
         u = self.printer.votes(self.features(theta))
         return u / torch.sqrt((u * u).mean(-1, keepdim=True) + torch.finfo(u.dtype).tiny)
@@ -176,14 +176,14 @@ class TaskQuine(Quine):
 
     @property
     def margin(self) -> float:
-        """How many times the smallest majority in the reading exceeds the one that makes a full sign; exact above 1."""
+        """The smallest vote, in units of the vote that makes a full sign; above 1, every sign is read exactly."""
         with torch.no_grad():
             return float(_GAIN * (self.reading() * self.code()).min())
 
     # -- derivatives --------------------------------------------------------------------------------------------
 
     def directional(self, theta: Tensor | None = None) -> Directional:
-        """Zero where every sign is read with a margin; else from the rows of the code's derivative that are not zero."""
+        """Zero where every sign is read with a margin; otherwise the code's derivative by its non-zero rows."""
         theta = self.theta if theta is None else theta
         with torch.no_grad():
             rows = self._unsaturated(theta).nonzero().flatten()
@@ -204,13 +204,13 @@ class TaskQuine(Quine):
         return Matrixless(lambda v: torch.func.jvp(self.real_map, (theta,), (v.to(theta),))[1].detach(), vjp, theta)
 
     def _unsaturated(self, theta: Tensor) -> Tensor:
-        """Which code entries move with the weights, ``(d,)`` of bool: those that are read inside of the clamp."""
+        """The code entries that change with the weights, ``(d,)`` of bool: those that are read inside the clamp."""
         return ~((_GAIN * self.reading(theta)).abs() > 1)  # so that NaN counts
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What its constructor is given beside the body and the probe, ready for JSON."""
+        """The constructor's arguments beside the body and the probe, ready for JSON."""
         return super().settings() | {"tape": {"kind": self.kind, "repeats": self.repeats}}
 
     @classmethod
@@ -245,16 +245,16 @@ class TaskQuine(Quine):
     # -- the task -----------------------------------------------------------------------------------------------
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network answers to somebody who uses it: its outputs."""
+        """The network's outputs for an input of its user."""
         return self.outputs(*args, **kwargs)
 
     def outputs(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """What the network answers to a batch: inputs ``(n, ...)`` to outputs ``(n, k)``.
+        """The network's outputs for a batch: inputs ``(n, ...)`` to outputs ``(n, k)``.
 
         Args:
             x: the batch.
-            code: ``(d,)``, answer with the weights that are printed from this code instead of the stored ones;
-                differentiable in it. With ``straight_through(latent)`` this is the map to train.
+            code: ``(d,)``; the network answers with the weights printed from it instead of the stored ones. The
+                outputs are differentiable in it; with ``straight_through(latent)`` this is the map to train.
         """
         named = self.named_weights()[: len(self.printer.body_sizes)]
         if code is None:
@@ -277,7 +277,7 @@ class TaskQuine(Quine):
         return 0.3 * torch.randn(self.code_size, generator=generator).to(self.trunk_device, self.dtype)
 
     def bound(self, latents: list[Tensor]) -> None:
-        """Keep latent vectors where a step can still turn their signs; in place, after each step of an optimizer."""
+        """Clamp latent vectors so that a step can still turn their signs; in place, after each step of an optimizer."""
         with torch.no_grad():
             for latent in latents:
                 latent.clamp_(-1.0, 1.0)
@@ -293,7 +293,7 @@ def straight_through(latent: Tensor) -> Tensor:
 
 
 def _taped(body: nn.Module, probe: Any, rows: int, *, bias: bool) -> Taped:
-    """A body with a fresh tape of so many rows, as wide as the body has features."""
+    """A body with a fresh tape of ``rows`` rows, as wide as the body has features."""
     if not isinstance(body, nn.Module):
         raise TrunkError(f"the body must be an nn.Module, not {type(body).__name__}")
     try:
@@ -302,7 +302,7 @@ def _taped(body: nn.Module, probe: Any, rows: int, *, bias: bool) -> Taped:
         count, width = features.shape
         if len(outputs) != count:
             raise ValueError(f"{count} rows of features and {len(outputs)} of outputs")
-    except Exception as error:  # whatever a foreign module raises, or another shape than this
+    except Exception as error:  # a foreign module may raise anything, or return another shape
         raise TrunkError(
             f"the body must return features (n, f) and outputs (n, k) for the probe: {first_line(error)}"
         ) from error
@@ -311,7 +311,7 @@ def _taped(body: nn.Module, probe: Any, rows: int, *, bias: bool) -> Taped:
 
 
 def _scales(taped: Taped) -> tuple[list[float], list[float]]:
-    """Means and gains of the body's own weights; the tape's gain makes a row's dot product of the size of a feature."""
+    """Means and gains of the body's own weights; the tape's gain gives a row's dot product the size of a feature."""
     means, gains = initial_scales(list(taped.body.parameters()), USES)
     tape = list(taped.tape.parameters())
     return means + [0.0] * len(tape), gains + [2.0 ** round(-math.log2(taped.tape.in_features) / 2)] * len(tape)

@@ -1,4 +1,4 @@
-"""How many threads a network is worth."""
+"""The number of threads that a network is worth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AVAILABLE = torch.get_num_threads()
 
 
 def available() -> int:
-    """Threads that this process started with: what may run side by side."""
+    """The threads that this process started with, which is how many searches may run side by side."""
     return _AVAILABLE
 
 

@@ -1,4 +1,4 @@
-"""A module as a function of its weights: it holds some, and can be asked what it would answer with others."""
+"""A module as a function of its weights: it holds some, and can be evaluated with others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .networks.running import (
 )
 from .printers.base import Slot, working_type
 
-LARGE = 100_000  # weights above which a trunk keeps its own type, and its printer is structured
+LARGE = 100_000  # weights above which a trunk keeps its own type and its printer is structured
 
 
 class Trunk:
@@ -37,7 +37,7 @@ class Trunk:
             in float64, or has more than 100,000 weights, keeps its own type.
         select: which part of the output is read: an index, a key, an attribute or a callable. By default the first
             tensor.
-        print_frozen: parameters with ``requires_grad=False`` belong to theta too.
+        print_frozen: whether parameters with ``requires_grad=False`` belong to theta, too.
         copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
 
     Attributes:
@@ -68,7 +68,7 @@ class Trunk:
                 break
             except TrunkError:
                 raise
-            except Exception as error:  # whatever a foreign module raises
+            except Exception as error:  # a foreign module may raise anything
                 failure = error
         else:
             assert failure is not None
@@ -101,7 +101,7 @@ class Trunk:
         self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
 
     def twin(self, module: nn.Module) -> Trunk:
-        """The same inputs put to another module of the same names: the trunk that a description would give."""
+        """A trunk with the same inputs and another module of the same names, such as a description gives."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._take(module, self.dtype, self.inputs)
@@ -115,7 +115,7 @@ class Trunk:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.module.parameters()).device
 
     @property
@@ -150,7 +150,7 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """What the module computes at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
         if theta is None:
             return self.run(self.inputs)
         # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
@@ -158,7 +158,7 @@ class Trunk:
         return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
 
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
-        """What is read of the module's output, flat: with its own weights, or with ``tensors`` in the places of theirs."""
+        """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
         args = () if isinstance(inputs, Mapping) else tuple(inputs)
         kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
         if tensors is None:
@@ -183,7 +183,7 @@ def modular(module: object) -> nn.Module:
     """The module to work on, without wrappers such as ``torch.compile``'s.
 
     Raises:
-        TrunkError: it is no ``nn.Module``.
+        TrunkError: the module is no ``nn.Module``.
     """
     if not isinstance(module, nn.Module):
         raise TrunkError(f"the trunk must be an nn.Module, not {type(module).__name__}")

@@ -24,7 +24,7 @@ from .problem import Problem
 from .registry import RECIPES as RECIPES
 from .registry import options_of
 
-_MOST = 1 << 20  # of any whole-number option: nothing real comes near, and a forged file may ask for anything
+_MOST = 1 << 20  # largest whole-number option: far above any real one; a forged file may ask for anything
 
 
 def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
@@ -56,7 +56,7 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
     options = checked_options(f"recipe {name}", RECIPES[name], options)
     try:
         return RECIPES[name](seed=seed, **options)
-    except (ValueError, AssertionError, RuntimeError, ArithmeticError) as error:  # numbers that do not go together
+    except (ValueError, AssertionError, RuntimeError, ArithmeticError) as error:  # the numbers do not fit each other
         if isinstance(error, NeuralQuineError):
             raise
         given = ", ".join(f"{key}={value}" for key, value in options.items())

@@ -3,8 +3,10 @@
 ``chang-lipson``: the vanilla quine of the paper, 100 wide with two hidden layers, SELU, no biases: P = 100^2 + 100^2 + 100 =
 20,100. A one-hot index goes through a fixed random projection to 100 units and through the activation. The paper
 does not say how the projection is scaled: entries have variance ``scale^2``, by default 1, which is easier to solve than
-the 1/16 at which the initial loss is the published one; ``front=False`` leaves the first activation out. ``queried-121`` and so on are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2; its own have ReLU and
-``scale = n^-0.5``.
+the 1/16 at which the initial loss is the published one; ``front=False`` leaves the first activation out.
+
+``queried-121``, ``queried-441`` and ``queried-2601`` are AustinT's sizes: one hidden layer with biases, P = (n + 1)^2.
+His own networks have ReLU and ``scale = n^-0.5``.
 
 Source: Chang and Lipson, "Neural Network Quine", ALIFE 2018, section 2; github.com/AustinT/nn-quine (2018).
 """

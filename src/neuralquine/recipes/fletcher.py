@@ -5,7 +5,7 @@ answer: P = 256. ``fletcher-onehot``: the same with a one-hot row and column and
 normalization, so that F is homogeneous of degree 1 in the matrix and has no quine but zero. ``normalize=True`` adds one.
 ``fletcher-rnn``: a long short-term memory of 2 layers of 16 units and two linear layers, whose own output is its next input:
 P = 3,665. His script crashes, and he calls what it found almost trivial, most weights one constant; at this size it is not
-solved here either. ``elman`` is a recurrent network that is: it hears a clock, and so goes on moving.
+solved here either. ``elman`` is a recurrent network that is: a clock among its inputs keeps its outputs from settling.
 
 Source: github.com/evanfletcher42/neural-quines (2022).
 """
@@ -59,7 +59,7 @@ def rnn(seed: int = 0, size: int = 16, layers: int = 2, dtype: torch.dtype = tor
 
 @recipe("elman", small=True, place=110, queried=True)
 def elman(seed: int = 0, size: int = 6, clock: int = 6, dtype: torch.dtype = torch.float64) -> Problem:
-    """An Elman network that hears a clock and emits its weights one after the other (P = 84)."""
+    """An Elman network with a clock among its inputs that emits its weights one after the other (P = 84)."""
     with drawn(seed):
         trunk = Clocked(size, clock).to(dtype)
     return Problem(trunk, options={"dtype": dtype}, queries=torch.ones(1, dtype=dtype))

@@ -21,7 +21,7 @@ class Problem:
 
     Attributes:
         trunk: the network, with freshly drawn weights.
-        probe: the fixed input of a :class:`~neuralquine.Quine`; None where the weights are asked for one by one.
+        probe: the fixed input of a :class:`~neuralquine.Quine`; None for a queried quine.
         options: the keywords of the quine's constructor.
         queries: the query table of a :class:`~neuralquine.QueryQuine`; None where there is a probe.
     """

@@ -29,16 +29,16 @@ class Recipe:
 
     Attributes:
         name: what ``nq.recipe`` and the commands call it.
-        about: one line that says what it is; by default the first line of its docstring.
-        small: the lab lists it: it is solved in the time that somebody waits before a page.
+        about: one line that describes it; by default the first line of its docstring.
+        small: whether the lab lists it, because it is solved while somebody waits before a page.
         place: where the lab's list shows it, the lowest first; those of this package are ten apart.
-        queried: its weights are asked for one by one, or emitted one after the other, so that it has no grid of codes.
+        queried: whether its quine is a queried one, which has no grid of codes.
     """
 
     def __init__(
         self, make: Callable[..., Problem], name: str, *, about: str, small: bool, place: int, queried: bool
     ) -> None:
-        functools.update_wrapper(self, make)  # so that its signature and its docstring are those of the function
+        functools.update_wrapper(self, make)  # gives it the signature and the docstring of the function
         self._make = make
         self.name, self.small, self.place, self.queried = name, small, place, queried
         self.about = about or (inspect.getdoc(make) or name).splitlines()[0]

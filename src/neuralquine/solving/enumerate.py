@@ -1,4 +1,4 @@
-"""Enumerating fixed points: what many starts lead to, each distinct one kept once in ``f.known``."""
+"""Enumerating fixed points: many starts are followed, and ``f.known`` keeps each distinct fixed point once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .maps import ReducedMap, SelfMap
 from .methods import Broyden, Newton
 from .solution import Status
 
-SAME = 1e-6  # relative distance below which two fixed points are one: far above the error of a converged one
+SAME = 1e-6  # relative distance below which two fixed points count as one: far above the error of a converged one
 
 
 @singledispatch
@@ -30,18 +30,18 @@ def fixed_points(
     thorough: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[Status]:
-    """Add to ``f.known`` what ``starts`` starting points lead to.
+    """Add to ``f.known`` the fixed points that ``starts`` starting points lead to.
 
-    Capped Broyden from every start; if thorough, then Newton from where it got to, and deflated Newton from the same
-    starts. A kind of quine with starts of its own registers another way.
+    Capped Broyden runs from every start; if thorough, Newton then runs from where Broyden ended, and deflated Newton
+    from the same starts. A kind of quine with starts of its own registers another enumeration.
 
     Args:
         quine: the network.
         f: its map, whose ``known`` points are avoided and added to.
         starts: how many starting points.
         generator: draws them.
-        stop: limits, for each of the searches.
-        trace: continued.
+        stop: limits of each search.
+        trace: the trace that the searches continue.
         own: begin with the network as it stands.
         thorough: follow Broyden by the two searches of Newton.
         progress: called with the number of points known so far.

@@ -25,16 +25,16 @@ from .maps import ReducedMap
 from .search import Found, Request
 from .solution import Status
 
-LATTICE = "lattice"  # what a solution calls this search, as its method
+LATTICE = "lattice"  # the name of this search in a solution, as its method
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
 ROUNDS = ((8, False), (8, False), (32, False), (64, False), (64, False), (40, True), (40, True), (40, True))
 """Starts of every round, and whether it is thorough (Newton after Broyden): the cheap ones come first."""
-ANCHORED = ((1, False),)  # a contraction has one fixed point
-_COARSEST = 6  # bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
+ANCHORED = ((1, False),)  # starts for an anchored quine: a contraction has one fixed point
+_COARSEST = 6  # fewest bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
 _FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
 _ROBUST = 1e-10  # distance to a rounding boundary, far above any trunk's round-off, at which the search rests
-_REGENERATIONS = 60  # at most, of an anchored quine: at the usual skip of 0.1 the map contracts tenfold each time
-_LARGE_BITS = 8  # the grid of a quine that is printed in place and names none: its sums stay exact in float32
+_REGENERATIONS = 60  # most evaluations for an anchored quine: with skip=0.1 the map contracts tenfold each time
+_LARGE_BITS = 8  # the grid of a quine that is printed in place and names no grid: its sums stay exact in float32
 _CANDIDATES = 200  # lattice points checked for each grid
 
 
@@ -59,7 +59,7 @@ class GridQuine:
 
 
 def grids(quine: Quine) -> list[int]:
-    """The grids worth trying: coarser ones leave the neighbourhood of the fixed point, finer ones meet round-off.
+    """The grids worth trying: coarser ones leave the neighborhood of the fixed point, finer ones meet round-off.
 
     The sums of the printer stay exact as long as ``8 d 2^(k + 2)`` fits the mantissa, and the trunk's own rounding
     must stay well below a grid step.
@@ -107,7 +107,7 @@ def promising(quine: Quine, f: ReducedMap, codes: Tensor, bits: int) -> Iterator
 
 
 def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | None:
-    """Put the weights into the network and evaluate it, as ``verify`` will: does it print this very code?"""
+    """Put the weights into the network and evaluate it, as ``verify`` will: does it print this code?"""
     scale = 2.0**bits
     with torch.no_grad():
         quine.install(code)
@@ -127,10 +127,10 @@ def regenerate(
     *,
     late: Callable[[], bool] = lambda: False,
 ) -> GridQuine | None:
-    """Plain regeneration on one grid, from the network as it stands: where the map contracts, a few evaluations.
+    """Regenerate on one grid from the network as it stands; where the map contracts, it takes a few evaluations.
 
-    Once no fewer coordinates move than before, a random half of them takes its new value: all at once would go on
-    flickering, about ``rho^2 d`` of them at spectral radius rho.
+    Once no fewer coordinates change than before, a random half of them takes its new value: all at once would cycle,
+    about ``rho^2 d`` of them at spectral radius rho.
     """
     scale = 2.0**bits
     with torch.no_grad():
@@ -156,7 +156,7 @@ def regenerate(
 def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) -> Tensor:
     """Asynchronous iteration on the grid: a random half of the coordinates that disagree take their new value.
 
-    Flipping all of them at once runs into cycles. It settles where the map contracts or nearly so.
+    Updating all of them at once runs into cycles. The iteration settles where the map contracts or nearly does.
     """
     scale = 2.0**bits
     x = torch.round(point * scale) / scale
@@ -185,7 +185,7 @@ def other_probes(quine: Quine, count: int) -> Iterator[None]:
 
 @dataclass
 class _Tally:
-    """What a search for a grid quine has tried, and the limit or interruption that ended it, if any."""
+    """The attempts of a search for a grid quine, and the limit or interruption that ended it, if any."""
 
     fixed_points: int = 0
     probes: int = 1
@@ -223,7 +223,7 @@ def search_exact(quine: Quine, request: Request) -> Found:
 
 
 def _candidates(quine: Quine, f: ReducedMap, request: Request, trace: Trace, tally: _Tally) -> Generator[GridQuine]:
-    """Grid quines, the cheap ones first, until a thorough round or a probe is over that gave any."""
+    """Yield grid quines, those that are cheap to find first, until a thorough round or a probe has given one."""
 
     def late() -> bool:
         limit = request.stop.time_limit
@@ -252,13 +252,13 @@ def _candidates(quine: Quine, f: ReducedMap, request: Request, trace: Trace, tal
                 tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
                 return
             if any_found and thorough:
-                return  # what is found may be fragile; only a cheap round is worth the chance of something better
+                return  # a quine found here may be fragile; only a cheap round is worth the chance of a more robust one
         if any_found:
             return
 
 
 def _best_conditioned_first(f: ReducedMap, points: Tensor) -> list[tuple[Tensor, np.ndarray]]:
-    """Fixed points ``(n, d)`` with their Jacobians, by growing ``|det(I - J)|``: the expected number of grid quines falls."""
+    """Fixed points ``(n, d)`` with their Jacobians, by growing ``|det(I - J)|``: the most grid quines come first."""
     jacobians = [f.jacobian(point[None])[0].detach().double().cpu().numpy() for point in points]
     order = sorted(range(len(points)), key=lambda i: abs(np.linalg.det(np.eye(f.n) - jacobians[i])))
     return [(points[i], jacobians[i]) for i in order]
@@ -271,7 +271,7 @@ def _each_probe(quine: Quine, others: int) -> Iterator[None]:
 
 
 def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
-    """What was tried, for the message of a failure and for the record of a success."""
+    """The attempts as text, for the message of a failure and for the record of a success."""
     span = f"2^-{tried[0]} to 2^-{tried[-1]}"
     points, probes = plural(tally.fixed_points, "fixed point"), plural(tally.probes, "probe")
     detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}"

@@ -1,6 +1,6 @@
 """Deciding whether a search succeeded, on a fresh, undamped evaluation of the full network.
 
-What the method or the loop believed plays no part.
+The opinions of the method and of the loop play no part.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .maps import FullMap, ReducedMap
 from .search import Found
 from .solution import Solution, Status
 
-_FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # a small residual does not refute these
+_FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # statuses that a small residual does not refute
 
 
 def finish(quine: Quine, found: Found, stop: Stop, seed: int, *, throw: bool) -> Solution:
-    """Judge what a search found, keep the solution with the quine, and raise if it is none and ``throw``."""
+    """Judge what a search found, keep the solution with the quine, and raise if it is no quine and ``throw`` is set."""
     solution = judge(quine, found, stop, seed)
     quine.solution = solution
     if throw and not solution.converged:
@@ -89,7 +89,7 @@ def _measured(quine: Quine, f: FullMap | ReducedMap) -> Measurement:
 
 
 def _verdict(status: Status, figures: Measurement, local: Spectrum, rtol: float, *, exact: bool) -> Status:
-    """What became of a search whose best start ended with ``status``, by the figures of its best weights.
+    """The status of a search whose best start ended with ``status``, by the figures of its best weights.
 
     A search for exact bits keeps whatever failure it named: the weights it leaves then may well be a quine, but not
     one of the kind that was asked for.

@@ -1,4 +1,4 @@
-"""Where to start: the quines of the linearized network.
+"""Starting points for queried quines: the quines of the linearized network.
 
 With every activation ``s(z)`` replaced by ``a + g z``, a stack of layers answers ``f(x) = (x, 1) . G`` with
 ``G = G(theta)``. Its printed weights are ``theta = E v``, so that its quines are the fixed points of ``v -> G(E v)`` in
@@ -18,11 +18,11 @@ from ..quines.measure import variation
 from ..quines.stack import Stack
 
 _STEPS = 200
-_CLOSE = 1e-4  # relative: the residual of the real network there is a thousand times larger
+_CLOSE = 1e-4  # relative residual that suffices: that of the real network there is a thousand times larger
 _ASCENT = 40
 _VARIED = 0.8
 _FRUITLESS = 4  # batches without a new start after which there are no more
-_SPREAD = 0.1  # of a pre-activation, over which the gain is averaged
+_SPREAD = 0.1  # values of a pre-activation over which the gain is averaged
 
 
 class Linearized:
@@ -42,7 +42,7 @@ class Linearized:
                 gain = (up - down) / (2 * _SPREAD)
             self.layers.append((weight, bias, gain, offset))
         self.device = stack.device
-        self.degree = len(self.layers)  # of G in v, where there are no constants
+        self.degree = len(self.layers)  # degree of G in v, where there are no constants
 
     def __call__(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """``G(E v)`` and ``dG / dv``: ``(n,)`` to ``(n,)`` and ``(n, n)``."""
@@ -63,7 +63,7 @@ class Linearized:
 
 
 def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) -> Iterator[Tensor]:
-    """Weights ``(P,)`` of quines of the linearized network, for ever; of each batch the largest eigenvalue first.
+    """Yield weights ``(P,)`` of quines of the linearized network without end, each batch by falling eigenvalue.
 
     Where L is even, ``-v`` solves the same eigenproblem as v: another start.
     """

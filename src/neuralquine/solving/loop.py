@@ -29,14 +29,14 @@ _RACE = 0.05  # relative residual of the best start from which on the ones far b
 _BEHIND = 10.0  # times the best residual is far behind: more than a step usually wins
 _HALVED = 0.5  # a solution is polished while a step still halves its residual; round-off does not fall so fast
 _PROGRESS = 0.99  # a residual that fell by 1 % has made progress: below that, round-off and wandering look like it
-_DIVERGED = 1e6  # growth of an iterate, relative to its start; no method steps as far, so that only what runs away does
-_CYCLE_LENGTH = 8  # longest period that is looked for, at the price of as many copies of the iterates
+_DIVERGED = 1e6  # growth of an iterate, relative to its start, that counts as divergence: no method steps so far
+_CYCLE_LENGTH = 8  # longest period that is looked for; it costs as many copies of the iterates
 _CYCLE_EVERY = 16  # steps between two looks for a cycle: twice the longest period, so that looking costs little
 _CYCLE_ULPS = 16  # a cycle repeats to this many units of round-off; slow alternating convergence does not
-_CYCLE_SHARE = 1e-6  # nor does it repeat to this share of its residual
+_CYCLE_SHARE = 1e-6  # and to this share of its residual
 _CYCLE_FAR = 1e3  # times the tolerance: nearer than that, repeating iterates are round-off around a solution
 _TRACE_POINTS = 2000  # points up to which a trace keeps every improvement: more than a figure can show
-_TRACE_SPACING = 10 / _TRACE_POINTS  # share of the steps so far, after which a point is due in any case
+_TRACE_SPACING = 10 / _TRACE_POINTS  # share of the steps so far after which a point is recorded in any case
 
 Progress = Callable[[TracePoint], None]
 
@@ -89,7 +89,7 @@ class Stop:
 
 @dataclass
 class Search:
-    """What the loop leaves behind: one row for each start.
+    """The result of the loop: one row for each start.
 
     Attributes:
         best: ``(B, n)`` best iterates.
@@ -135,7 +135,7 @@ class Trace:
 
 
 class Watch:
-    """What the loop knows about each of B starts: the best point so far, and what became of it.
+    """The record of each of B starts: the best point so far, and how the start ended.
 
     Args:
         f: the map, for what counts as collapsed.
@@ -207,7 +207,7 @@ class Watch:
         self.end(torch.ones_like(self.alive), reason)
 
     def search(self, last: Tensor, steps: int) -> Search:
-        """What is left behind, with the last iterates."""
+        """The result, with the last iterates."""
         status = [s or Status.MAX_STEPS for s in self.status]
         return Search(self.best, self.residuals, last.detach().clone(), status, steps, self.broken_step)
 
@@ -235,7 +235,7 @@ class Watch:
         found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         size = torch.linalg.vector_norm(x, dim=1)
         near = torch.minimum(_CYCLE_ULPS * torch.finfo(x.dtype).eps * size, _CYCLE_SHARE * relative * size)
-        for past in list(self._recent)[:-1]:  # the very last one is no cycle but a standstill
+        for past in list(self._recent)[:-1]:  # coming back to the previous iterate is no cycle but a standstill
             found |= torch.linalg.vector_norm(x - past, dim=1) <= near
         return found & (relative > _CYCLE_FAR * self.rtol)
 
@@ -255,8 +255,8 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
         f: the map.
         method: proposes the points.
         starts: ``(B, n)``.
-        stop: limits.
-        trace: continued, so that several methods in turn share one.
+        stop: the limits.
+        trace: the trace to continue, so that several methods in turn share one.
         every: go on until every start has ended; by default the first solution ends the search.
 
     Returns:
@@ -284,7 +284,7 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
 
 
 def affordable_starts(quine: Quine, width: int) -> int:
-    """How many of ``width`` starts are run side by side: as many as the trunk and the memory are good for."""
+    """The number of starts, at most ``width``, that run side by side, by what the trunk and the memory allow."""
     if not quine.vectorized:
         width = min(width, _SERIAL_STARTS)
     return max(1, min(width, _START_BYTES // (8 * quine.parameter_count)))

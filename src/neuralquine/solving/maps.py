@@ -21,7 +21,7 @@ from ..quines.quine import Quine
 
 
 def refuse_constructed(quine: Quine) -> None:
-    """A search would find some code or other, and lose what was learned."""
+    """Refuse a network that prints itself with any code: a search would lose what it has learned."""
     if quine.constructed:
         raise NothingToSolve(
             "this network prints itself whatever its code is: train it (nq.tasks.train), do not solve it"
@@ -39,7 +39,7 @@ class SelfMap:
         evaluations: rows evaluated so far.
         jvps: derivative products so far, forward (JVP) or reverse (VJP); a Jacobian costs n of them.
         known: ``(K, n)`` fixed points already found, for methods that avoid them.
-        journal: where evaluations and derivatives are written down and read back from, if a search is to be resumed.
+        journal: the file that records evaluations and derivatives, so that a search can be resumed.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class SelfMap:
         return self(x[None])[0]
 
     def linearize(self, x: Tensor) -> tuple[Product, Product]:
-        """``v -> J(x) v`` at one point, and an approximate inverse of ``I - J(x)``; both in float32 or as the map is."""
+        """``v -> J(x) v`` at one point, and an approximate inverse of ``I - J(x)``, in float32 or the map's type."""
 
         def product(v: Tensor) -> Tensor:
             with named_failures():

@@ -1,4 +1,4 @@
-"""The self-map of a queried quine, for searches: counted, cancellable, and with derivatives written out where they can be."""
+"""The self-map of a queried quine, for searches: counted, cancellable, with derivatives written out where possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .search import map_of
 
 
 class QueryMap(FullMap):
-    """``F(theta)`` of a queried quine; of a stack of layers, several threads may search on it at once.
+    """``F(theta)`` of a queried quine; where the trunk is a stack of layers, several threads may search on it at once.
 
     Attributes:
         cancelled: once set, every search on this map ends as if interrupted.
@@ -30,7 +30,7 @@ class QueryMap(FullMap):
 
     def __call__(self, x: Tensor) -> Tensor:
         self._count(len(x), 0)
-        if self.stack is not None:  # the module itself can hold one set of weights at a time
+        if self.stack is not None:  # a module can hold one set of weights at a time
             return torch.stack([self.stack.answers(row) for row in x])
         with torch.no_grad():
             return self._evaluate(x)
@@ -56,7 +56,7 @@ class QueryMap(FullMap):
         return product, MeanField(at)
 
     def collapsed(self, x: Tensor) -> Tensor:
-        """Also where all weights went to one number, which a network of dead units and a bias answers."""
+        """Whether the weights of a row are zero or all one number, which a network of dead units and a bias answers."""
         one = torch.tensor([variation(row) < UNIFORM for row in x], device=x.device)
         return super().collapsed(x) | one
 

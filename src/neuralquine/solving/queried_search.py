@@ -1,7 +1,7 @@
 """``solve`` for queried quines: starts of several kinds, each followed by one method, as many at once as there are cores.
 
-Of a stack of layers, the starts are the quines of its linearized network; of homogeneous positive networks, what plain
-regeneration with a normalization converges to; of any other trunk, what it holds, and random weights. How well a start
+For a stack of layers the starts are the quines of its linearized network; for homogeneous positive networks the limit
+of regeneration with a normalization; for any other trunk its present weights, and random ones. How well a start
 will do cannot be told beforehand: about one in ten ends at a quine, the others in local minima of the residual.
 """
 
@@ -43,7 +43,7 @@ Rung = tuple[Method, Tensor, Stop]
 
 @search.register(QueryQuine)
 def _search(quine: QueryQuine, request: Request) -> Found:
-    """Find weights that answer themselves: the starts of the ladder, or of one method, until one leads to a quine."""
+    """Find weights that answer themselves: follow starts of the ladder or of one method until one gives a quine."""
     if request.exact:
         raise BadOption("exact=True needs a code grid, and a queried quine has none: leave exact out")
     method, stop = request.method, request.stop
@@ -70,7 +70,7 @@ def _search(quine: QueryQuine, request: Request) -> Found:
         ended = Status.INTERRUPTED
     if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
         for _, one in results:
-            if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # what was named stays named
+            if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # these say more than the limit does
                 one.status = [ended]
     return Found(f, results, trace, f"{plural(len(results), 'start')} tried")
 
@@ -86,7 +86,7 @@ def _fixed_points(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> list[Status]:
-    """Add to ``f.known`` what the first ``starts`` starts of the ladder lead to, each followed once."""
+    """Add to ``f.known`` the fixed points that ``starts`` starts of the ladder lead to, followed once each."""
     status: list[Status] = []
     try:
         timely = _timely(_ladder(f, stop, generator), stop, trace)
@@ -100,7 +100,7 @@ def _fixed_points(
                     progress(len(f.known))
     except KeyboardInterrupt:
         status = [Status.INTERRUPTED]
-    f.cancelled.clear()  # what was running ahead has ended
+    f.cancelled.clear()  # the searches that ran ahead have ended
     return status
 
 
@@ -121,7 +121,7 @@ def put_aside(f: QueryMap, found: Search) -> bool:
 
 
 def _timely(rungs: Iterable[Rung], stop: Stop, trace: Trace) -> Iterator[Rung]:
-    """Rungs as long as there is time; the first in any case, or there would be nothing to judge."""
+    """Yield rungs as long as there is time; the first in any case, or there would be nothing to judge."""
     for number, rung in enumerate(rungs):
         if number and _over(stop, trace):
             return
@@ -129,7 +129,7 @@ def _timely(rungs: Iterable[Rung], stop: Stop, trace: Trace) -> Iterator[Rung]:
 
 
 def _over(stop: Stop, trace: Trace) -> Status | None:
-    """Which limit of the whole search was reached, if any."""
+    """The limit of the whole search that was reached, if any."""
     if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
         return Status.TIME_LIMIT
     return (
@@ -149,7 +149,7 @@ class _SharedTrace(Trace):
             super().record(residual)
 
     def forget(self, honest: float) -> None:
-        """Strike out what a search reached that was put aside."""
+        """Drop the points of a search whose solution was set aside."""
         with self._lock:
             self.points = [point for point in self.points if point.relative_residual >= honest]
             self.best = honest
@@ -158,7 +158,7 @@ class _SharedTrace(Trace):
 def _searched(
     f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
 ) -> Generator[tuple[Method, Search]]:
-    """Every rung's search, in order, some of them running ahead on other cores; closing the iterator cancels those."""
+    """Yield every rung's search in order; some run ahead on other cores, and closing the iterator cancels those."""
     workers = available() if f.stack is not None and f.n > _TOGETHER else 1
     threads = torch.get_num_threads()
     known = 0 if journal is None else journal.recorded
@@ -187,13 +187,13 @@ def _searched(
 
 
 def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> Search:
-    """A search's result, written down as one vector, or read back."""
+    """Yield the result of every search, recorded in the journal as one vector or read back from it."""
 
     def packed() -> Tensor:
         assert future is not None
         found = future.result()
         if found.status[0] is Status.INTERRUPTED:
-            raise KeyboardInterrupt  # not a result to go on from
+            raise KeyboardInterrupt  # an interrupted search is not recorded
         end = torch.tensor([float(found.residuals[0]), _ENDS.index(found.status[0]), found.steps])
         return torch.cat([found.best[0].double(), found.last[0].double(), end.double().to(found.best.device)])
 
@@ -227,9 +227,9 @@ def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generat
 
 
 def _positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
-    """Regeneration with a normalization from positive weights, of a network that is homogeneous and keeps them positive.
+    """Regenerate with a normalization, from positive weights, a network that is homogeneous and keeps them positive.
 
-    ``theta <- F(theta) / ||F(theta)||`` has one attracting direction for each table (Perron and Frobenius); where
+    ``theta <- F(theta) / ||F(theta)||`` has one attracting direction for each query table (Perron and Frobenius); where
     ``F(theta) = lambda theta``, the quine is ``theta lambda^(-1 / L)``.
     """
     degree = len(stack.layers)

@@ -1,7 +1,7 @@
-"""What a search is asked for and what it hands to the judge; and which search, and which map, belong to a quine.
+"""The request and the outcome of a search; and the search and the map that belong to a kind of quine.
 
-``map_of`` and ``search`` are answered by kind of quine. A kind with a way of its own registers it in its own file, as
-``queried_search.py`` does; ``solve.py`` holds the way of all others.
+``map_of`` and ``search`` dispatch on the kind of quine. A kind with a search of its own registers it in its own file,
+as ``queried_search.py`` does; ``solve.py`` holds the search of all others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .methods import Method
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What :func:`neuralquine.solve` was asked for; the attributes are its arguments, with the defaults filled in."""
+    """The request to :func:`neuralquine.solve`; the attributes are its arguments, with the defaults filled in."""
 
     method: Method | None
     seed: int
@@ -32,12 +32,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search hands to the judge.
+    """The outcome of a search, which the judge is given.
 
     Attributes:
         f: the map that was searched, with its counts.
-        results: the name of each method that ran and what it left behind.
-        trace: of all of them.
+        results: the name and the result of each method that ran.
+        trace: the trace of all methods.
         detail: what was tried, where the status alone does not say it.
         exact: whether a quine was sought that prints its own bits, so that a small residual is not enough.
     """

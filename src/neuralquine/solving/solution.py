@@ -1,4 +1,4 @@
-"""What a solve says about itself: the status, the figures, the trace and the machine."""
+"""The result of a solve: the status, the figures, the trace and the machine."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class TracePoint:
     """One step of the loop.
 
     Attributes:
-        step: of all methods and starts in turn.
-        map_evaluations: so far, every start counted.
+        step: steps so far, of all methods and starts in turn.
+        map_evaluations: evaluations so far, of every start.
         seconds: since the search began.
         relative_residual: the best of any start so far.
     """
@@ -84,7 +84,8 @@ class TracePoint:
 class Solution(Measurement):
     """The result of :func:`neuralquine.solve`. All residuals are of ``theta`` itself, evaluated afresh.
 
-    The seven figures of that evaluation are those of :class:`~neuralquine.quines.measure.Measurement`.
+    Three more figures of that evaluation, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:
         status: why the solve ended.
@@ -96,20 +97,21 @@ class Solution(Measurement):
         last_relative_residual: the relative residual of ``last_theta``.
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: weights whose printed bits differ from the stored ones.
-        bit_exact: no weight differs, on this machine.
+        bit_exact: whether no weight differs, on this machine.
         self_sensitivity: ``||J_F(theta)||_2``; near 0 the quine is a printed constant.
-        bound: the self-sensitivity is only a lower bound, as it is for a large network.
+        bound: whether the self-sensitivity is only a lower bound, as it is for a large network.
         spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
             large network.
         map_evaluations: evaluations of the map, those of every start and those of the judge.
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
         seconds: wall time of the search.
-        portable, proved: not examined by a solve; see :func:`neuralquine.verify` and ``neuralquine certify``.
+        portable, proved: None, because a solve does not examine them; ``neuralquine verify --portable`` and
+            ``neuralquine certify`` do.
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         detail: what was tried, where the status alone does not say it.
-        method: the method that found it.
-        seed: of the starts.
+        method: the method that found the weights.
+        seed: seed of the starts.
         dtype: type of the weights.
         trace: residual against steps, evaluations and seconds.
         environment: versions and settings.
@@ -140,7 +142,7 @@ class Solution(Measurement):
 
     @property
     def converged(self) -> bool:
-        """Whether a non-trivial quine was found to round-off. Says nothing about bits."""
+        """Whether a non-trivial quine was found to round-off; the bits may still differ."""
         return self.status is Status.CONVERGED
 
     @property

@@ -26,7 +26,8 @@ LADDER: tuple[tuple[Method, int], ...] = (
     (Broyden(step_limit=0.15), 64),
     (Newton(), 32),
 )
-"""What ``method=None`` tries, in order, with the number of starts of each rung; for an anchored quine after ``ATTRACTED``.
+"""The ladder: the methods that ``method=None`` tries in order, each with its number of starts. For an anchored quine
+``ATTRACTED`` comes first.
 
 Broyden with many capped starts needs no derivatives and finds a quine of the blog's network on the first rung;
 its first start is the network as it stands, so an attracting quine is found in a handful of evaluations. Newton
@@ -56,14 +57,14 @@ def solve(
     Args:
         quine: its present weights are the first start; on return it holds the best iterate.
         method: a name from ``neuralquine methods``, a method object, or None for the documented ladder.
-        seed: of the other starts; by default the quine's own.
+        seed: seed of the other starts; by default the quine's own.
         starts: how many starts are tried side by side; by default the method's.
-        stop: limits and tolerance.
+        stop: the limits and the tolerance.
         exact: find a quine whose printed weights equal the stored ones bit for bit, by rounding the code to a grid
             (the quine's ``code_bits``, or the best of all grids). Implied by ``code_bits``.
         probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
-        journal: where a search is written down, to be resumed after a crash.
-        throw: raise when no quine was found; otherwise look at ``status``.
+        journal: the file that records the search, so that it can be resumed after a crash.
+        throw: raise where no quine was found; with False, ``status`` says so.
         progress: called with a :class:`~neuralquine.solving.solution.TracePoint` now and then.
 
     Returns:
@@ -72,7 +73,7 @@ def solve(
     Raises:
         NothingToSolve: the network prints itself whatever its code is; train it instead.
         NotSolved: no non-trivial quine was found (unless ``throw=False``); it carries the solution.
-        UnknownName: no such method.
+        UnknownName: there is no such method.
         BadOption: a number is out of range, or two options exclude each other.
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
@@ -96,7 +97,7 @@ def solve(
 
 @search.register(Quine)
 def _search(quine: Quine, request: Request) -> Found:
-    """The search of every kind of quine that has none of its own."""
+    """The search of every kind of quine that registers no other."""
     if not request.exact and quine.code_bits is None:
         return _climb(quine, request)
     if request.method is not None:
@@ -105,7 +106,7 @@ def _search(quine: Quine, request: Request) -> Found:
 
 
 def _climb(quine: Quine, request: Request) -> Found:
-    """One method, or the ladder rung by rung until one of them converges or a limit is reached."""
+    """Run one method, or the ladder rung by rung until a method converges or a limit is reached."""
     chosen, stop = request.method, request.stop
     rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
     f: FullMap | ReducedMap

@@ -22,7 +22,7 @@ from ..files.atomic import replace_file
 from ..files.strict_json import canonical
 
 JOBS, TABLE = "jobs.jsonl", "sweep.parquet"
-_MOST_JOBS = 1_000_000  # more would not fit the table that is held in memory at the end
+_MOST_JOBS = 1_000_000  # most jobs of a sweep: the table of more would not fit in memory at the end
 
 
 def _is_text(value: Any) -> bool:
@@ -45,15 +45,15 @@ _AXES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "starts": (_is_count, "a whole number of at least 0"),
     "time_limit": (_is_seconds, "a number of seconds of at least 0"),
 }
-"""What a sweep may vary, each with the test of its values and what they have to be."""
+"""What a sweep may vary, each with the test of its values and the words for what they have to be."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a sweep varies: every combination is one job.
+    """The jobs of a sweep: every combination of its values is one.
 
     Attributes:
-        jobs: in the order of the table.
+        jobs: the jobs in the order of the table.
     """
 
     jobs: tuple[dict[str, Any], ...]

@@ -1,4 +1,4 @@
-"""Enumerating the quines of one network and probe: they come in a zoo."""
+"""Enumerating the distinct quines of one network and probe: a zoo."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ _FIGURES = (
 class ZooQuine(Measurement):
     """One quine of the zoo, measured on a fresh evaluation of the full network.
 
+    Seven figures of that evaluation, ``relative_residual``, ``max_abs_residual``, ``weight_rms``, ``differing_weights``,
+    ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    :class:`~neuralquine.quines.measure.Measurement`.
+
     Attributes:
-        theta: ``(P,)`` its weights.
+        theta: its weights ``(P,)``.
         self_sensitivity, spectral_radius: as in :class:`neuralquine.Solution`.
     """
 
@@ -51,11 +55,11 @@ class Zoo:
     """The distinct quines found, by growing spectral radius.
 
     Attributes:
-        quines: verified, non-trivial, pairwise different.
-        starts: starting points.
+        quines: the quines, verified, non-trivial and pairwise different.
+        starts: the number of starting points.
         rejected: candidates that failed the fresh evaluation or were trivial.
         map_evaluations, jvps, seconds: the cost of all starts together.
-        interrupted: the search was stopped by the user; what was found is here.
+        interrupted: whether the user stopped the search; ``quines`` holds what was found until then.
     """
 
     quines: tuple[ZooQuine, ...]
@@ -78,7 +82,7 @@ def zoo(
 ) -> Zoo:
     """Find as many distinct quines of one network as ``starts`` starting points lead to.
 
-    Capped Broyden from every start, Newton from where it got to, then deflated Newton from the same starts,
+    Capped Broyden runs from every start, Newton from where Broyden ended, then deflated Newton from the same starts,
     which avoids everything found before. A queried quine's starts are those of its own search, each followed once. Each
     candidate is judged on a fresh evaluation.
 

@@ -1,4 +1,4 @@
-"""Quines that work for a living: networks that do a task, print themselves exactly, and repair themselves."""
+"""Task quines: networks that do a task, print themselves exactly, and repair themselves."""
 
 from ..quines.bias_tape import BiasTapeQuine as BiasTapeQuine
 from ..quines.taped import straight_through as straight_through

@@ -91,7 +91,7 @@ def capacity(redundancy: float, mean: float, variance: float, failure: float = 0
 
     Args:
         redundancy: R, the independent votes for each sign.
-        mean, variance: mean and variance of one vote under the damage, as :func:`moments` returns them.
+        mean, variance: mean and variance of one vote under the damage, as ``moments`` returns them.
         failure: the probability to lose any sign.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How each module computes: one table of rules for the proof and for the exported graph.
+"""The arithmetic of each module: one table of rules for the proof and for the exported graph.
 
 Every rule follows the definition in the documentation of the torch module of its name, once for every arithmetic that
 has the operations of :class:`Arithmetic`. Run with balls it is the part of a proof that has to be believed; run with

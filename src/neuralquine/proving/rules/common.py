@@ -61,8 +61,8 @@ Rule = Callable[[Any, Spec, Weights[Any]], Any]
 Shapes = dict[str, tuple[int, ...]]
 
 RULES: dict[str, Rule] = {}
-TENSORS: dict[str, Callable[[Spec], Shapes]] = {}  # of modules that have any
-SEQUENCES: set[str] = set()  # modules that give a tuple, whose first element is what their rule gives
+TENSORS: dict[str, Callable[[Spec], Shapes]] = {}  # shapes of the parameters and buffers, for modules that have any
+SEQUENCES: set[str] = set()  # modules that return a tuple, whose first element their rule gives
 INDICES: set[str] = set()  # modules whose input is whole numbers
 
 
@@ -82,8 +82,8 @@ def rule(
         names: types of modules.
         tensors: the names and shapes of the module's parameters, in torch's order, and of its buffers, from its arguments;
             leave it out where a module has none.
-        gives_tuple: torch's module gives a tuple, and the rule its first element.
-        takes_indices: the module's input is whole numbers rather than floats.
+        gives_tuple: whether torch's module returns a tuple, of which the rule gives the first element.
+        takes_indices: whether the module's input consists of whole numbers rather than floats.
 
     Raises:
         BadOption: a name has a rule already.
@@ -142,7 +142,7 @@ def described(spec: Spec) -> Shapes | None:
         if kind in TENSORS:
             try:
                 found = TENSORS[kind](arguments)
-            except (NoRule, KeyError, TypeError, ValueError):  # which running it says again, by name
+            except (NoRule, KeyError, TypeError, ValueError):  # running the trunk raises it by name
                 return None
             shapes |= {f"{prefix}{name}": tuple(shape) for name, shape in found.items()}
     return shapes
@@ -182,7 +182,7 @@ def weight_and_bias(weight: tuple[int, ...], *, bias: bool, names: tuple[str, st
 
 
 def scaled(y: A, weights: Weights[A]) -> A:
-    """``y * weight + bias``, as far as there are such."""
+    """``y * weight + bias``, with those of the two that the module has."""
     weight, bias = weights("weight"), weights("bias")
     y = y if weight is None else y * weight
     return y if bias is None else y + bias

@@ -30,7 +30,7 @@ def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
 
 
 def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
-    """A product of matrices: the windows of the flat input, with a zero for the padding, by the flat kernels."""
+    """A convolution as a product of matrices: windows of the flat input, zero in the padding, by flat kernels."""
     if arguments["groups"] != 1 or arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
         raise NoRule("no proof rule for a convolution with groups or with padding other than a number of zeros")
     weight = held(weights, "weight")
@@ -52,7 +52,7 @@ def _batched(x: Arithmetic, axes: int, what: str) -> bool:
 
 
 def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
-    """Where each window's entries lie in the flat input, ``(*output, channels, *kernel)``; one past its end for the padding."""
+    """The places of each window's entries in the flat input, ``(*output, channels, *kernel)``; its size for padding."""
     kernel, stride, padding, dilation = (
         np.broadcast_to(arguments[key], axes) for key in ("kernel_size", "stride", "padding", "dilation")
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from .common import A, NoRule, Rule, Shapes, Spec, Weights, affine, rule
 
-# Of what the input says, the state, the memory, the recurrent weights and the arguments: the new state and memory.
+# A cell maps the input's part, state, memory, recurrent weights and arguments to a new state and memory.
 Cell = Callable[[Any, Any, Any, Callable[[Any], Any], Spec], tuple[Any, Any]]
 
 
@@ -36,7 +36,7 @@ def gru_cell(left: A, h: A, memory: A, again: Callable[[A], A], _: Spec) -> tupl
 
 
 def _parts(x: A, count: int) -> list[A]:
-    """Equal stretches of the last axis."""
+    """The last axis cut into equal stretches."""
     n = x.shape[-1] // count
     return [x.cut(-1, k * n, (k + 1) * n) for k in range(count)]
 

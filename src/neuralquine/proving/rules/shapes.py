@@ -1,4 +1,4 @@
-"""Linear layers, embeddings, and what leaves the numbers as they are."""
+"""Linear layers, embeddings, and modules that leave the numbers as they are."""
 
 from __future__ import annotations
 

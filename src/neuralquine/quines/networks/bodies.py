@@ -1,4 +1,4 @@
-"""Bodies: networks that do a task, and show the features that they do it with.
+"""Bodies: networks that do a task and also return the features they compute for it.
 
 A body is any ``nn.Module`` that returns ``(features, outputs)`` for a batch: ``(n, f)`` of the one and ``(n, k)`` of the
 other. :class:`Body` makes one of two modules; the other classes are the parts a small vision transformer needs beside
@@ -36,7 +36,7 @@ class Taped(nn.Module):
     Args:
         body: returns ``(features, outputs)``.
         features: f.
-        rows: of ``W``.
+        rows: rows of ``W``.
         bias: give the layer a bias.
     """
 
@@ -46,13 +46,13 @@ class Taped(nn.Module):
         self.tape = nn.Linear(features, rows, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What a batch reads from the tape on average: inputs ``(n, ...)`` to ``(rows,)``."""
+        """The mean over a batch of the tape's outputs: inputs ``(n, ...)`` to ``(rows,)``."""
         features, _ = self.body(x)
         return self.tape(features.abs().mean(0))
 
 
 class Tokens(nn.Module):
-    """Images ``(n, c, h, w)`` of features to sequences ``(n, h w, c)``, with a position added: the start of a transformer.
+    """The start of a transformer: images ``(n, c, h, w)`` to sequences ``(n, h w, c)``, with positions added.
 
     Args:
         count: ``h w``.
@@ -69,7 +69,7 @@ class Tokens(nn.Module):
 
 
 class TokenMean(nn.Module):
-    """Sequences ``(n, t, c)`` to their mean token ``(n, c)``."""
+    """The mean over tokens: sequences ``(n, t, c)`` to ``(n, c)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(1)

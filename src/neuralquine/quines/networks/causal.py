@@ -10,7 +10,7 @@ CONTEXT = 16
 class CausalTransformer(nn.Module):
     """Token ids ``(B, T)``, T at most 16, to logits of the last position ``(B, vocabulary)``; pre-norm, GELU.
 
-    Source: Radford et al. (2019), "Language models are unsupervised multitask learners", in small.
+    Source: Radford et al. (2019), "Language models are unsupervised multitask learners", at a small size.
     """
 
     def __init__(self, vocabulary: int, width: int, layers: int, heads: int) -> None:

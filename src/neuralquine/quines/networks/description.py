@@ -1,7 +1,7 @@
-"""Describing a module as plain data, and building it again without running anybody's code.
+"""Describing a module as plain data, and building it again without running code from a file.
 
 Only classes on the list below are described or built: a file is never unpickled and never names code to import.
-A module with anything else in it is kept as weights alone, and the one who loads it hands in the module.
+Of a module with anything else in it the file keeps the weights alone, and whoever loads it hands in the module.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ _OWN = (CausalTransformer, InstanceNorm, TokenMean, Tokens)
 _BY_NAME = {f"neuralquine.{cls.__name__}" if cls in _OWN else cls.__name__: cls for cls in _CLASSES}
 _NAMES = {cls: name for name, cls in _BY_NAME.items()}
 _MAX_MODULES = 10_000
-_MAX_LAYERS = 1_000  # of one module whose constructor loops over them
-_MAX_EXTENT = 1_024  # of whatever makes activations larger than the weights and the probe that come with them
+_MAX_LAYERS = 1_000  # most layers of one module whose constructor loops over them
+_MAX_EXTENT = 1_024  # most of any number that makes activations larger than weights and probe
 _EXTENTS = ("output_size", "unflattened_size", "padding", "stride", "dilation")
 
 
@@ -136,7 +136,7 @@ def _with_parts(kind: str, arguments: dict[str, Any] | None = None, **parts: nn.
 
 
 def _describe_encoder(module: nn.TransformerEncoderLayer) -> dict[str, Any] | None:
-    """Its constructor's arguments, which it does not keep under their names."""
+    """The arguments of a module's constructor, which the module does not keep under their names."""
     activation = next((n for n, f in _ACTIVATIONS.items() if module.activation is f), None)
     if activation is None:
         return None
@@ -159,7 +159,7 @@ def build(spec: Any) -> nn.Module:
     """The module of a description. Call it under ``torch.device("meta")``: sizes are not to be trusted yet.
 
     Raises:
-        QuineFileError: anything but a well-formed description of listed classes.
+        QuineFileError: the description is malformed, or names a class that is not listed.
     """
     return _build(spec, [0], 0)
 
@@ -197,7 +197,7 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
     try:
         constructor: Any = _BY_NAME[kind]
         return constructor(**frozen)
-    except Exception as error:  # whatever torch says of absurd arguments
+    except Exception as error:  # torch raises anything for absurd arguments
         raise QuineFileError(f"the trunk's description of a {kind} does not build: {first_line(error)}") from error
 
 

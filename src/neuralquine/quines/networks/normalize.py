@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def instance_norm(h: Tensor, eps: float) -> Tensor:
-    """Centre and scale the last axis: ``(h - mean(h)) / sqrt(var(h) + eps)``, biased variance.
+    """Center and scale the last axis: ``(h - mean(h)) / sqrt(var(h) + eps)``, biased variance.
 
     The same numbers as ``nn.InstanceNorm1d(affine=False)`` on one channel, written with elementary
     operations so that every use of it (forward, derivative, proof, export) can follow them one by one.

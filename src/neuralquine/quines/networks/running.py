@@ -1,4 +1,4 @@
-"""Running a module that somebody else wrote: its inputs, its kernels, and what is read of its output."""
+"""Running a module that the user wrote: its inputs, its kernels, and the part of its output that is read."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def usable(device: str) -> torch.device:
 
 
 def places_of(trunk: nn.Module) -> dict[str, list[str]]:
-    """For each parameter's name, everywhere its tensor hangs; a module that is used twice is one place.
+    """Every place of each parameter's tensor, by the parameter's name; a module that is used twice is one place.
 
     ``functional_call(tie_weights=True)`` takes such a module for two, and leaves its temporary weights in it.
     """
@@ -104,7 +104,7 @@ def pick(output: Any, select: Select) -> Tensor:
     found = next(_tensors_in(output), None)
     if found is None:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    # A tensor class of somebody's own would answer for itself whenever it is compared.
+    # A user's tensor class would answer for itself whenever it is compared.
     if not type(found).__module__.startswith("torch"):
         with torch._C.DisableTorchFunctionSubclass():
             found = found.as_subclass(Tensor)
@@ -126,7 +126,7 @@ def _tensors_in(output: Any) -> Iterator[Tensor]:
 def differentiable_kernels() -> Iterator[None]:
     """Run attention and recurrent layers in the kernels that have derivatives of every kind.
 
-    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has none at all;
+    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has no derivative at all;
     one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
     """
     fast = torch.backends.mha.get_fastpath_enabled()

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 class FreeRunning(nn.Module):
     """``y_t = w . s(N(A h_t)) + b``, ``h_t = LSTM(y_(t-1), h_(t-1))``, for as many steps as there are weights.
 
-    N is instance normalization over the units, s ReLU. Starts from zero states.
+    N is instance normalization over the units and s is ReLU. The network starts from zero states.
 
     Args:
         size: units of each layer.
-        layers: of the long short-term memory.
+        layers: layers of the long short-term memory.
 
     Shape: input ``(1,)``, the first ``y``; output ``(P,)``.
 
@@ -46,14 +46,14 @@ class FreeRunning(nn.Module):
 
 
 class Clocked(nn.Module):
-    """``h_t = tanh(W (y_(t-1), k_t) + U h_(t-1))``, ``y_t = w . h_t``: an Elman network that hears a clock as it emits.
+    """``h_t = tanh(W (y_(t-1), k_t) + U h_(t-1))``, ``y_t = w . h_t``: an Elman network with a clock among its inputs.
 
     The clock ``k_t`` are sines and cosines of the step, at frequencies from one turn in the whole sequence upwards. Without
     one, a network whose weights are what it emits settles, and nearly all of them are one number.
 
     Args:
         size: units.
-        clock: sines and cosines together, even.
+        clock: the number of sines and cosines together, even.
 
     Shape: input ``(1,)``, the first ``y``; output ``(P,)``.
     """

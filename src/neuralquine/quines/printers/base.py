@@ -1,4 +1,4 @@
-"""What every printer is: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights, never trained."""
+"""The protocol of printers: a fixed map ``theta = E(c)`` from a code of ``d`` numbers to all ``P`` weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Printer(Protocol):
 
     Attributes:
         name: how files and options call it.
-        chunked: it prints any stretch of the weights by itself, without a table of ``P x d`` numbers, so that a large
-            network can be printed in place.
+        chunked: whether it prints any stretch of the weights by itself, without a table of ``P x d`` numbers, so that a
+            large network can be printed in place.
         sizes: weights in each tensor; they sum to P.
         code_size: d.
         dtype: type of the printed weights.
-        mean: ``(P,)``, what a code of zeros is printed as.
+        mean: ``(P,)``, the weights that a code of zeros is expanded to.
         gain: ``(P,)``, the spread of each weight: ``std(weights) = gain * ||c||``.
     """
 
@@ -82,7 +82,7 @@ class Printer(Protocol):
 
 
 class Whole:
-    """What printers share that make all weights at once."""
+    """The common part of printers that make all weights at once."""
 
     chunked: ClassVar[bool] = False
     sizes: list[int]
@@ -124,7 +124,7 @@ def printer_named(name: str) -> Any:
     """The class of a printer.
 
     Raises:
-        BadOption: there is none of that name.
+        BadOption: there is no printer of that name.
     """
     if name not in PRINTERS:
         raise BadOption(f"no expansion {name!r}: {did_you_mean(name, list(PRINTERS))}")

@@ -1,4 +1,4 @@
-"""The printer of a queried quine: every weight is answered for itself, ``E(c) = c`` with ``d = P``."""
+"""The printer of a queried quine: the network answers every weight by itself, ``E(c) = c`` with ``d = P``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DirectExpansion(Whole):
 
     Args:
         sizes: weights in each tensor; they sum to P.
-        gains: of the initial weights, ``std = gain sqrt(P)``: they are not printed, but searches start at their size.
+        gains: one gain for each tensor of initial weights, ``std = gain sqrt(P)``; searches start at that size.
         code_size: P.
         dtype: type of the printed weights.
     """

@@ -27,7 +27,7 @@ _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the c
 
 @printer
 class HadamardExpansion:
-    """``E(c) = mean + gain * (A c)`` with entries of ``A`` +1 and -1; see the module.
+    """``E(c) = mean + gain * (A c)`` with entries of ``A`` +1 and -1; the module's docstring defines ``A``.
 
     Args:
         sizes: weights in each tensor; they sum to P.
@@ -78,7 +78,7 @@ class HadamardExpansion:
 
     @property
     def slots(self) -> list[Slot]:
-        """One for every tensor."""
+        """One slot for every tensor."""
         return [Slot(i, 0, size) for i, size in enumerate(self.sizes)]
 
     # -- in place -----------------------------------------------------------------------------------------------

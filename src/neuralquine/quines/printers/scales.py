@@ -1,4 +1,4 @@
-"""At which mean and spread each tensor is printed."""
+"""The mean and the spread at which each tensor is printed."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Printing from a tape: the code stands in the weights themselves, and everything is made from it.
+"""Printing from a tape: the code stands in the weights themselves, and all weights are made from it.
 
 The code of a *sign tape* is ``d`` signs, each many times over. The body's weights are ``theta = mean + gain (2 g + c_i +-
 c_j +- c_k +- c_l)`` with ``g`` fixed Gaussian numbers cut off at 2 and four code entries of fixed signs for each weight;
 the tape's are ``W[r d + j, :] = gain c_j``, ``repeats`` rows of f weights for every sign. Means are multiples of gains,
 gains powers of two: every sum is exact, so that the same code prints the same bits on every machine. No weight that is
 printed is farther than ``8 gain`` from its mean; one that is read from farther is damaged, and
-:meth:`SignTape.saturate` lets it count for that much and no more.
+:meth:`SignTape.saturate` lets it count for that much at most.
 
 Source: von Neumann, "Theory of self-reproducing automata" (1966): a description that is copied, and a constructor that
 reads it.
@@ -28,14 +28,14 @@ from ..tables.philox import Stream, dyadic_gaussian, words
 from .base import Whole
 
 USES = 4  # code entries in each weight of the body
-REACH = 8  # gains from its mean that a weight of the body can lie
+REACH = 8  # largest distance of a body's weight from its mean, in gains
 
 
 class SignTape(Whole):
     """``E(c)``: the fixed map from a code of ``d`` numbers to the body's weights and the tape.
 
     Args:
-        sizes: weights in each tensor of the body; then the tape's.
+        sizes: weights in each tensor of the body, then in those of the tape.
         means: one mean for each tensor.
         gains: one gain for each tensor, a power of two.
         code_size: d.
@@ -49,7 +49,7 @@ class SignTape(Whole):
     """
 
     name: ClassVar[str] = "tape"
-    parts: ClassVar[int] = 1  # tensors of the tape
+    parts: ClassVar[int] = 1  # number of the tape's tensors
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class SignTape(Whole):
     # -- the tape as a reader sees it -----------------------------------------------------------------------------
 
     def saturate(self, number: int, weights: Tensor) -> Tensor:
-        """How a tensor's weights are read: NaN as its mean, and none farther from it than any that is printed.
+        """The weights of a tensor as they are read: NaN as the mean, and all others at most 8 gains away from it.
 
         A damaged weight has one vote, however large it has become.
         """
@@ -118,14 +118,14 @@ class SignTape(Whole):
         return finite.clamp(self.low[number], self.high[number])
 
     def votes(self, u: Tensor) -> Tensor:
-        """Sum over the repeats of what the rows say: ``(..., rows)`` to ``(..., d)``."""
+        """The votes for each code entry, summed over its rows of the tape: ``(..., rows)`` to ``(..., d)``."""
         return u.unflatten(-1, (-1, self.code_size)).sum(-2)
 
     # -- what solvers and checks ask of a printer -----------------------------------------------------------------
 
     @property
     def mean(self) -> Tensor:
-        """``(P,)``: what a code of zeros is printed as."""
+        """``(P,)``: the weights that a code of zeros is expanded to."""
         return self._mean
 
     @cached_property
@@ -163,7 +163,7 @@ class SignTape(Whole):
 
 
 class RealTape(SignTape):
-    """The tape of real numbers: the code stands once, in a bias of ``d`` numbers after rows of zeros.
+    """The tape of real numbers: it holds the code once, in a bias of ``d`` numbers after rows of zeros.
 
     Args:
         sizes, means, gains, code_size, seed, dtype, features, repeats: as for :class:`SignTape`; the code is not repeated.
@@ -176,7 +176,7 @@ class RealTape(SignTape):
         return torch.cat([c.new_zeros(*c.shape[:-1], self.code_size * self.features), c], -1)
 
     def saturate(self, number: int, weights: Tensor) -> Tensor:
-        """As :meth:`SignTape.saturate` for the body; the code's real numbers may be of any size."""
+        """Clamp the body's weights as :meth:`SignTape.saturate` does; the code's real numbers may be of any size."""
         return weights if number >= len(self.body_sizes) else super().saturate(number, weights)
 
     def _pull_back_tape(self, rows: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class RealTape(SignTape):
 
 
 def _entries(seed: int, code_size: int, count: int) -> NDArray[np.int64]:
-    """Which code entries each weight uses, ``(count, USES)``: permutations one after the other, so all are used alike."""
+    """The code entries that each weight uses, ``(count, USES)``: permutations in turn, so that all are used alike."""
     rounds = -(-count * USES // code_size) if count else 0
     keys = words(seed, Stream.TAPE_ENTRIES, 0, rounds * code_size).reshape(rounds, code_size)
     order = np.argsort(keys, axis=1, kind="stable").astype(np.int64)

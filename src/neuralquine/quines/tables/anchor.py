@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import TrunkError
 from .philox import Stream, dyadic_gaussian
 
-_GRID = 2.0**-12  # fine beside the code's own, coarse beside any round-off
+_GRID = 2.0**-12  # a grid that is fine beside the code's own and coarse beside any round-off
 _CHUNK = 1 << 22
 
 
@@ -22,7 +22,7 @@ def anchor(inputs: Sequence[NDArray[Any]], code_size: int, seed: int) -> NDArray
     ``a`` is rounded to 2^-12: every machine gets the same anchor.
 
     Raises:
-        TrunkError: the probe is zero, or so uniform that nothing is left.
+        TrunkError: the probe is zero, or so uniform that its normalization is.
     """
     z = np.concatenate([_integers(numbers) for numbers in inputs])
     total, step = np.zeros(code_size, dtype=np.int64), max(1, _CHUNK // code_size)
@@ -30,7 +30,7 @@ def anchor(inputs: Sequence[NDArray[Any]], code_size: int, seed: int) -> NDArray
         part = z[first : first + step]
         entries = dyadic_gaussian(seed, Stream.ANCHOR, first * code_size, len(part) * code_size).reshape(-1, code_size)
         total += (4 * entries).astype(np.int64).T @ part
-    centered = total * code_size - total.sum()  # integers still: N does not mind the factor
+    centered = total * code_size - total.sum()  # still integers: N cancels the factor
     size = np.sqrt(float(np.square(centered.astype(np.float64)).mean()))
     if size == 0.0:
         raise TrunkError("skip needs a probe that is not zero: an anchored quine leans on it")

@@ -1,4 +1,4 @@
-"""Philox4x32-10, a counter-based random generator: the same integers on every machine, for ever.
+"""Philox4x32-10, a counter-based random generator: the same integers on every machine and in every version.
 
 Fixed tables (projections, probes) are regenerated from a seed instead of being stored, so they must not
 depend on the platform, the library version or the order in which they are asked for. Only 32-bit integer
@@ -23,7 +23,7 @@ _CHUNK = 1 << 18  # counters per pass: the temporaries stay in the cache
 
 
 class Stream(IntEnum):
-    """Which independent stream of a seed each fixed table is drawn from. A number, once used, keeps its meaning.
+    """The independent stream of a seed that each fixed table is drawn from. A number, once used, keeps its meaning.
 
     Numbers 5 and 6 were given twice before this list existed; no quine has both tables of a pair. New ones begin at 11.
     """

@@ -3,7 +3,7 @@
 Never trained and never stored: a table is made again from its name, its width and a seed, any stretch of rows by itself.
 
     projection    a one-hot index through a fixed random projection: row i of a Gaussian table
-    coordinates   tensor, row and column, each from -1 to 1; a network of one tensor has no need of the first
+    coordinates   tensor, row and column, each from -1 to 1; a network of one tensor leaves out the first
     one-hot       one-hot tensor, row and column, side by side
     sinusoidal    sines and cosines of the index, at frequencies from one turn to P / 2 turns
     binary        the binary digits of tensor, row and column, as -1 and 1
@@ -24,8 +24,8 @@ from ...errors import TrunkError, check_bytes, did_you_mean
 from .philox import Stream, dyadic_gaussian
 
 KINDS = ("projection", "coordinates", "one-hot", "sinusoidal", "binary")
-_GRID = 2.0**-24  # coarse beside the last places of a sine, in which machines differ
-_WIDTH = 32  # of a table that may be as wide as is wanted
+_GRID = 2.0**-24  # a grid that is coarse beside the last places of a sine, in which machines differ
+_WIDTH = 32  # default width of a table that may have any
 
 
 class QueryTable:
@@ -33,13 +33,13 @@ class QueryTable:
 
     Args:
         kind: one of ``KINDS``.
-        shapes: of the printed tensors, in their order.
+        shapes: shapes of the printed tensors, in their order.
         width: numbers in a query, for ``projection`` and ``sinusoidal``; the others follow from the shapes.
-        scale: every query is multiplied by it.
-        seed: of the projection.
+        scale: factor of every query.
+        seed: key of the projection.
 
     Raises:
-        TrunkError: no such kind, or a width where there is no choice.
+        TrunkError: there is no such kind, or the shapes determine another width.
         TooLarge: the table would take more than 2 GiB.
     """
 
@@ -77,7 +77,7 @@ class QueryTable:
         return None
 
     def _extents(self) -> list[int]:
-        """How many tensors, rows and columns there are; of a single tensor, rows and columns only."""
+        """The numbers of tensors, rows and columns; for a single tensor, of rows and columns only."""
         rows, columns = max(r for r, _ in self._shapes), max(c for _, c in self._shapes)
         return [rows, columns] if len(self._shapes) == 1 else [len(self._shapes), rows, columns]
 
@@ -107,7 +107,7 @@ class QueryTable:
         return np.concatenate(parts, 1).astype(np.float64)
 
     def _places(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Tensor, row and column of each weight; of a single tensor, row and column."""
+        """Tensor, row and column of each weight; for a single tensor, row and column."""
         ends = np.cumsum([r * c for r, c in self._shapes])
         tensor = np.searchsorted(ends, index, side="right")
         inside = index - np.concatenate([[0], ends])[tensor]

@@ -52,7 +52,7 @@ class Anderson:
         dx, dr = (m[active] for m in state.memory)
         move = self.beta * r
         if dr.shape[2]:
-            # Columns that say nothing yet (a row that rested) are zero and drop out of the pseudo-inverse.
+            # Columns without a difference yet (a row that rested) are zero and drop out of the pseudo-inverse.
             gamma = torch.linalg.pinv(dr, rtol=self.rcond) @ r[:, :, None]
             move = move - ((dx + self.beta * dr) @ gamma).squeeze(2)
         move = capped(move, self.step_limit)

@@ -1,4 +1,4 @@
-"""What every method has: a state on rows, ``init`` and ``step``."""
+"""The protocol of methods: a state on rows, ``init`` and ``step``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..maps import SelfMap
 
 @dataclass
 class State:
-    """Where a method stands on each of B starts.
+    """The state of a method on each of B starts.
 
     Attributes:
         x: ``(B, n)`` iterates.
@@ -38,7 +38,7 @@ class Method(Protocol):
 
     @property
     def space(self) -> str:
-        """``reduced``: it works on the code ``(d,)``; ``full``: on all weights ``(P,)``."""
+        """The unknowns of the method, ``reduced`` for the code ``(d,)`` or ``full`` for all weights ``(P,)``."""
         ...
 
     def limits(self, n: int) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Method(Protocol):
         ...
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
-        """One step of the rows in ``active`` (indices); the others stay where they are."""
+        """Take one step of the rows in ``active`` (indices); the others stay where they are."""
         ...
 
 

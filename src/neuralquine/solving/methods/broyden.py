@@ -21,7 +21,7 @@ class Broyden:
 
     ``H`` approximates ``(I - J)^-1``, so the first step is regeneration. One evaluation a step and no
     derivative. The cap on the step is what makes it work: without it 2 of 30 seeds of the blog's network were
-    solved within 60 steps, with it all. A row that comes close has its ``H`` set to the exact inverse once, which
+    solved within 60 steps, with it all 30. A row that comes close has its ``H`` set to the exact inverse once, which
     turns the last thirty steps into five. SciPy's implementation takes one start at a time.
 
     Attributes:

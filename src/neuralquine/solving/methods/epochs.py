@@ -18,7 +18,7 @@ from .registry import method
 @method({"epochs": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epochs:
-    """Minimise ``L_SR = sum_i (f(x_i; theta) - theta_i)^2`` by epochs of minibatches, one step of the loop each.
+    """Minimize ``L_SR = sum_i (f(x_i; theta) - theta_i)^2`` by epochs of minibatches, one step of the loop each.
 
     The targets ``theta_i`` are those at the beginning of the epoch, so that the gradient is ``2 J^T r`` without the
     identity of ``J - I``. With ``regenerate = T``, what the network prints is installed before every T-th epoch.
@@ -27,8 +27,8 @@ class Epochs:
         optimizer: a name in ``OPTIMIZERS``.
         lr: learning rate.
         batch: queries in a minibatch; the paper's 10.
-        regenerate: T; 0 never.
-        seed: of the order of the queries.
+        regenerate: T; 0 for never.
+        seed: seed of the order of the queries.
 
     Fails when: it is asked for a quine. At the paper's solutions the network predicts about zero for every weight.
 

@@ -18,7 +18,7 @@ from .registry import method
 @method({name: {"optimizer": name} for name in OPTIMIZERS})
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gradient:
-    """Minimise ``L = ||F(theta) - theta||^2`` with a torch optimizer.
+    """Minimize ``L = ||F(theta) - theta||^2`` with a torch optimizer.
 
     Attributes:
         optimizer: a name from ``optimizers.py``.
@@ -28,7 +28,7 @@ class Gradient:
             regeneration. "true" differentiates the network as well: ``2 (J - I)^T (F(theta) - theta)``.
 
     Fails when: asked for more than about two digits. With "semi", fixed points of spectral radius above 1 can
-        repel it for ever.
+        repel it without end.
 
     Source: the blog post, part 2; optimizers: Chang and Lipson (2018), section 4.1.
     """

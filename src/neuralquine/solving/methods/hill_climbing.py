@@ -1,4 +1,4 @@
-"""Hill-climbing: change the weights at random, keep what prints itself better."""
+"""Hill-climbing: change the weights at random, and keep the change if the residual falls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HillClimbing:
 
     Attributes:
         sigma: size of a change, relative to the root-mean-square weight of the start.
-        seed: of the changes.
+        seed: seed of the changes.
 
     Fails when: there are more than a few unknowns; and smaller weights have smaller residuals, so it climbs to zero.
 

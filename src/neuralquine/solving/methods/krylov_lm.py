@@ -18,33 +18,33 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 # The numbers below were set on the SELU network of Chang and Lipson with 2 x 50 neurons, seed 0. Of its 12 starts,
 # Levenberg-Marquardt inside the Krylov subspace solved 2, with the whole search for mu 4, with bold steps 5.
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
-_PRODUCTS = (200, 16.0)  # most products a start is worth, a + b sqrt(P): twice what the starts that succeed need
+_PRODUCTS = (200, 16.0)  # most derivative products of a start, a + b sqrt(P): twice what a success needs
 
 # The inner tolerance falls with the residual, so that convergence is quadratic, as far as float32 can follow.
 _FAR = 3e-2  # relative residual above which the inner tolerance is ``eta``
 _ETA_MOST, _ETA_SHARE, _ETA_LEAST = 1e-2, 0.3, 3e-6
 
 _MU_FIRST = 0.1  # damping of the first step
-_MU_AFTER_NEWTON = 1e-4  # damping that is remembered after a step without any
+_MU_AFTER_NEWTON = 1e-4  # damping that is remembered after an undamped step
 _MU_FACTOR = 4.0  # between two trials: the residual is flat in mu, so that smaller factors only cost evaluations
 _MU_START = (1e-3, 1e4)  # range in which a search for mu begins
-_MU_RANGE = (1e-6, 1e6)  # range that it never leaves
+_MU_RANGE = (1e-6, 1e6)  # range that mu never leaves
 _NEWTON_BELOW = 1e-2  # damping of the last step, below which the undamped step is tried first
 _NEWTON_NEAR = 3e-3  # relative residual below which it is tried in any case
 _NEWTON_GOOD = 0.5  # factor by which the undamped step has to lower the residual, to be taken without a search
 
 # A bold step is tried where the plain one falls short in a narrow, curved valley.
-_BOLD_ABOVE = 0.75  # share of the residual that the plain step leaves
+_BOLD_ABOVE = 0.75  # share of the residual that the plain step leaves, above which a bold one is tried
 _BOLD_BELOW = 0.05  # relative residual: farther away there is no valley yet
-_BOLD_FACTOR = 3.0  # by which mu falls until the step is long enough
-_BOLD_TRIALS = 12  # of them
+_BOLD_FACTOR = 3.0  # factor by which mu falls until the step is long enough
+_BOLD_TRIALS = 12  # most such trials
 _BOLD_WORSE = 8.0  # times the residual that the far point may have, or its correction is hopeless
 _BOLD_CORRECTIONS = 2  # steps back into the valley
 _BOLD_ETA, _BOLD_MU = 0.03, 0.1  # their inner tolerance, at least, and the damping where their search begins
 _BOLD_GAIN = 0.995  # of the plain step's residual: a bold step that ends no lower is not worth its price
 _REACH_FIRST = 4.0  # lengths of the plain step that the first bold one goes
-_REACH_GROWS, _REACH_MOST = 1.5, 30.0  # after a success
-_REACH_FALLS, _REACH_LEAST = 2.0, 2.0  # after a failure
+_REACH_GROWS, _REACH_MOST = 1.5, 30.0  # factor of that length after a success
+_REACH_FALLS, _REACH_LEAST = 2.0, 2.0  # factor of that length after a failure
 
 _BREAKDOWN = 1e-7  # a new Krylov vector of this relative size is float32 round-off: the subspace is invariant
 _CHECK_EVERY = 4  # Krylov vectors between two looks at the residual, each a small least-squares problem
@@ -59,13 +59,13 @@ class KrylovLM:
     damped step is then a small dense problem, so that a trial costs one evaluation and no derivative; mu is moved
     by factors of 4 as long as the residual falls. Where a valley is narrow and curved, such steps are short: a
     *bold* one goes several times farther and is kept only if correcting it once or twice ends below the plain one.
-    Near the solution mu is 0 and the convergence quadratic. Inside, everything is float32; outside, float64.
+    Near the solution mu is 0 and the convergence quadratic. The subspace is computed in float32, the rest in float64.
 
     Attributes:
         krylov_dim: most Krylov vectors of a step.
         eta: the inner tolerance far from a solution.
         window, gain: a start is left when in ``window`` steps the residual fell by less than this factor.
-        products: most derivative products that one start is worth; by default ``200 + 16 sqrt(P)``. Most of those
+        products: most derivative products that one start may cost; by default ``200 + 16 sqrt(P)``. Most starts
             that succeed need half of it.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
@@ -110,7 +110,7 @@ class KrylovLM:
         return best.x, best.fx
 
     def _hopeless(self, memory: _Memory, weights: int) -> bool:
-        """Whether a start has gained too little of late, or cost too much, to be followed any further."""
+        """Whether a start has gained too little in its last steps, or cost too much, to be followed any further."""
         past = memory.residuals
         base, share = _PRODUCTS
         gained_little = len(past) > self.window and past[-1] > max(self.gain * past[-1 - self.window], _CLOSE)
@@ -160,7 +160,7 @@ class KrylovLM:
 
 @dataclass
 class _Memory:
-    """What one start remembers from step to step."""
+    """The memory of one start from step to step."""
 
     mu: float = _MU_FIRST
     reach: float = _REACH_FIRST

@@ -45,7 +45,7 @@ class Newton:
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
         x, r = state.x[active], state.fx[active] - state.x[active]
-        jacobian = f.jacobian(x)  # refused before anything of its size is taken
+        jacobian = f.jacobian(x)  # refused before memory of its size is taken
         matrix = torch.eye(f.n, dtype=x.dtype, device=x.device) - jacobian
         direction, info = torch.linalg.solve_ex(matrix, r)
         whole = torch.isfinite(matrix).flatten(1).all(1)

@@ -27,7 +27,7 @@ def check_optimizer(name: str) -> None:
     """Refuse an optimizer that is not in the table.
 
     Raises:
-        UnknownName: no such optimizer; the message suggests the nearest.
+        UnknownName: there is no such optimizer; the message suggests the nearest.
     """
     if name not in OPTIMIZERS:
         raise UnknownName(f"no optimizer {name!r}: {did_you_mean(name, list(OPTIMIZERS))}")

@@ -18,8 +18,8 @@ class Picard:
     """``x <- x + damping (f(x) - x)``: one evaluation a step.
 
     Attributes:
-        damping: 1 is plain regeneration, attracted only where the spectral radius is below 1; smaller values
-            are attracted wherever every eigenvalue has a real part below 1, if small enough.
+        damping: 1 is plain regeneration, which converges only where the spectral radius is below 1; small enough
+            values converge wherever every eigenvalue has a real part below 1.
         space: "full" regenerates the weights themselves, "reduced" the code; the iterates correspond.
 
     Fails when: the fixed point repels, as all known quines of the blog's network do.

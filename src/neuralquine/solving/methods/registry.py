@@ -28,7 +28,7 @@ def method(names: Mapping[str, Mapping[str, Any]]) -> Callable[[M], M]:
     """Register a class of methods under one name or several.
 
     Args:
-        names: every name with the hyper-parameters that it stands for; those that are left out have their defaults.
+        names: every name with the hyper-parameters that it stands for; others have their defaults.
 
     Raises:
         BadOption: a name is taken by another class.
@@ -49,7 +49,7 @@ def make_method(name: str, options: dict[str, Any] | None = None) -> Method:
     """A method by name with some of its hyper-parameters changed.
 
     Raises:
-        UnknownName: no such method or option; the message suggests the nearest.
+        UnknownName: there is no such method or option; the message suggests the nearest.
         BadOption: the value of an option is of the wrong type.
     """
     if name not in METHODS:
