@@ -398,7 +398,7 @@ def test_unknown_names_suggest_the_nearest(small):
         nq.recipe("blogg")
     with pytest.raises(UnknownName, match="no option 'alhpa': did you mean 'alpha'"):
         nq.recipe("blog", alhpa=1.0)
-    with pytest.raises(UnknownName, match="alpha must be a float"):
+    with pytest.raises(nq.BadOption, match="alpha must be a float"):
         nq.recipe("blog", alpha="much")
     with pytest.raises(TypeError):
         nq.solve(small, step=3)

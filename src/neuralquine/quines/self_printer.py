@@ -69,6 +69,10 @@ class SelfPrinter(nn.Module):
         """The probe's tensors, the trunk's fixed inputs."""
         return self._trunk.inputs
 
+    @inputs.setter
+    def inputs(self, inputs: Inputs) -> None:
+        self._trunk.inputs = inputs
+
     @property
     def dtype(self) -> torch.dtype:
         """Type in which the network computes and stores."""
