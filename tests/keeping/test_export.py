@@ -184,7 +184,7 @@ def test_queried_quines_are_refused(tmp_path):
 
 
 def test_too_large_a_file_is_refused_before_anything_is_proved(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(sys.modules["neuralquine.keeping.export"], "_LARGEST", 1 << 14)
+    monkeypatch.setattr(sys.modules["neuralquine.keeping.export"], "LARGEST", 1 << 14)
     with pytest.raises(nq.TooLarge, match="the ONNX file would take"):
         nq.export(kept("blog")[0], tmp_path / "self.onnx")
 
