@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 
@@ -57,9 +58,16 @@ def compared_with_itself(model):
 
 
 def copy_of_stored(model):
-    inputs = list(node_of(model, "stored").input)
-    answer = [node_of(model, name) for name in ("printed", "stored")]
-    answer[0].input[:] = inputs
+    nodes = model.graph.node
+    printed, stored = node_of(model, "printed"), node_of(model, "stored")
+    printed.input[:] = stored.input
+    place = list(nodes).index(stored)
+    copied = ModelProto.FromString(model.SerializeToString()).graph.node
+    rest = [node for node in copied if "printed" not in node.output]
+    del nodes[:]
+    nodes.extend(rest[: place - 1])
+    add(model, "Concat", list(rest[place - 1].input), "printed", axis=0)
+    nodes.extend(rest[place - 1 :])
 
 
 def identity_of_stored(model):
@@ -89,10 +97,8 @@ def hidden_copy(model):
 
 def code_as_a_constant(model):
     """The code that the network should compute is held, and what it computes is multiplied by zero."""
-    (place,) = [i for i, node in enumerate(model.graph.node) if node.op_type == "Round"]
-    rest = list(model.graph.node)
-    grid = numpy_helper.to_array(next(i for i in model.graph.initializer if i.name == rest[place + 1].input[1]))
-    code = _code(model) * grid
+    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Round") - 1
+    code, rest = _code(model), list(model.graph.node)
     hold(model, "/code", code)
     hold(model, "/zero", np.array(0.0))
     del model.graph.node[place:]
@@ -102,15 +108,28 @@ def code_as_a_constant(model):
     model.graph.node.extend(rest[place:])
 
 
-def _code(model):
-    """The code on its grid, ``(1, d)``, as ONNX Runtime computes it."""
-    import onnxruntime
+def planted_offset(model):
+    """A fixed point that was not searched for: what the network lacks to the code of other weights is added as a constant."""
+    code_as_a_constant(model)
+    mul = node_of(model, "/nothing")
+    zero = next(i for i in model.graph.initializer if i.name == "/zero")
+    zero.CopyFrom(numpy_helper.from_array(np.array(1.0), "/zero"))
+    code = next(i for i in model.graph.initializer if i.name == "/code")
+    real = _asked(model, mul.input[0])
+    code.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(code) - real, "/code"))
 
+
+def _code(model):
+    """The code on its grid, ``(1, d)``."""
+    at = next(node for node in model.graph.node if node.op_type == "Round")
+    return _asked(model, next(node.output[0] for node in model.graph.node if at.output[0] in node.input))
+
+
+def _asked(model, name):
+    """A value inside the graph, as ONNX Runtime computes it."""
     asked = ModelProto.FromString(model.SerializeToString())
-    (at,) = [node for node in model.graph.node if node.op_type == "Round"]
-    code = next(node.output[0] for node in model.graph.node if at.output[0] in node.input)
-    asked.graph.output.append(helper.make_tensor_value_info(code, TensorProto.DOUBLE, None))
-    return onnxruntime.InferenceSession(asked.SerializeToString()).run([code], {})[0]
+    asked.graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, None))
+    return onnxruntime.InferenceSession(asked.SerializeToString()).run([name], {})[0]
 
 
 def weights_in_the_table(model):
@@ -166,7 +185,7 @@ def an_input_that_overrides(model):
 
 FORGERIES = [
     *(three_identities, constant_answer, compared_with_itself, copy_of_stored, identity_of_stored, hidden_copy),
-    *(code_as_a_constant, weights_in_the_table, extra_if, foreign_domain, local_function, outside_data),
+    *(code_as_a_constant, planted_offset, weights_in_the_table, extra_if, foreign_domain, local_function, outside_data),
     *(no_description, other_seed, an_input_that_overrides),
 ]
 
