@@ -341,7 +341,7 @@ def test_an_exported_quine_is_read_and_run_in_the_page_and_a_forged_one_is_not_b
     drop(page, "self.onnx", data)
     status, found = page.locator("#check-status"), page.locator("#check-list li")
     expect(status).to_contain_text(
-        "self.onnx is a quine, also here: 1,020 weights, 0 printed with other bits", timeout=LONG
+        "self.onnx prints its own weights, also here: 1,020 weights, 0 printed with other bits", timeout=LONG
     )
     expect(found).to_have_count(6)
     expect(found.last).to_have_text("Run once more with other weights, it printed 1,020 of 1,020 otherwise.")
@@ -364,7 +364,8 @@ FOREIGN = "is not what neuralquine exports: "
 SEEN = {
     "code_as_a_constant": "is not a quine: it prints the same 1,020 weights whatever it holds.",
     # What only the whole graph tells; the page says that it did not compare it.
-    "planted_offset": "is a quine, also here: 1,020 weights, 0 printed with other bits",
+    "planted_offset": "prints its own weights, also here: 1,020 weights, 0 printed with other bits",
+    "echo": "prints its own weights, also here: 1,020 weights, 0 printed with other bits",
 }
 
 

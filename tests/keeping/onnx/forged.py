@@ -108,6 +108,29 @@ def code_as_a_constant(model):
     model.graph.node.extend(rest[place:])
 
 
+def echo(model):
+    """The code is read off the weights themselves, so that every print of a code prints itself."""
+    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Round") - 1
+    rest, names = list(model.graph.node), weight_names(model)
+    held = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    table = np.concatenate([held[f"/expansion/{name}"] for name in names]) / 4.0
+    gain = json.loads(next(e.value for e in model.metadata_props if e.key == "description"))["gains"][0]
+    hold(model, "/inverse", np.linalg.pinv(table).T / gain)
+    hold(model, "/row", np.array([1, len(table)]))
+    del model.graph.node[place:]
+    for i, name in enumerate(names):
+        add(model, "Reshape", [name, "/flat"], f"/flat/{i}")
+    hold(model, "/flat", np.array([-1]))
+    add(model, "Concat", [f"/flat/{i}" for i in range(len(names))], "/all", axis=0)
+    add(model, "Reshape", ["/all", "/row"], "/all/row")
+    add(model, "MatMul", ["/all/row", "/inverse"], "/read")
+    hold(model, "/zero", np.array(0.0))
+    add(model, "Mul", [rest[place].input[0], "/zero"], "/nothing")
+    add(model, "Add", ["/nothing", "/read"], "/whole")
+    rest[place].input[0] = "/whole"
+    model.graph.node.extend(rest[place:])
+
+
 def planted_offset(model):
     """A fixed point that was not searched for: what the network lacks to the code of other weights is added as a constant."""
     code_as_a_constant(model)
@@ -185,7 +208,16 @@ def an_input_that_overrides(model):
 
 FORGERIES = [
     *(three_identities, constant_answer, compared_with_itself, copy_of_stored, identity_of_stored, hidden_copy),
-    *(code_as_a_constant, planted_offset, weights_in_the_table, extra_if, foreign_domain, local_function, outside_data),
+    *(
+        code_as_a_constant,
+        planted_offset,
+        echo,
+        weights_in_the_table,
+        extra_if,
+        foreign_domain,
+        local_function,
+        outside_data,
+    ),
     *(no_description, other_seed, an_input_that_overrides),
 ]
 

@@ -70,7 +70,7 @@ BELIEVED = [
         "identity_of_stored",
         "hidden_copy",
     ),
-    *("code_as_a_constant", "planted_offset", "extra_if", "no_description"),
+    *("code_as_a_constant", "planted_offset", "echo", "extra_if", "no_description"),
 ]
 
 

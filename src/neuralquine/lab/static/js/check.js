@@ -79,19 +79,20 @@ function judge(name, found, { printed, stored, says }, moved, seconds) {
   else if (!moved) report(`${name} is not a quine: it prints the same ${count} weights whatever it holds.`, "bad");
   else if (found.constant)
     report(`${name} prints ${whole(found.constant)} of its ${count} weights from constants: their gain is 0.`, "bad");
-  else report(`${name} is a quine, also here: ${runs}.`, "good");
+  else report(`${name} prints its own weights, also here: ${runs}.`, "good");
 }
 
 const OWN_WORD =
   "Not checked here, and so only the file’s own word: that the network between the weights and these numbers is the one " +
-  "that the file describes. “neuralquine verify self.onnx” writes the whole graph again and compares every node.";
+  "that the file describes, without an addition that makes any weights print themselves. “neuralquine verify self.onnx” " +
+  "writes the whole graph again and compares every node.";
 
 // What was found true of the graph, in sentences.
 const checked = ({ count, codeSize, seed, weights }, moved) => [
   "The file uses only the operators that neuralquine exports, holds no other code, and reads nothing outside itself.",
-  "Its answer is_quine is computed, by comparing every bit of printed with stored.",
-  `stored is all ${whole(count)} weights of its ${weights.length} tensors, and nothing else.`,
-  `printed is made from ${whole(codeSize)} numbers on a grid by the table of seed ${seed}, which was computed again here.`,
+  "Its answer is computed, by comparing every bit of what it prints with what it stores.",
+  `What it stores is all ${whole(count)} weights of its ${weights.length} tensors, and nothing else.`,
+  `What it prints is made from ${whole(codeSize)} numbers on a grid by the table of seed ${seed}, which was computed again here.`,
   "These numbers depend on every tensor of weights, and no other tensor holds a copy of eight weights in a row.",
   `Run once more with other weights, it printed ${whole(moved)} of ${whole(count)} otherwise.`,
 ];

@@ -158,7 +158,7 @@ function expanded(values, said, weights) {
     demand(scalar(mean) === exact(said.means[i]) && scalar(gain) === exact(said.gains[i]), `${what}: other means or gains`);
     quarter ??= code;
     const fits = bytes.initializer && bytes.type === INT8 && bytes.dims.join() === [weight.size, said.code_size].join();
-    demand(fits && code === quarter, what);
+    demand(fits && code === quarter && bytes.users === 1 && table.users === 1, what);
     for (let k = 0; k < bytes.numbers.length; k++) {
       const [r, column] = [Math.floor(k / said.code_size), k % said.code_size];
       demand(bytes.numbers[k] === entry(row + r, column), `its table is not the one of seed ${said.seed}`);
