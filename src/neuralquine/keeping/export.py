@@ -109,8 +109,9 @@ def to_model(folder: str | Path) -> ModelProto:
 
 
 def describe(folder: str | Path) -> str:
-    """What a file says of the quine that it was made from: the folder's configuration, but for the recipe's options."""
-    return canonical(read_config(Path(folder)) | {"recipe": None})
+    """What a file says of the quine that it was made from: the folder's configuration, without what is not computed with."""
+    config = read_config(Path(folder)) | {"recipe": None, "trunk_class": ""}
+    return canonical({key: value for key, value in config.items() if key not in ("neuralquine", "library_name")})
 
 
 def run(model: ModelProto) -> list[np.ndarray[Any, Any]]:

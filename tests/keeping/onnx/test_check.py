@@ -14,6 +14,7 @@ from torch import nn
 
 import neuralquine as nq
 from keeping.onnx.forged import FORGERIES, forged, theta_of, weight_names
+from neuralquine.files.strict_json import canonical
 from neuralquine.keeping.onnx.check import Verdict, checked
 
 
@@ -134,12 +135,26 @@ def test_a_forged_description_is_refused_in_one_line(old, new, exported, tmp_pat
     assert str(tmp_path) not in found.reason
 
 
-def test_weights_that_a_trick_prints_are_called_so(tmp_path, exported, monkeypatch):
-    finding = type("Verification", (), {"trivial": ("constant: it prints the same whatever it holds",)})
-    monkeypatch.setattr("neuralquine.checking.verify.verify", lambda quine: finding)
-    found = checked(exported)
+def test_weights_that_are_constants_of_the_description_are_printed_by_a_trick(tmp_path):
+    torch.manual_seed(0)
+    quine = nq.Quine(nn.Linear(4, 12), torch.randn(1, 4), code_size=12, code_bits=6, scales=([0.25, 0.5], [0.0, 0.0]))
+    quine.theta = quine.self_map(quine.theta)
+    found = checked(nq.export(quine, tmp_path / "self.onnx"))
     assert found.verdict is Verdict.TRIVIAL
-    assert "whatever it holds" in found.reason
+    assert found.trivial
+    assert not found.is_quine
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"parameters":1020', '"parameters":1021'), ('"kept":[]', '"kept":["x"]'), ("{", '{"author":"me",')],
+)
+def test_nothing_false_is_left_in_the_description(old, new, exported, tmp_path):
+    model = onnx.load(exported)
+    entry = next(entry for entry in model.metadata_props if entry.key == "description")
+    assert old in entry.value
+    entry.value = canonical(json.loads(entry.value.replace(old, new, 1)))
+    assert checked(written(tmp_path, model.SerializeToString())).verdict is Verdict.FOREIGN
 
 
 def test_the_names_of_the_weights_are_in_the_description(exported):

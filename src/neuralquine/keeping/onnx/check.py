@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -27,6 +27,10 @@ from ...proving.network import Network
 from ...proving.portable import portability
 from ..export import DESCRIPTION, LARGEST, ORIGIN, assemble, describe, run
 from .values import Graph, Value
+
+if TYPE_CHECKING:
+    from ...checking.verify import Verification
+    from ...proving.portable import Portability
 
 _TYPES = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.INT64: "<i8"}
 _COUNTS = "num_batches_tracked"  # the one buffer of whole numbers that a trunk with rules can have
@@ -190,8 +194,7 @@ class _Compared(Graph):
 
 def _judged(model: ModelProto, folder: Path) -> Checked:
     """Write the graph of a folder again, compare it with the model's, and run it."""
-    from ...checking.verify import verify
-    from ..store import load
+    from ..store import load, save
 
     config, held = read_config(folder), sum(len(i.raw_data) for i in model.graph.initializer)
     if config["code_size"] * sum(math.prod(shape) for _, shape in config["tensors"]) > held:
@@ -200,17 +203,25 @@ def _judged(model: ModelProto, folder: Path) -> Checked:
     network = Network(folder)
     expected = assemble(_Compared(model), network, describe(folder))
     _compare_rest(model, expected)
-    printed, stored, says = run(expected)
+    again = folder.with_name("again")
+    verification = save(quine, again)
+    if describe(again) != describe(folder):
+        raise _Differs("its description is not the one that the exporter gives of that quine")
+    return _asked(expected, network, portability(folder), verification)
+
+
+def _asked(model: ModelProto, network: Network, proof: Portability, verification: Verification) -> Checked:
+    """Run a graph that is the exporter's own, once, and compare the bits."""
+    printed, stored, says = run(model)
     count, size = network.theta.size, network.theta.itemsize
     bits = [np.frombuffer(numbers.tobytes(), f"V{size}") for numbers in (printed, stored, network.theta)]
     differing = int((bits[0] != bits[2]).sum())
     if differing or not says or (bits[1] != bits[2]).any():
         reason = f"{differing} of {count} weights are printed with other bits"
         return Checked(Verdict.NO_QUINE, reason, count, differing)
-    proof = portability(folder)
     if not proof.proved:
         raise _Differs(f"the exporter refuses what it describes, because {proof.reason}")
-    tricks = tuple(str(trick) for trick in verify(quine).trivial)
+    tricks = tuple(str(trick) for trick in verification.trivial)
     if tricks:
         return Checked(Verdict.TRIVIAL, "; ".join(tricks), count, 0, tricks)
     return Checked(Verdict.QUINE, "", count, 0)
