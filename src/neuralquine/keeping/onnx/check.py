@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...checking.verify import Verification
     from ...proving.portable import Portability
 
-_TYPES = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.INT64: "<i8"}
+_TYPES = {int(TensorProto.FLOAT): "<f4", int(TensorProto.DOUBLE): "<f8", int(TensorProto.INT64): "<i8"}
 _COUNTS = "num_batches_tracked"  # the one buffer of whole numbers that a trunk with rules can have
 
 
