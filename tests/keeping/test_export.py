@@ -184,7 +184,7 @@ def test_queried_quines_are_refused(tmp_path):
 
 
 def test_too_large_a_file_is_refused_before_anything_is_proved(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(sys.modules["neuralquine.keeping.export"], "_LARGEST", 1 << 14)
+    monkeypatch.setattr(sys.modules["neuralquine.keeping.export"], "LARGEST", 1 << 14)
     with pytest.raises(nq.TooLarge, match="the ONNX file would take"):
         nq.export(kept("blog")[0], tmp_path / "self.onnx")
 
@@ -255,6 +255,10 @@ async function ready() {
   ort.env.wasm.numThreads = 1;
 }
 const started = ready();
+async function examined(file) {
+  const { examine } = await import("./js/graph.js");
+  return examine(new Uint8Array(await (await fetch(file)).arrayBuffer())).count;
+}
 async function ask(file) {
   await started;
   const session = await ort.InferenceSession.create(file);
@@ -269,7 +273,8 @@ async function ask(file) {
 
 
 def test_onnx_runtime_web_says_the_same_in_chromium(kept, tmp_path):
-    shutil.copytree(str(files("neuralquine") / "lab" / "static" / "ort"), tmp_path / "ort")
+    for part in ("ort", "js"):
+        shutil.copytree(str(files("neuralquine") / "lab" / "static" / part), tmp_path / part)
     (tmp_path / "index.html").write_text(PAGE)
     asked = {name: kept(name) for name in RECIPES}
     for name, (folder, file) in asked.items():
@@ -291,6 +296,7 @@ def test_onnx_runtime_web_says_the_same_in_chromium(kept, tmp_path):
             theta = b"".join(w.tobytes() for w in weights_of(folder).values())
             assert answer["is_quine"] == "01", name
             assert bytes.fromhex(answer["printed"]) == bytes.fromhex(answer["stored"]) == theta
+            assert page.evaluate("examined", f"{name}.onnx") == len(theta) // 8, name
             for bit in (0, 51, 63):
                 assert page.evaluate("ask", f"{name}-{bit}.onnx")["is_quine"] == "00", (name, bit)
         with mp.workprec(200):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import plural
+from ..errors import needed, plural
 from ..files.strict_json import finite_or_none
 from .options import AsJson, Folder, TrunkOption, app, check_certificate, load_quine, require_flint
 from .report import draw, print_json, radius, report_verification, table
@@ -23,7 +23,7 @@ _SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # generations that a table 
 
 @app.command()
 def verify(
-    folder: Folder,
+    folder: Annotated[Path, typer.Argument(help="A folder that a quine was written to, or a file of `export`.")],
     portable: Annotated[
         bool,
         typer.Option("--portable", help="Also prove that every machine prints the same bits (extra `proof`)."),
@@ -34,8 +34,12 @@ def verify(
     """Recompute every figure of a quine.
 
     The figures come from the weights alone, and every trick that makes a quine trivial is named. The exit status is 1
-    for what is not a quine, and for a folder that claims what is not so.
+    for what is not a quine, and for a folder that claims what is not so. Of a file that ends in .onnx, the graph is
+    compared with what `neuralquine export` writes for the quine that the file describes (extra `onnx`).
     """
+    if folder.suffix == ".onnx" and not folder.is_dir():
+        _verify_file(folder, as_json=as_json)
+        return
     from ..checking.verify import verify as run
     from ..keeping.report import false_claims
 
@@ -138,6 +142,30 @@ def generations(
             f"survives {line.survived} of {plural(n, 'generation')}; identical bit for bit in the first {line.identical}"
         )
     if line.survived < n:
+        raise typer.Exit(1)
+
+
+def _verify_file(file: Path, *, as_json: bool) -> None:
+    """Compare an exported file with what the exporter writes; the exit status is 1 for all but a quine."""
+    needed("onnx", "onnx", "checking an ONNX file needs")
+    from ..keeping.onnx.check import checked
+
+    started = time.perf_counter()
+    found = checked(file)
+    if as_json:
+        figures = {
+            "status": found.verdict.name.lower(),
+            "is_quine": found.is_quine,
+            "reason": found.reason,
+            "parameters": found.parameters,
+            "differing_weights": found.differing,
+            "trivial": list(found.trivial),
+        }
+        print_json(figures | {"seconds": time.perf_counter() - started})
+    else:
+        typer.echo(f"{file}: {'a quine' if found.is_quine else 'NOT known to be a quine'}")
+        typer.echo(f"  {found.verdict.value}" + (f": {found.reason}" if found.reason else ""))
+    if not found.is_quine:
         raise typer.Exit(1)
 
 

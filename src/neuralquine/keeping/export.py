@@ -5,6 +5,9 @@ runtime may round, so ``is_quine`` is True in all of them. Each parameter is an 
 joins these initializers, ``printed`` is what the network computes from them, and ``is_quine`` says whether all bits are
 the same; change one bit of a weight in the file and it is False.
 
+The file carries what it was made from, so that ``onnx/check.py`` can write the graph again and compare: its metadata hold
+the names of the weights and, in one spelling, the description of the quine.
+
 The trunk runs in float64. The code is rounded to its grid and expanded in the weights' own type by a fixed table of
 whole numbers, as exactly as everywhere.
 """
@@ -21,6 +24,8 @@ import numpy as np
 
 from ..errors import NeuralQuineError, QuineFileError, check_bytes
 from ..files.atomic import replace_file
+from ..files.folder import read_config
+from ..files.strict_json import canonical
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -31,7 +36,9 @@ if TYPE_CHECKING:
     from .onnx.values import Graph, Value
 
 OPSET, IR = 18, 8  # of 2022: old enough for any runtime in use
-_LARGEST = 1 << 30  # bytes of one file; ONNX itself ends at 2 GiB
+LARGEST = 1 << 30  # bytes of one file; ONNX itself ends at 2 GiB
+OUTPUTS = ("printed", "stored", "is_quine")
+WEIGHT_NAMES, DESCRIPTION, ORIGIN = "weights", "description", "sha256 of model.safetensors"  # keys of the metadata
 
 
 def export(quine: Quine | str | Path, path: str | Path) -> Path:
@@ -81,7 +88,6 @@ def export(quine: Quine | str | Path, path: str | Path) -> Path:
 def to_model(folder: str | Path) -> ModelProto:
     """The model of a folder's quine, run once by ONNX Runtime and found to say True."""
     import onnxruntime
-    from onnx import TensorProto, helper
 
     from ..proving.network import Network
     from ..proving.portable import portability
@@ -90,14 +96,43 @@ def to_model(folder: str | Path) -> ModelProto:
 
     network = Network(folder)
     size = network.printer.count + 2 * network.theta.nbytes
-    check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", _LARGEST)
+    check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)
     verdict = portability(folder, witness=contradiction)
     if not verdict.proved:
         raise NeuralQuineError(
             f"{folder} is not proved to print the same bits everywhere: {verdict.reason}; "
             "try another seed, or a coarser grid, with `neuralquine solve --exact`"
         )
-    graph = Graph()
+    model = assemble(Graph(), network, describe(folder))
+    if not bool(run(model)[2]):
+        raise NeuralQuineError(f"ONNX Runtime {onnxruntime.__version__} does not print the weights of {folder}")
+    return model
+
+
+def describe(folder: str | Path) -> str:
+    """What a file says of the quine that it was made from: the folder's configuration, without what is not computed with."""
+    config = read_config(Path(folder)) | {"recipe": None, "trunk_class": ""}
+    return canonical({key: value for key, value in config.items() if key not in ("neuralquine", "library_name")})
+
+
+def run(model: ModelProto) -> list[np.ndarray[Any, Any]]:
+    """What ONNX Runtime gives for ``printed``, ``stored`` and ``is_quine``."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [np.asarray(value) for value in session.run(list(OUTPUTS), {})]
+
+
+def assemble(graph: Graph, network: Network, description: str) -> ModelProto:
+    """The whole model of a network: the graph is filled, and the metadata are added.
+
+    Args:
+        graph: an empty one.
+        network: what the graph computes.
+        description: of the quine, as :func:`describe` gives it.
+    """
+    from onnx import TensorProto, helper
+
     outputs = _write(graph, network)
     kind = helper.np_dtype_to_tensor_dtype(network.theta.dtype)
     types = [(kind, network.theta.shape), (kind, network.theta.shape), (TensorProto.BOOL, ())]
@@ -115,10 +150,9 @@ def to_model(folder: str | Path) -> ModelProto:
         producer_version=__version__,
         doc_string="A neural quine: it prints its own weights. Run it without inputs.",
     )
-    helper.set_model_props(model, {"weights": ", ".join(network.names), "sha256 of model.safetensors": network.sha256})
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    if not bool(np.asarray(session.run(["is_quine"], {})[0])):
-        raise NeuralQuineError(f"ONNX Runtime {onnxruntime.__version__} does not print the weights of {folder}")
+    helper.set_model_props(
+        model, {WEIGHT_NAMES: ", ".join(network.names), ORIGIN: network.sha256, DESCRIPTION: description}
+    )
     return model
 
 

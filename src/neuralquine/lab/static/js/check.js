@@ -1,6 +1,8 @@
-// A dropped self.onnx is run in this page by ONNX Runtime Web, without any request but for its own files.
+// A dropped self.onnx is read in this page, and run by ONNX Runtime Web, without any request but for its own files.
 
-import { $, guarded, whole } from "./page.js";
+import { examine, otherWeights } from "./graph.js";
+import { Foreign } from "./onnx.js";
+import { $, guarded, make, whole } from "./page.js";
 
 const ORT = "/static/ort/";
 const LARGEST = 256 << 20; // bytes of a file
@@ -35,32 +37,71 @@ async function load() {
 }
 
 async function check(file) {
-  const say = (text, kind = "") => Object.assign($("check-status"), { textContent: text, className: kind });
   if (!file) return;
   if (file.size > LARGEST) return say(`${file.name} is larger than ${LARGEST >> 20} MB.`, "bad");
-  say(`${file.name}: running …`);
+  say(`${file.name}: reading …`);
   try {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const found = examine(bytes);
+    say(`${file.name}: running …`);
     runtime ??= await load();
-    const session = await runtime.InferenceSession.create(new Uint8Array(await file.arrayBuffer()));
-    try {
-      const names = ["printed", "stored", "is_quine"];
-      if (session.inputNames.length || names.some((name) => !session.outputNames.includes(name)))
-        return say(`${file.name} is no exported quine: it must take no input and answer ${names.join(", ")}.`, "bad");
-      const started = performance.now();
-      const { printed, stored, is_quine } = await session.run({});
-      const seconds = ((performance.now() - started) / 1000).toPrecision(2);
-      const differ = differing(printed.data, stored.data);
-      const runs = `${whole(stored.data.length)} weights, ${whole(differ)} printed with other bits, in ${seconds} s`;
-      // Its own answer is not believed alone: the bits are compared here too.
-      if (is_quine.data[0] && differ === 0) say(`${file.name} is a quine, also here: ${runs}.`, "good");
-      else if (!is_quine.data[0] && differ) say(`${file.name} is not a quine: ${runs}.`, "bad");
-      else say(`${file.name} contradicts itself: it answers ${Boolean(is_quine.data[0])}, but ${runs}.`, "bad");
-    } finally {
-      await session.release();
-    }
+    const started = performance.now();
+    const own = await answers(bytes);
+    const seconds = ((performance.now() - started) / 1000).toPrecision(2);
+    const other = await answers(otherWeights(bytes, found.weights));
+    judge(file.name, found, own, differing(other.printed, own.printed), seconds);
   } catch (error) {
-    say(`${file.name} does not run here: ${String(error.message ?? error).split("\n")[0]}`, "bad");
+    const reason = String(error.message ?? error).split("\n")[0];
+    if (error instanceof Foreign)
+      say(`${file.name} is not what neuralquine exports: ${reason}. Whatever it answers is only its own word, so it was not run.`, "bad");
+    else say(`${file.name} does not run here: ${reason}`, "bad");
   }
+}
+
+async function answers(bytes) {
+  const session = await runtime.InferenceSession.create(bytes);
+  try {
+    const { printed, stored, is_quine } = await session.run({});
+    return { printed: printed.data, stored: stored.data, says: Boolean(is_quine.data[0]) };
+  } finally {
+    await session.release();
+  }
+}
+
+// The answer of the file is not believed: the page compares the bits itself.
+function judge(name, found, { printed, stored, says }, moved, seconds) {
+  const differ = differing(printed, stored);
+  const count = whole(found.count);
+  const runs = `${count} weights, ${whole(differ)} printed with other bits, in ${seconds} s`;
+  const report = (text, kind) => say(text, kind, checked(found, moved), OWN_WORD);
+  if (says !== (differ === 0)) report(`${name} contradicts itself: it answers ${says}, but ${runs}.`, "bad");
+  else if (differ) report(`${name} is not a quine: ${runs}.`, "bad");
+  else if (!moved) report(`${name} is not a quine: it prints the same ${count} weights whatever it holds.`, "bad");
+  else if (found.constant)
+    report(`${name} prints ${whole(found.constant)} of its ${count} weights from constants: their gain is 0.`, "bad");
+  else report(`${name} prints its own weights, also here: ${runs}.`, "good");
+}
+
+const OWN_WORD =
+  "Not checked here, and so only the file’s own word: that the network between the weights and these numbers is the one " +
+  "that the file describes, without an addition that makes any weights print themselves. “neuralquine verify self.onnx” " +
+  "writes the whole graph again and compares every node.";
+
+// What was found true of the graph, in sentences.
+const checked = ({ count, codeSize, seed, weights }, moved) => [
+  "The file uses only the operators that neuralquine exports, holds no other code, and reads nothing outside itself.",
+  "Its answer is computed, by comparing every bit of what it prints with what it stores.",
+  `What it stores is all ${whole(count)} weights of its ${weights.length} tensors, and nothing else.`,
+  `What it prints is made from ${whole(codeSize)} numbers on a grid by the table of seed ${seed}, which was computed again here.`,
+  "These numbers depend on every tensor of weights, and no other tensor holds a copy of eight weights in a row.",
+  `Run once more with other weights, it printed ${whole(moved)} of ${whole(count)} otherwise.`,
+];
+
+function say(text, kind = "", list = [], word = "") {
+  Object.assign($("check-status"), { textContent: text, className: kind });
+  $("check-list").replaceChildren(...list.map((sentence) => make("li", { textContent: sentence })));
+  $("check-word").textContent = word;
+  $("check-found").hidden = !list.length;
 }
 
 function differing(printed, stored) {
