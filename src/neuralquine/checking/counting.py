@@ -15,6 +15,7 @@ import math
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
@@ -27,7 +28,7 @@ from ..quines.bias_tape import BiasTapeQuine
 from ..quines.networks.description import build, describe, parameters_on_meta
 from ..quines.printers.tape import sign_images
 from ..quines.quine import Quine
-from ..quines.tables.philox import Stream, dyadic_gaussian
+from ..quines.tables.philox import Stream, dyadic_gaussian, words
 from ..quines.taped import TaskQuine
 from .outside import module_tree, outside_numbers
 
@@ -35,6 +36,7 @@ _SEED = 64  # bits
 _WIDTH = 64  # bits of a number whose width is not known, as Python's floats have it
 _CHOICE = 8  # bits of a name or a class: none of the lists that they are chosen from has more than 256 entries
 _SORTED = 1 << 22  # numbers of a tensor up to which the distinct ones are counted; above, all at full width
+_COPIED = 1 << 24  # weights up to which a twin is built with weights of its own first, which takes a second at most
 _READABLE = ("torch", "neuralquine")  # packages whose code is known
 
 Places = list[tuple[str, int]]
@@ -146,16 +148,20 @@ def _probe(quine: Quine) -> Iterator[tuple[str, int]]:
     named = stored.items() if isinstance(stored, Mapping) else enumerate(stored)
     for name, tensor in named:
         shape = _options(list(tensor.shape), set())
-        yield f"probe {name}", shape + (0 if _made_again(tensor, quine.seed) else _distinct(tensor))
+        yield f"probe {name}", shape + (0 if _made_again(tensor, quine) else _distinct(tensor))
 
 
-def _made_again(tensor: Tensor, seed: int) -> bool:
+def _made_again(tensor: Tensor, quine: Quine) -> bool:
     """Whether a probe is one that the quine's seed gives, as recipes and tapes draw them."""
-    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.numel() > _SORTED:
+    if tensor.numel() == 0 or tensor.numel() > _SORTED:
         return False
-    drawn = torch.from_numpy(dyadic_gaussian(seed, Stream.RECIPE_PROBE, 0, tensor.numel())).reshape(tensor.shape)
     found = tensor.detach().cpu()
-    return any(torch.equal(t.to(found.dtype), found) for t in (drawn, sign_images(seed, *tensor.shape)))
+    if not found.is_floating_point():
+        tokens = torch.from_numpy(words(quine.seed, Stream.RECIPE_PROBE, 0, found.numel()).astype("int64"))
+        kinds = {m.num_embeddings for _, m in module_tree(quine.trunk) if isinstance(m, nn.Embedding)}
+        return any(torch.equal((tokens % kind).reshape(found.shape), found) for kind in kinds)
+    drawn = torch.from_numpy(dyadic_gaussian(quine.seed, Stream.RECIPE_PROBE, 0, found.numel())).reshape(found.shape)
+    return any(torch.equal(t.to(found.dtype), found) for t in (drawn, sign_images(quine.seed, *found.shape)))
 
 
 def _tensors(quine: Quine) -> Iterator[tuple[str, int]]:
@@ -228,10 +234,14 @@ def _altered(module: nn.Module) -> bool:
 
 def _answers_as(quine: Quine, spec: dict[str, Any]) -> bool:
     """Whether the network that a description gives answers with the same bits; it borrows the tensors."""
-    with parameters_on_meta():
+    room = parameters_on_meta() if quine.parameter_count > _COPIED else nullcontext()
+    with torch.random.fork_rng(devices=[]), room:
         twin = build(spec)
     twin.load_state_dict(quine.trunk.state_dict(), assign=True)
     twin = twin.to(quine.trunk_device, quine.dtype).eval()
-    for copied, original in zip(twin.parameters(), quine.trunk.parameters(), strict=False):
-        copied.requires_grad_(original.requires_grad)
+    names: dict[int, str] = {}  # weights that are shared are shared in the twin, which no description says
+    for name, parameter in quine.trunk.named_parameters(remove_duplicate=False):
+        first = names.setdefault(id(parameter), name)
+        owner, _, key = name.rpartition(".")
+        setattr(twin.get_submodule(owner), key, twin.get_parameter(first).requires_grad_(parameter.requires_grad))
     return quine.answers_as(twin)
