@@ -122,22 +122,16 @@ def _confirmed(quine: Quine, patterns: Callable[[], Patterns]) -> Finding | None
     names = list(_places(quine, sought))
     if not names:
         return None
-    told = _asked_with_others(quine)
-    there = {name for name, _ in _places(quine, sought)} - {name for name, _ in _places(quine, told)}
+    other = quine.quantize(quine.random_codes(1, torch.Generator().manual_seed(6))[0])
+    with weights_kept(quine):
+        quine.install(other)
+        told = {"features": (quine.features().double().cpu(), 64), "code": (quine.code().double().cpu(), 64)}
+        there = {name for name, _ in _places(quine, sought)} - {name for name, _ in _places(quine, told)}
     quine.code()  # what remembers the last answer remembers its own again
     left = next(((name, what) for name, what in names if name in there), None)
     if left is None:
         return None
     return Finding("look-up", f"{left[0]} holds the {left[1]} up to scale and shift")
-
-
-def _asked_with_others(quine: Quine) -> Patterns:
-    """Ask the network with the weights of another code, and say what it answered."""
-    other = quine.quantize(quine.random_codes(1, torch.Generator().manual_seed(6))[0])
-    with weights_kept(quine):
-        quine.install(other)
-        features, code = quine.features().double().cpu(), quine.code().double().cpu()
-    return {"features": (features, 64), "code": (code, 64)}
 
 
 def _places(quine: Quine, patterns: Patterns) -> Iterator[tuple[str, str]]:
