@@ -207,18 +207,18 @@ def _two_faced(quine: Quine) -> Finding | None:
     codes = quine.quantize(quine.random_codes(2, torch.Generator().manual_seed(3)))
     others = [quine.printer(code) for code in codes]
     thetas = [quine.theta, *others]
-    handed, shaken = [quine.real_code(t) for t in thetas], [quine.real_code(_shaken(t)) for t in thetas]
+    handed = [quine.real_code(theta) for theta in thetas]
     held = [quine.real_code()]
     with weights_kept(quine):
         for code in codes:
             quine.install(code)
             held.append(quine.real_code())
-    for i, (inside, outside, moved) in enumerate(zip(held, handed, shaken, strict=True)):
+    for i, (inside, outside, theta) in enumerate(zip(held, handed, thetas, strict=True)):
         size = torch.linalg.vector_norm(inside)
         gap = float(torch.linalg.vector_norm(inside - outside) / size)
         if gap <= torch.finfo(quine.dtype).eps ** (2 / 3):
             continue
-        if not gap <= _SHAKEN * float(torch.linalg.vector_norm(moved - outside) / size):
+        if not gap <= _SHAKEN * float(torch.linalg.vector_norm(quine.real_code(_shaken(theta)) - outside) / size):
             where = (
                 "other weights are installed than where they are handed in" if i else "the same weights are handed in"
             )
