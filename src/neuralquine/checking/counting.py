@@ -37,6 +37,7 @@ _WIDTH = 64  # bits of a number whose width is not known, as Python's floats hav
 _CHOICE = 8  # bits of a name or a class: none of the lists that they are chosen from has more than 256 entries
 _SORTED = 1 << 22  # numbers of a tensor up to which the distinct ones are counted; above, all at full width
 _COPIED = 1 << 24  # weights up to which a twin is built with weights of its own first, which takes a second at most
+_NAMED = 8  # places that a sentence lists, the largest first
 _READABLE = ("torch", "neuralquine")  # packages whose code is known
 
 Places = list[tuple[str, int]]
@@ -75,8 +76,9 @@ def counted(places: tuple[tuple[str, int], ...], answer: int, foreign: bool) -> 
         return f"{outside} bits were found, the answer has {answer}; it ran code that cannot be read: best effort"
     if outside < answer:
         return f"{outside} bits, the answer has {answer}: it cannot be stored there"
-    largest = sorted(places, key=lambda place: -place[1])[:6]
-    named = ", ".join(f"{name}: {bits}" for name, bits in largest)
+    largest = sorted(places, key=lambda place: -place[1])
+    named = ", ".join(f"{name}: {bits}" for name, bits in largest[:_NAMED])
+    named += f", {len(places) - _NAMED} more" if len(places) > _NAMED else ""
     return f"{outside} bits ({named}), the answer has {answer}: there is room for it"
 
 
@@ -237,7 +239,7 @@ def _answers_as(quine: Quine, spec: dict[str, Any]) -> bool:
     room = parameters_on_meta() if quine.parameter_count > _COPIED else nullcontext()
     with torch.random.fork_rng(devices=[]), room:
         twin = build(spec)
-    twin.load_state_dict(quine.trunk.state_dict(), assign=True)
+    twin.load_state_dict(quine.trunk.state_dict(), assign=True, strict=False)
     twin = twin.to(quine.trunk_device, quine.dtype).eval()
     names: dict[int, str] = {}  # weights that are shared are shared in the twin, which no description says
     for name, parameter in quine.trunk.named_parameters(remove_duplicate=False):

@@ -191,7 +191,7 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
     findings: list[Finding | None] = [copied(codes, answers, own)]
     bound, _ = quine.derivative().norm()
     claim = _claimed(quine, up - down)
-    closer = [_STEP_IN_PLACE * part for part in _FINER[1:] if _STEP_IN_PLACE * part > _resolved(quine)]
+    closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]
     lies = _apart(claim, slope)
     if lies and closer:
         slope = _slope(quine, *_sides(quine, closer[-1]), closer[-1])
