@@ -6,65 +6,140 @@ import torch
 from torch import Tensor
 
 from ..quines.derivatives import Directional, continuum
-from ..quines.in_place import responses
+from ..quines.gradients import derivatives_on, stored_gradient
+from ..quines.in_place import responses, weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
 
 _STEP = 1e-6  # relative size of the finite differences: most of float64's digits are left on both sides of it
 _STEP_IN_PLACE = 1e-3  # the same in the code of a large network, which computes in float32
-_NEVER = float("inf")  # the same in narrow types, where the steps are long and the derivatives rough
-_NARROW = {torch.bfloat16: _NEVER, torch.float16: _NEVER}
-_JUMP = {torch.float64: 1e-6, torch.float32: 2e-3} | _NARROW  # relative size of a jump: above round-off
-_TRUTHFUL = {torch.float64: 10, torch.float32: 100} | _NARROW  # factor between a claimed derivative and a measured one
+_FINER = (1.0, 1 / 16, 1 / 256)  # a bend is gone at the second or third of these steps, a jump at none
+_ROOM = 8  # units of round-off that a step must be long
+_NEVER = float("inf")  # in narrow types the steps are long and the derivatives rough
+_JUMP = {
+    torch.float64: 1e-6,
+    torch.float32: 2e-3,
+    torch.bfloat16: 0.5,
+    torch.float16: 0.5,
+}  # relative, to be looked into
+_TRUTHFUL = {torch.float64: 10, torch.float32: 100, torch.bfloat16: _NEVER, torch.float16: _NEVER}  # claimed / measured
+_DROWNED = 20  # times what round-off in the weights does, below which a difference says nothing
+_MEASURABLE = 0.1  # of the size of the answer: a claim that it moves farther in the shortest step cannot be measured
 _ALONG = 1e-5  # relative distance of J theta to theta below which any multiple of the weights is printed again
-_COPIED = 1e-4  # relative distance of the printed codes to the random ones handed in, below which it copies
-_UNMOVED = 1e-6  # relative change of what is printed under quite other weights, below which it is a constant
-_BENT = 0.05  # the same as a jump, for a large network's answer in the middle between two steps
+_COPIED = 1e-4  # relative distance of what is printed to random codes that were handed in, if all of it is a copy
+_UNMOVED = 1e-6  # relative change of what is printed under quite other weights, if it is a constant
+_BENT = 0.05  # relative, of a large network's answer in the middle between two steps
+_PRINTED = 1e-4  # relative distance of a large network's weights to what it prints, up to which they are that
+_FELT = 1e-2  # sensitivity of a large network above which its derivative is compared with it
+_FACTOR = 30  # between claimed and measured sensitivity of a large network
 
 
 def dependence(quine: Quine, theta: Tensor, derivative: Directional) -> list[Finding]:
-    """Find a constant, a jump or an untruthful derivative: compare the claimed derivative with finite differences."""
-    if not derivative.finite:
-        return [Finding("singular", "the derivative is not finite at the stored weights")]
-    direction = derivative.steepest()
-    if not derivative.finite:  # known only now where it is asked product by product
-        return [Finding("singular", "the derivative is not finite at the stored weights")]
+    """Constant, discontinuous or untruthful: compare the claimed derivative with finite differences.
+
+    What the first difference shows is an accusation only if shorter steps and another direction show it too, and if it
+    stands out of what round-off in the weights does: an honest network may bend within a part in a million.
+    A derivative that is not finite, as behind some masks, is no lie; then the differences alone are looked at.
+    """
+    steepest = derivative.steepest() if derivative.finite else None
+    known = steepest is not None and derivative.finite
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(direction)
+    draws = [torch.randn(theta.numel(), generator=generator, dtype=torch.float64).to(theta.device) for _ in range(3)]
+    directions = [steepest.double()] if steepest is not None and known else draws[1:2]
+    directions.append(draws[0])
+    size = float(torch.linalg.vector_norm(theta.double()))
     # Half of the step must survive in every type: the cube root of round-off, relative to the weights.
-    h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * float(torch.linalg.vector_norm(theta)) or _STEP
-    slopes, claims, jumps, torn = [], [], [], False
-    for v in (direction, noise / torch.linalg.vector_norm(noise)):
-        slope, jump = _difference(quine, theta, h * v)
-        claims.append(float(torch.linalg.vector_norm(derivative.jvp(v))))
-        slopes.append(slope / h)
-        jumps.append(jump)
-        # A kink shrinks with the step and a bend faster: what stays is a jump, however small.
-        torn |= jump > _JUMP[theta.dtype] and _difference(quine, theta, h / 16 * v)[1] > jump / 4
-    if max(slopes) < CONSTANT_SENSITIVITY:
-        lie = max(claims) >= CONSTANT_SENSITIVITY
+    h = max(_STEP, torch.finfo(theta.dtype).eps ** (1 / 3)) * size or _STEP
+    rays = [_Ray(quine, theta, v / torch.linalg.vector_norm(v), h) for v in directions]
+    slopes = [ray.slope(0) for ray in rays]
+    if not all(slope < _NEVER for slope in slopes):
+        return [Finding("singular", "what is printed beside the stored weights is not finite")]
+    claims = (
+        [float(torch.linalg.vector_norm(derivative.jvp(r.direction.to(quine.code_dtype)))) for r in rays]
+        if known
+        else []
+    )
+    third = _Ray(quine, theta, draws[2] / torch.linalg.vector_norm(draws[2]), h)
+    if max(slopes) < CONSTANT_SENSITIVITY and third.slope(0) < CONSTANT_SENSITIVITY:
+        lie = max(claims, default=0.0) >= CONSTANT_SENSITIVITY
         said = f", although its derivative claims {max(claims):.2g}" if lie else ""
         seen = f"what is printed does not depend on the weights (sensitivity {max(slopes):.1e}){said}"
         return [Finding("constant", seen)]
-    if torn or min(jumps) > 0.5:
-        seen = "only these very weights are printed: a change of one part in a million prints others"
-        return [Finding("look-up", seen)]
-    for slope, claim in zip(slopes, claims, strict=True):
-        low, high = sorted([slope, claim])
-        if high >= CONSTANT_SENSITIVITY and low < high / _TRUTHFUL[theta.dtype]:
-            said = f"it claims {claim:.2g} where finite differences give {slope:.2g}"
+    torn = next((ray for ray in rays if ray.torn()), None)
+    if torn is not None and third.torn():
+        seen = f"a change of one part in a million prints others, {torn.jump(-1):.1e} away, and a change of 1/256 of it too"
+        return [Finding("look-up", f"only these very weights are printed: {seen}")]
+    for ray, claim in zip(rays, claims, strict=False):
+        if ray.denies(claim):
+            said = (
+                f"it claims {claim:.2g} where finite differences give {ray.slope(0):.2g}, {ray.slope(-1):.2g} closer by"
+            )
             return [Finding("untruthful derivative", said)]
     return []
 
 
-@torch.no_grad()
-def _difference(quine: Quine, theta: Tensor, step: Tensor) -> tuple[float, float]:
-    """Half the distance of what is printed on both sides, and the relative distance of their middle from the center."""
-    here, up, down = (quine.real_map((theta + s * step).to(theta.dtype)).to(step) for s in (0, 1, -1))
-    size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(step.dtype).tiny))
-    middle = float(torch.linalg.vector_norm((up + down) / 2 - here)) / size
-    return float(torch.linalg.vector_norm(up - down)) / 2, middle
+class _Ray:
+    """Finite differences on a line through the stored weights, at steps that become shorter."""
+
+    def __init__(self, quine: Quine, theta: Tensor, direction: Tensor, h: float) -> None:
+        self._quine, self._theta, self.direction = quine, theta, direction
+        shortest = _ROOM * torch.finfo(theta.dtype).eps * float(torch.linalg.vector_norm(theta.double()))
+        self._steps = [h * part for part in _FINER if part == 1 or h * part > shortest]
+        self._seen: dict[int, tuple[float, float]] = {}
+
+    def _map(self, step: Tensor) -> Tensor:
+        return self._quine.real_map((self._theta.double() + step).to(self._theta.dtype)).double()
+
+    @torch.no_grad()
+    def _look(self, number: int) -> tuple[float, float]:
+        """Half the distance of what is printed on both sides, and the relative distance of their middle from the center."""
+        number %= len(self._steps)
+        if number not in self._seen:
+            step = self._steps[number] * self.direction
+            here, up, down = self._map(0 * step), self._map(step), self._map(-step)
+            size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(here.dtype).tiny))
+            middle = float(torch.linalg.vector_norm((up + down) / 2 - here)) / size
+            self._seen[number] = float(torch.linalg.vector_norm(up - down)) / 2, middle
+        return self._seen[number]
+
+    def slope(self, number: int) -> float:
+        """Of what is printed along the line, by central differences."""
+        return self._look(number)[0] / self._steps[number]
+
+    def jump(self, number: int) -> float:
+        """How far what is printed at the center is from the middle of what is printed on both sides, relative."""
+        return self._look(number)[1]
+
+    @torch.no_grad()
+    def noise(self) -> tuple[float, float]:
+        """What round-off in the weights changes beside the stored ones: absolute, and relative to what is printed."""
+        generator = torch.Generator().manual_seed(7)
+        draw = torch.randn(self._theta.numel(), generator=generator, dtype=torch.float64).to(self._theta.device)
+        step = self._steps[0] * self.direction
+        there = self._map(step)
+        round_off = torch.finfo(self._theta.dtype).eps * draw * (self._theta.double() + step)
+        moved = float(torch.linalg.vector_norm(self._map(step + round_off) - there))
+        return moved, moved / float(torch.linalg.vector_norm(there).clamp_min(torch.finfo(there.dtype).tiny))
+
+    def torn(self) -> bool:
+        """Whether there is a jump at the center: a kink shrinks with the step and a bend faster, a jump stays."""
+        first = self.jump(0)
+        if not first > _JUMP[self._theta.dtype]:
+            return False
+        stays = all(self.jump(i) > first / 4 for i in range(1, len(self._steps)))
+        return stays and first > 4 * _DROWNED * self.noise()[1]
+
+    def denies(self, claim: float) -> bool:
+        """Whether a claimed derivative is far from the measured ones, at every step and in the same sense."""
+        factor = _TRUTHFUL[self._theta.dtype]
+        if claim > factor * self.slope(0) and claim > CONSTANT_SENSITIVITY:
+            bounded = claim * self._steps[-1] < _MEASURABLE * float(torch.linalg.vector_norm(self._theta.double()))
+            return bounded and all(claim > factor * self.slope(i) for i in range(len(self._steps)))
+        if self.slope(0) > max(factor * claim, CONSTANT_SENSITIVITY):
+            clear = self._look(-1)[0] > _DROWNED * self.noise()[0]
+            return clear and all(self.slope(i) > factor * claim for i in range(len(self._steps)))
+        return False
 
 
 def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -> Finding | None:
@@ -107,23 +182,97 @@ def copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
     return None
 
 
-@torch.no_grad()
 def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
-    """Check as :func:`dependence` and :func:`copy` do, in directions of the code: for networks printed in place."""
-    step = _STEP_IN_PLACE
-    own = quine.real_code()
-    codes, answers, up, down = responses(quine, step)
-    slope = float(torch.linalg.vector_norm(up - down)) / (2 * step * quine.code_size**0.5)
+    """The checks of :func:`dependence` and :func:`copy` for a network that is printed in place, in directions of its code."""
+    with torch.no_grad():
+        own, center = quine.real_code(), _center(quine)
+        codes, answers, up, down = responses(quine, _STEP_IN_PLACE)
+    slope = _slope(quine, up, down, _STEP_IN_PLACE)
     findings: list[Finding | None] = [copied(codes, answers, own)]
     bound, _ = quine.derivative().norm()
-    if bound < CONSTANT_SENSITIVITY:
-        lie = slope > 1e-2
-        kind = "untruthful derivative" if lie else "constant"
+    claim = _claimed(quine, up - down)
+    closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]
+    lies = _apart(claim, slope)
+    if lies and closer:
+        slope = _slope(quine, *_sides(quine, closer[-1]), closer[-1])
+        lies = _apart(claim, slope) and claim * closer[-1] < _MEASURABLE
+    if slope < CONSTANT_SENSITIVITY and (lies or bound < CONSTANT_SENSITIVITY):
         findings.append(
-            Finding(kind, f"its derivative claims a self-sensitivity of {bound:.1e}, and it answers {slope:.1e}")
+            Finding("constant", f"what is printed does not depend on the weights (sensitivity {slope:.1e})")
         )
-    if float(torch.linalg.vector_norm((up + down) / 2 - own) / torch.linalg.vector_norm(own)) > _BENT:
-        findings.append(
-            Finding("look-up", "only these very weights are printed: a change of one part in a thousand prints others")
-        )
+    elif lies:
+        said = f"its derivative claims a self-sensitivity of {claim:.1e}, and it answers {slope:.1e}"
+        findings.append(Finding("untruthful derivative", said))
+    bend = _bend(center, up, down)
+    if bend > max(_BENT, _DROWNED * _noise(quine, up)) and all(
+        _bend(center, *_sides(quine, step)) > bend / 4 for step in closer
+    ):
+        seen = f"a change of one part in a thousand prints others, {bend:.1e} away, and a change of 1/256 of it too"
+        findings.append(Finding("look-up", f"only these very weights are printed: {seen}"))
     return findings
+
+
+def _apart(claim: float, slope: float) -> bool:
+    """Whether a claimed and a measured sensitivity have little to do with each other."""
+    low, high = sorted([claim, slope])
+    return high > _FELT and low * _FACTOR < high
+
+
+@torch.no_grad()
+def _noise(quine: Quine, up: Tensor) -> float:
+    """What round-off in the code changes beside the stored weights, relative to the answer there."""
+    code = quine.code() + _STEP_IN_PLACE * _direction(quine)
+    draw = torch.randn(len(code), generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(code)
+    with weights_kept(quine):
+        quine.install(code * (1 + 4 * torch.finfo(quine.dtype).eps * draw))
+        return float(torch.linalg.vector_norm(quine.real_code() - up) / torch.linalg.vector_norm(up))
+
+
+def _resolved(quine: Quine) -> float:
+    """The shortest step in the code that moves the printed weights by more than their rounding."""
+    return _ROOM * torch.finfo(quine.dtype).eps
+
+
+def _slope(quine: Quine, up: Tensor, down: Tensor, step: float) -> float:
+    return float(torch.linalg.vector_norm(up - down)) / (2 * step * quine.code_size**0.5)
+
+
+def _bend(own: Tensor, up: Tensor, down: Tensor) -> float:
+    return float(torch.linalg.vector_norm((up + down) / 2 - own) / torch.linalg.vector_norm(own))
+
+
+@torch.no_grad()
+def _center(quine: Quine) -> Tensor:
+    """``g(c)`` between the two sides: what is answered at the stored weights where these are printed from c, as of a quine."""
+    own = quine.real_code()
+    with weights_kept(quine) as kept:
+        quine.install(quine.code())
+        return own if kept.distance() < _PRINTED else quine.real_code()
+
+
+@torch.no_grad()
+def _sides(quine: Quine, step: float) -> tuple[Tensor, Tensor]:
+    """``g(c + h u)`` and ``g(c - h u)`` in the direction of :func:`~neuralquine.quines.in_place.responses`."""
+    own, direction = quine.code(), _direction(quine)
+    sides = []
+    with weights_kept(quine):
+        for sign in (1, -1):
+            quine.install(own + sign * step * direction)
+            sides.append(quine.real_code())
+    return sides[0], sides[1]
+
+
+def _direction(quine: Quine) -> Tensor:
+    return quine.random_codes(4, torch.Generator().manual_seed(1))[3]
+
+
+def _claimed(quine: Quine, moved: Tensor) -> float:
+    """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass."""
+    length = torch.linalg.vector_norm(moved)
+    seen = moved / length if float(length) > 0 else _direction(quine) / quine.code_size**0.5
+    with derivatives_on():
+        gradient = stored_gradient(quine, lambda c: (c * seen.detach().to(c)).sum())
+    if all(g is None for g in gradient):
+        return 0.0
+    pulled = quine.printer.pull_back_tensors(gradient)
+    return float((pulled.double() @ _direction(quine).double()).abs()) / quine.code_size**0.5

@@ -7,6 +7,7 @@ globals, hooks, classes and modules that nobody registered. Files, other librari
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
 from collections import deque
@@ -19,9 +20,12 @@ from torch import Tensor, nn
 
 from ..quines.quine import Quine
 
-_DEPTH = 8  # levels of attributes that are searched
-_FEW = 4  # fewer single numbers than these are settings
+_DEPTH = 16  # how deep attributes are searched
+_TEXT = 1 << 24  # letters of a text that are read
+_FEW = 4  # single numbers fewer than these are settings
 _LIBRARIES = {"torch", "numpy", "scipy", "neuralquine", "builtins"} | set(sys.stdlib_module_names)
+_HOLDERS = (Tensor, np.ndarray, nn.Module, list, tuple, dict, set, frozenset, deque, bytes, bytearray, str)
+_SPELLED = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 _BUILTIN = types.BuiltinFunctionType | types.MethodWrapperType
 
 Found = Iterator[tuple[str, Tensor]]
@@ -89,7 +93,17 @@ class _Search:
                     yield from self.numbers(f"{name}.{key}", value, depth - 1)
 
     def numbers(self, name: str, value: Any, depth: int) -> Found:
-        if depth == 0 or id(value) in self.seen or value is None or isinstance(value, int | float | str):
+        """What a value holds; nothing where it raises when it is looked at."""
+        try:
+            yield from self.held(name, value, depth)
+        except Exception:  # whatever somebody's object raises: of such a network not all is known anyway
+            return
+
+    def held(self, name: str, value: Any, depth: int) -> Found:
+        if depth == 0 or id(value) in self.seen or value is None or isinstance(value, int | float):
+            return
+        if isinstance(value, str):
+            yield from _spelled(name, value)
             return
         self.seen.add(id(value))
         if isinstance(value, Tensor | np.ndarray | np.generic):
@@ -100,6 +114,7 @@ class _Search:
         elif isinstance(value, bytes | bytearray | memoryview):
             for part in _reinterpreted(np.frombuffer(bytes(value), np.uint8)):
                 yield name, part
+            yield from _spelled(name, bytes(value).decode("utf-8", "ignore"))
         elif isinstance(value, nn.Module):
             for inner, module in module_tree(value):
                 if id(module) not in self.seen or module is value:
@@ -132,6 +147,10 @@ class _Search:
         if values and all(isinstance(v, int | float) for v in values):
             yield name, torch.tensor([float(v) for v in values], dtype=torch.float64)
             return
+        arrays = (v for v in values if isinstance(v, Tensor | np.ndarray | np.generic) and id(v) not in self.seen)
+        parts = [torch.as_tensor(v) for v in arrays]
+        if 1 < len(parts) == len(values) and all(_real(part) for part in parts):
+            yield name, torch.cat([part.detach().double().reshape(-1).cpu() for part in parts])
         for item in values:
             yield from self.numbers(name, item, depth - 1)
 
@@ -153,11 +172,11 @@ class _Search:
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 yield from self.code(name, constant, function, depth)
-            elif isinstance(constant, tuple | frozenset | bytes) and len(constant) >= _FEW:
+            elif isinstance(constant, tuple | frozenset | bytes | str) and len(constant) >= _FEW:
                 yield from self.numbers(literals, constant, depth - 1)
         for used in code.co_names:
             held = function.__globals__.get(used)
-            if isinstance(held, Tensor | np.ndarray | list | tuple | dict | set | deque | bytes) or (
+            if isinstance(held, _HOLDERS) or (
                 _root(getattr(held, "__module__", None) or type(held).__module__) == _root(function.__module__)
                 or isinstance(held, types.SimpleNamespace | functools.partial)
             ):
@@ -192,6 +211,17 @@ def _settings(name: str, values: Any) -> Found:
         yield name, torch.tensor(numbers, dtype=torch.float64)
 
 
+def _spelled(name: str, text: str) -> Found:
+    """The numbers that a text spells, if they are more than those of a version or a size."""
+    numbers = [float(found) for found in _SPELLED.findall(text[:_TEXT])]
+    if len(numbers) >= _FEW:
+        yield name, torch.tensor(numbers, dtype=torch.float64)
+
+
+def _real(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_complex() and not tensor.is_meta
+
+
 def _parts(value: Tensor | np.ndarray | np.generic) -> Iterator[Tensor]:
     """The numbers of an array, and those that its bytes may stand for."""
     try:
@@ -199,8 +229,14 @@ def _parts(value: Tensor | np.ndarray | np.generic) -> Iterator[Tensor]:
             tensor = value.detach().cpu()
             tensor = (tensor if tensor.layout == torch.strided else tensor.to_dense()).resolve_conj()
         else:
-            tensor = torch.from_numpy(np.ascontiguousarray(value).reshape(-1))
-    except (TypeError, RuntimeError, NotImplementedError):  # objects, texts, meta and quantized tensors hold no numbers
+            array = np.ascontiguousarray(value).reshape(-1)
+            tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except (
+        TypeError,
+        RuntimeError,
+        ValueError,
+        NotImplementedError,
+    ):  # objects, texts, meta and quantized tensors: no numbers
         return
     if tensor.is_complex():
         yield from (part.double().reshape(-1) for part in (tensor.real, tensor.imag))
@@ -211,9 +247,13 @@ def _parts(value: Tensor | np.ndarray | np.generic) -> Iterator[Tensor]:
 
 
 def _reinterpreted(data: np.ndarray) -> Iterator[Tensor]:
+    """The numbers that bytes may stand for, wherever the first begins."""
     for kind in (np.float64, np.float32):
         width = np.dtype(kind).itemsize
-        if len(data) >= _FEW * width and len(data) % width == 0:
-            values = torch.from_numpy(data.view(kind).astype(np.float64))
+        for start in range(width if len(data) <= _TEXT else 1):
+            count = (len(data) - start) // width
+            if count < _FEW:
+                continue
+            values = torch.from_numpy(data[start : start + count * width].view(kind).astype(np.float64))
             if bool(torch.isfinite(values).all()):
                 yield values

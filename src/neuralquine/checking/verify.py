@@ -13,6 +13,7 @@ from ..files.strict_json import finite_or_none
 from ..quines.measure import Measurement, measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import frugal
+from .counting import count, counted
 from .generations import Generations, generations
 from .outside import outside_numbers
 from .spectrum import Spectrum, local_spectrum
@@ -22,7 +23,7 @@ _FIGURES = (
     *("is_quine", "converged", "bit_exact", "portable", "proved", "trivial", "parameters", "relative_residual"),
     *("max_abs_residual", "weight_rms", "differing_weights", "max_ulp", "nonfinite_weights", "subnormal_weights"),
     *("self_sensitivity", "response", "spectral_radius", "generations_survived", "generations_tried"),
-    *("numbers_outside", "dtype"),
+    *("numbers_outside", "dtype", "outside_bits", "answer_bits", "foreign"),
 )
 """The keys of :meth:`Verification.figures` after the status, in the order in which every JSON shows them."""
 
@@ -51,6 +52,11 @@ class Verification(Measurement):
         generations_survived: generations within 1 % of the start, of ``generations_tried``.
         numbers_outside: numbers the network reads that are not weights (probe, buffers, attributes).
         dtype: type of the weights.
+        outside_bits: bits that stand outside of the weights: seed, sizes, scales, probe, buffers, frozen parameters.
+        answer_bits: bits of the code, at least; where fewer stand outside, the answer is stored nowhere.
+        foreign: the trunk ran code that cannot be read here, so that what stands outside is known in part and the
+            verdict is best effort.
+        places: the bits outside by name.
     """
 
     is_quine: bool
@@ -68,9 +74,18 @@ class Verification(Measurement):
     generations_tried: int
     numbers_outside: int
     dtype: str
+    outside_bits: int
+    answer_bits: int
+    foreign: bool
+    places: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def room(self) -> str:
+        """Whether there is room for the answer outside of the weights, in words."""
+        return counted(self.places, self.answer_bits, self.foreign)
 
     def figures(self) -> dict[str, Any]:
-        """All fields, ready for JSON."""
+        """All fields but the names of the places, ready for JSON."""
         status = "quine" if self.is_quine else ("trivial" if self.trivial else "not_converged")
         plain = {name: finite_or_none(getattr(self, name)) for name in _FIGURES}
         return {"status": status, **plain, "trivial": list(self.trivial)}
@@ -127,6 +142,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
     far = response(quine) if finite and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
+    bits = count(quine)
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = finite and measured.relative_residual <= limit
     return Verification(
@@ -146,4 +162,8 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         generations_tried=len(line.distances),
         numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
         dtype=str(quine.dtype).removeprefix("torch."),
+        outside_bits=sum(size for _, size in bits.places),
+        answer_bits=bits.answer,
+        foreign=bits.foreign,
+        places=bits.places,
     )

@@ -80,6 +80,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ("spectral radius", radius(v.spectral_radius)),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
+            ("bits outside", v.room),
         ]
     )
 

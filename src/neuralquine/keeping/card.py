@@ -104,4 +104,5 @@ def _figures(quine: Quine, v: Verification) -> list[tuple[str, str]]:
         ("spectral radius", computed(v.spectral_radius)),
         ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
         ("numbers stored outside the weights", f"{v.numbers_outside}"),
+        ("bits stored outside the weights", v.room),
     ]
