@@ -33,6 +33,7 @@ from ..solving.solution import environment
 STATE, RESULT = "state.safetensors", "result.json"
 EVERY = 5.0  # seconds between two states that are written
 _HISTORY = "history."
+_MOST_GENERATIONS = 1 << 32  # of a state: no history of more can be held
 _NEEDS = "evolution needs"
 
 
@@ -209,6 +210,8 @@ def _read(world: World, path: Path) -> None:
     """Every name, type and shape is compared with the new world's before a tensor is read."""
     now = world.state()
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise QuineFileError(f"{path} is not a file")
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get(METADATA_KEY) != canonical(world.problem):
                 raise QuineFileError(f"{path} is of another world, seed or options: start without --resume")
@@ -218,15 +221,18 @@ def _read(world: World, path: Path) -> None:
                 raise QuineFileError(f"{path} is damaged: start without --resume")
             if any(kept[n].get_shape() != list(t.shape) for n, t in expected.items()):
                 raise QuineFileError(f"{path} is damaged: start without --resume")
-            age = int(file.get_tensor("age"))
+            age = int(file.get_tensor("age")) if kept["age"].get_dtype() == "I64" else -1
+            if not 0 <= age <= max(world.generations, _MOST_GENERATIONS):
+                raise QuineFileError(f"{path} does not say how many generations it holds: start without --resume")
             for name, (first, *_) in world.history.items():  # the same number of rows in every generation
                 if kept[_HISTORY + name].get_shape() != [len(first) * (age + 1), *first.shape[1:]]:
                     raise QuineFileError(f"{path} does not hold {age} generations: start without --resume")
             state = {name: file.get_tensor(name) for name in now}
             history = {n: file.get_tensor(_HISTORY + n) for n in world.history}
-            if any(state[n].dtype != t.dtype for n, t in now.items()):
+            types = [(state[n], t) for n, t in now.items()] + [(h, world.history[n][0]) for n, h in history.items()]
+            if any(read.dtype != t.dtype for read, t in types):
                 raise QuineFileError(f"{path} holds numbers of another type: start without --resume")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise QuineFileError(f"{path} is not a state that can be resumed: {first_line(error)}") from error
     world.restore(state)
     world.age, world.history = age, {n: [t] for n, t in history.items()}

@@ -80,14 +80,9 @@ class Checkpoint:
     ) -> tuple[list[dict[str, float]], float]:
         """Put the kept state back; returns the history and the seconds."""
         assert self.path is not None
-        with safe_open(self.path, framework="pt") as file, torch.no_grad():
-            for i, p in enumerate(parameters):
-                values = {}
-                for key in ("now", "best", "exp_avg", "exp_avg_sq", "step"):
-                    shape = list(file.get_slice(f"{key}.{i}").get_shape())
-                    if shape != ([] if key == "step" else list(p.shape)):
-                        raise QuineFileError(f"{self.path} does not fit this training")
-                    values[key] = file.get_tensor(f"{key}.{i}")
+        kept = self._tensors(self.path, parameters)
+        with torch.no_grad():
+            for i, (p, values) in enumerate(zip(parameters, kept, strict=True)):
                 p.copy_(values["now"])
                 best[i] = values["best"].to(p)
                 optimizer.state[p] = {
@@ -102,16 +97,50 @@ class Checkpoint:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
+    def _tensors(self, path: Path, parameters: list[Tensor]) -> list[dict[str, Tensor]]:
+        """What the file holds for each parameter, if all of it fits: nothing is put back by halves."""
+        kept = []
+        try:
+            with safe_open(path, framework="pt") as file:
+                for i, p in enumerate(parameters):
+                    values = {}
+                    for key in ("now", "best", "exp_avg", "exp_avg_sq", "step"):
+                        stored = file.get_slice(f"{key}.{i}")
+                        shape, wanted = stored.get_shape(), [] if key == "step" else list(p.shape)
+                        if shape != wanted or stored.get_dtype() not in ("F32", "F64"):
+                            raise QuineFileError(f"{path} does not fit this training")
+                        values[key] = file.get_tensor(f"{key}.{i}")
+                        if not bool(torch.isfinite(values[key]).all()):
+                            raise QuineFileError(f"{path} holds NaN or infinity")
+                    kept.append(values)
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise QuineFileError(f"{path} does not fit this training: {first_line(error)}") from error
+        return kept
+
     def _read(self, path: Path) -> dict[str, Any]:
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError("it is not a file")
             with safe_open(path, framework="np") as file:
                 metadata = json.loads((file.metadata() or {})[METADATA_KEY])
-            history = metadata["history"]
             fits = metadata["fingerprint"] == self._fingerprint
-            if not all(isinstance(v, float | int) for figures in history for v in figures.values()):
+            if not (_number(metadata["seconds"]) and _is_history(metadata["history"])):
                 raise ValueError("malformed history")
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise QuineFileError(f"{path} is not a checkpoint of a training: {first_line(error)}") from error
         if not fits:
             raise QuineFileError(f"{path} is the checkpoint of another training: remove it, or train without --resume")
         return metadata
+
+
+def _number(value: Any) -> bool:
+    """Whether this is a number that float64 holds; NaN and infinity stand for figures that a training did not have."""
+    return type(value) is float or (type(value) is int and abs(value) <= 2**53)
+
+
+def _is_history(value: Any) -> bool:
+    """Whether this is a list of figures by name, the same names for every epoch."""
+    if not isinstance(value, list) or not all(isinstance(figures, dict) for figures in value):
+        return False
+    alike = all(set(figures) == set(value[0]) for figures in value)
+    return bool(value) and alike and all(_number(v) for figures in value for v in figures.values())
