@@ -43,6 +43,10 @@ class TooLarge(NeuralQuineError):
     """An object would need more memory than allowed; the message states the bytes."""
 
 
+class NotSound(NeuralQuineError):
+    """A network is to be proved a quine, and a plain evaluation denies it."""
+
+
 class NothingToSolve(NeuralQuineError):
     """The network prints itself by construction, whatever it has learned, so that there is nothing to solve."""
 

@@ -82,7 +82,7 @@ def test_a_quine_comes_back_bit_for_bit(tmp_path, name):
     assert same_bits(back.printed(), quine.printed())
     for option in (
         *("code_size", "code_bits", "seed", "normalize", "eps", "select", "skip", "dtype", "print_frozen"),
-        *("means", "gains", "structured"),
+        *("means", "gains", "expansion"),
     ):
         assert getattr(back, option) == getattr(quine, option)
     made = {k: str(v).removeprefix("torch.") for k, v in (quine.recipe or {}).items()}
