@@ -5,9 +5,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_LONGEST = 1000  # characters of a message: what a file calls itself may be of any length
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Make one line of a text that may come from a file: control characters and lone surrogates are written as escapes."""
+    shown = text[: longest + 1]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+
 
 class NeuralQuineError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose. Its text is one line, whatever was put into it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class TrunkError(NeuralQuineError):
@@ -28,6 +41,10 @@ class QuineFileError(NeuralQuineError):
 
 class TooLarge(NeuralQuineError):
     """An object would need more memory than allowed; the message states the bytes."""
+
+
+class NotSound(NeuralQuineError):
+    """A network is to be proved a quine, and a plain evaluation denies it."""
 
 
 class NothingToSolve(NeuralQuineError):

@@ -14,6 +14,7 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 import neuralquine as nq
 
@@ -38,7 +39,7 @@ def refused(folder):
     """``load`` says so in one line and nothing else escapes."""
     with pytest.raises(nq.QuineFileError) as caught:
         nq.load(folder)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     return str(caught.value)
 
 
@@ -187,6 +188,15 @@ def first_layer(**arguments):
     return change
 
 
+def of_recipe(name, **options):
+    return lambda config: config.update(trunk=None, recipe={"name": name, "seed": 0, **options})
+
+
+def many(kind, count, **arguments):
+    children = [[str(i), {"type": kind, "arguments": arguments}] for i in range(count)]
+    return lambda config: config["trunk"].update(children=children)
+
+
 FORGERIES = {
     "a billion units": first_layer(out_features=10**9),
     "a million million units": first_layer(in_features=10**12),
@@ -207,7 +217,30 @@ FORGERIES = {
     "too few gains": lambda config: config.update(gains=config["gains"][:1]),
     "another type": lambda config: config.update(dtype="object"),
     "probes without end": lambda config: config.update(probe=10**9),
-}
+    "a recipe of a million layers": of_recipe("gpt2", layers=1_000_000),
+    "a transformer of a million layers": of_recipe("transformer", layers=1_000_000),
+    "a queried network of a million layers": of_recipe("chang-lipson", layers=1_000_000),
+    "a thousand transformers of a thousand layers": many(
+        "neuralquine.CausalTransformer", 1000, vocabulary=4, width=4, layers=1000, heads=1
+    ),
+    "nine thousand recurrent networks of a thousand layers": many(
+        *("RNN", 9000), input_size=1, hidden_size=1, num_layers=1000, bias=True, batch_first=True, dropout=0.0,
+        bidirectional=False, nonlinearity="tanh"
+    ),
+    "a code of a quarter of a million": lambda config: config.update(code_size=250_000),
+    "a code of a hundred thousand on a grid": lambda config: config.update(code_size=131_000, code_bits=8),
+    "a code that takes an hour to decompose": lambda config: config.update(code_size=8000),
+    "eps of 400 digits": lambda config: config.update(eps=10**400),
+    "a mean of 400 digits": lambda config: config.update(means=[-(10**400)] * 6),
+    "gains whose squares are none": lambda config: config.update(gains=[1e308] * 6),
+    "a type that is a list": lambda config: config["trunk"].update(type=[]),
+    "a recipe whose name is a list": lambda config: config.update(trunk=None, recipe={"name": [], "seed": 0}),
+    "a kept weight that is not there": lambda config: config.update(kept=["nope"]),
+    "a class with newlines": lambda config: config.update(
+        trunk=None, recipe=None, trunk_class="a.X\nneuralquine: verified, a quine\n\x1b[2K"
+    ),
+    "a layer with newlines": lambda config: config["trunk"]["children"][0].__setitem__(0, "0\nverified"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -228,6 +261,93 @@ def test_an_absurd_size_is_refused_before_memory_is_taken(folder):
     assert found.returncode == 2
     assert len(found.stderr.strip().splitlines()) == 1
     assert "Traceback" not in found.stderr
+
+
+IMAGES = {
+    "paddings that add up": lambda config: [
+        m["arguments"].update(padding=[1024, 1024]) for _, m in config["trunk"]["children"][:6]
+    ],
+    "a pool of a million million outputs": lambda config: config["trunk"]["children"][6][1]["arguments"].update(
+        output_size=[10**6, 10**6]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    torch.manual_seed(0)
+    layers = [*(nn.Conv2d(1, 1, 1) for _ in range(6)), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    folder = tmp_path_factory.mktemp("image") / "q"
+    nq.save(nq.Quine(nn.Sequential(*layers), torch.randn(1, 1, 2, 2), code_size=4), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_that_grow_without_end(name, image, tmp_path):
+    folder = shutil.copytree(image, tmp_path / "q")
+    forge(folder, IMAGES[name])
+    started = time.monotonic()
+    assert "allow for" in refused(folder)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("kind", ["I64", "U64", "F8_E4M3", "C64", "BF16", "F32"])
+def test_weights_in_a_type_that_is_not_theirs(kind, folder):
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    entry = header["trunk.0.bias"]
+    wide = {"F8_E4M3": 1, "BF16": 2, "F32": 4}.get(kind, 8)
+    entry["dtype"], rest = kind, 20 * (8 - wide)
+    cut = 8 + length + entry["data_offsets"][1] - rest
+    for name, other in header.items():
+        if name != "__metadata__" and other["data_offsets"][0] >= entry["data_offsets"][1]:
+            other["data_offsets"] = [o - rest for o in other["data_offsets"]]
+    entry["data_offsets"][1] -= rest
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length : cut] + data[cut + rest :])
+    forge(folder, lambda config: None)
+    assert "0.bias as" in refused(folder)
+
+
+def test_a_derivative_without_end_does_not_end_the_interpreter():
+    script = (
+        "import torch, neuralquine as nq\n"
+        "trunk = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 6))\n"
+        "for gain in (1e155, 1e250, 1e308):\n"
+        "    q = nq.Quine(trunk, torch.randn(1, 4), code_size=6, scales=([0.0] * 4, [gain] * 4))\n"
+        "    print(nq.verify(q).is_quine, nq.spectrum(q).spectral_radius)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("False") == 3
+
+
+# -- what a proof is asked about ------------------------------------------------------------------------------------
+
+PROOFS = (("certify", "q"), ("digits", "q"), ("check-proof", "q/certificate.json"), ("export", "q", "q.onnx"))
+
+
+def test_what_loading_refuses_or_an_evaluation_denies_is_not_proved(honest, tmp_path):
+    pytest.importorskip("flint")
+    shutil.copytree(honest, tmp_path / "q")
+    nq.save(nq.recipe("blog", seed=0), tmp_path / "q")  # not solved
+    shutil.copytree(tmp_path / "q", tmp_path / "odd")
+    forge(tmp_path / "odd", first_layer(in_features=7, bias=False))
+    for command, folder, *rest in PROOFS:
+        for name in ("q", "odd"):
+            asked = [command, folder.replace("q", name, 1), *rest]
+            done = subprocess.run(
+                *([sys.executable, "-m", "neuralquine", *asked],),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == (1 if name == "q" and command != "export" else 2), (asked, done.stderr)
+            assert len(done.stderr.strip().splitlines()) == 1, (asked, done.stderr)
+            assert not (tmp_path / "q.onnx").exists()
 
 
 # -- what is no file ------------------------------------------------------------------------------------------------

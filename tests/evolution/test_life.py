@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from neuralquine.errors import BadOption, QuineFileError, UnknownName
@@ -138,3 +139,26 @@ def test_the_command_line_resumes_what_was_killed(tmp_path):
     assert data["finished"] is True
     assert sum(data["result"]["classes"].values()) == 5
     assert (tmp_path / "out" / "soup.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "age", [torch.tensor(float("inf")), torch.tensor(1j), torch.tensor(2.0), torch.tensor(-1), torch.tensor(2**62)]
+)
+def test_an_age_that_is_none_is_refused(age, tmp_path):
+    live(soup(2), tmp_path)
+    with safe_open(tmp_path / STATE, framework="np") as file:
+        metadata = file.metadata()
+    save_file(load_file(tmp_path / STATE) | {"age": age}, tmp_path / STATE, metadata)
+    with pytest.raises(QuineFileError, match="start without --resume"):
+        live(soup(), tmp_path, resume=True)
+
+
+def test_a_history_of_another_type_is_refused(tmp_path):
+    live(soup(2), tmp_path)
+    with safe_open(tmp_path / STATE, framework="np") as file:
+        metadata = file.metadata()
+    kept = load_file(tmp_path / STATE)
+    name = next(n for n, t in kept.items() if n.startswith("history.") and t.is_floating_point())
+    save_file(kept | {name: kept[name].to(torch.float8_e4m3fn)}, tmp_path / STATE, metadata)
+    with pytest.raises(QuineFileError, match="another type"):
+        live(soup(), tmp_path, resume=True)

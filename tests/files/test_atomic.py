@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,85 @@ def test_a_process_killed_while_writing_leaves_the_old_folder(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, str(target)], timeout=60).returncode == 9
     assert contents(target) == {"a": "old"}
+
+
+# -- links, and places that cannot be moved ---------------------------------------------------------------------------
+
+
+def test_a_link_is_followed_and_stays(exchanging, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a").write_text("old")
+    os.symlink("real", tmp_path / "latest")
+    with replace_folder(tmp_path / "latest") as path:
+        (path / "a").write_text("new")
+    assert (tmp_path / "latest").is_symlink()
+    assert contents(tmp_path / "real") == {"a": "new"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "real"]
+
+
+def test_a_link_to_nothing_is_filled(tmp_path):
+    os.symlink("real", tmp_path / "latest")
+    with replace_folder(tmp_path / "latest") as path:
+        (path / "a").write_text("new")
+    assert (tmp_path / "latest").is_symlink()
+    assert contents(tmp_path / "real") == {"a": "new"}
+
+
+def test_a_link_to_a_file_is_followed(tmp_path):
+    os.symlink("real.txt", tmp_path / "latest.txt")
+    with replace_file(tmp_path / "latest.txt") as path:
+        path.write_text("new")
+    assert (tmp_path / "latest.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("where", [".", "mount"])
+def test_a_folder_that_cannot_be_moved_is_refilled(where, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    (place / "figures").mkdir(parents=True)
+    (place / "a").write_text("old")
+    (place / "b").write_text("old")
+    monkeypatch.chdir(place if where == "." else tmp_path)
+    if where == "mount":
+        monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(place))
+    with replace_folder(place if where == "mount" else Path(".")) as path:
+        (path / "a").write_text("new")
+    assert contents(place) == {"a": "new"}
+    assert sorted(p.name for p in place.iterdir()) == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["place"]
+    with pytest.raises(OSError, match="full"):
+        half_written(replace_folder, place, OSError("full"), "a")
+    assert contents(place) == {"a": "new"}
+
+
+def test_a_folder_that_cannot_be_moved_aside_leaves_no_litter(tmp_path, monkeypatch):
+    (tmp_path / "q").mkdir()
+    monkeypatch.setattr(atomic, "_exchange", lambda a, b: False)
+    rename = os.rename
+
+    def busy(a, b):
+        if str(a) == str(tmp_path / "q"):
+            raise OSError(16, "Device or resource busy")
+        rename(a, b)
+
+    monkeypatch.setattr(os, "rename", busy)
+    with pytest.raises(OSError, match="busy"), replace_folder(tmp_path / "q") as path:
+        (path / "a").write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["q"]
+
+
+def test_a_device_or_a_folder_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(FileExistsError), replace_file(target) as path:
+            path.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_everything_in_a_new_folder_is_readable_as_the_umask_says(tmp_path):
+    with replace_folder(tmp_path / "q") as path:
+        (path / "a").write_text("new")
+        (path / "a").chmod(0o600)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "q/a").stat().st_mode) == 0o666 & ~mask

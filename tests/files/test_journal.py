@@ -1,9 +1,15 @@
 """A killed search goes on where it stopped and finds the same bits."""
 
+import hashlib
+import math
+import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,3 +120,62 @@ def test_kill_9_on_the_command_line(tmp_path):
     assert not journal.exists()
     subprocess.run([*command, str(tmp_path / "a")], capture_output=True, check=True)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+# -- journals that lie ------------------------------------------------------------------------------------------------
+
+
+def record(kind, key, code, shape, data, size=None):
+    head = struct.pack("<1s32s1sBQ", kind, key, code, len(shape), len(data) if size is None else size)
+    whole = head + struct.pack(f"<{len(shape)}Q", *shape) + data
+    return whole + struct.pack("<I", zlib.crc32(whole))
+
+
+def journal_with(path, *records):
+    with Journal(path, PROBLEM, resume=False):
+        pass
+    path.write_bytes(path.read_bytes() + b"".join(records))
+
+
+@pytest.mark.parametrize(
+    ("code", "shape", "data", "size"),
+    [
+        (b"d", (3,), bytes(16), None),
+        (b"d", (2**40, 2**40), bytes(16), None),
+        (b"d", (2,), bytes(16), 2**63),
+        (b"f", (2,), bytes(16), None),
+        (b"x", (2,), bytes(16), None),
+        (b"d", (2**62,), bytes(0), None),
+    ],
+)
+def test_a_record_whose_counts_do_not_fit_ends_the_journal(code, shape, data, size, tmp_path):
+    journal_with(tmp_path / "j", record(b"f", bytes(32), code, shape, data, size))
+    with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
+        assert journal.recorded == 0
+
+
+@pytest.mark.parametrize(("code", "shape"), [(b"d", (2,)), (b"d", (1, 7)), (b"f", (1, 4)), (b"d", ())])
+def test_a_value_that_no_evaluation_gives_is_refused(code, shape, tmp_path):
+    point = torch.zeros(1, 4, dtype=torch.float64)
+    key = hashlib.sha256(point.numpy().tobytes()).digest()
+    data = bytes((8 if code == b"d" else 4) * math.prod(shape))
+    journal_with(tmp_path / "j", record(b"f", key, code, shape, data))
+    with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
+        assert journal.recorded == 1
+        with pytest.raises(nq.QuineFileError, match="never computes"):
+            journal(b"f", point, lambda: point, point.shape)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_pipe_or_a_device_is_no_journal(resume, tmp_path):
+    os.mkfifo(tmp_path / "j")
+    for path in (tmp_path / "j", Path("/dev/zero")):
+        with pytest.raises(nq.QuineFileError, match="is not a file"):
+            Journal(path, PROBLEM, resume=resume)
+
+
+def test_a_sparse_journal_takes_no_memory(tmp_path):
+    journal_with(tmp_path / "j")
+    os.truncate(tmp_path / "j", 1 << 36)
+    with Journal(tmp_path / "j", PROBLEM, resume=True) as journal:
+        assert journal.recorded == 0

@@ -7,12 +7,13 @@ no, 2 for bad input, and 130 for an interruption.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
-from ..errors import NeuralQuineError
+from ..errors import NeuralQuineError, first_line, printable
 from ..version import __version__
 from .options import app
 
@@ -38,9 +39,21 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Run a command; an error of this package becomes one line on stderr and exit status 2."""
+    """Run a command; an error of this package, of the disk or of memory is one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     try:
         app()
     except NeuralQuineError as error:
         typer.echo(f"neuralquine: {error}", err=True)
-        sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has gone
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"neuralquine: {printable(where + (error.strerror or first_line(error)))}", err=True)
+    except MemoryError as error:
+        typer.echo(f"neuralquine: not enough memory: {printable(first_line(error))}", err=True)
+    else:
+        return
+    sys.exit(2)

@@ -128,11 +128,13 @@ def _accuracy_of(quine: Quine) -> Callable[[Any], float] | None:
     from ..tasks.training import evaluate
 
     made = quine.recipe or {}
-    if made.get("name") not in TASKS:
+    if made.get("name") not in TASKS or not quine.constructed:
         return None
     try:
         data = test_data(made)
-    except NeuralQuineError:
+        images, _ = next(iter(data))
+        quine.answer(images.to(quine.trunk_device, quine.dtype))
+    except (NeuralQuineError, ValueError, RuntimeError):  # not at hand, or those of another network: a file may lie
         return None
     return lambda q: evaluate(lambda x: q.outputs(x.to(q.trunk_device, q.dtype)), data)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import needed, plural
+from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
 from .options import AsJson, Folder, TrunkOption, app, check_certificate, load_quine, require_flint
 from .report import draw, print_json, radius, report_verification, table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..checking.spectrum import Spectrum
     from ..checking.verify import Verification
 
+_DENIED = "a plain evaluation says that it is no quine"
 _SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # generations that a table for a person shows
 
 
@@ -50,6 +52,8 @@ def verify(
     if portable:
         verification, extra = _with_portability(folder, verification)
     proved, reason = check_certificate(folder)
+    if proved and not verification.converged:
+        proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
     verification = replace(verification, proved=proved)
     lies = false_claims(folder, verification) + ([reason] if proved is False else [])
     if as_json:
@@ -174,6 +178,9 @@ def _with_portability(folder: Path, verification: Verification) -> tuple[Verific
     require_flint()
     from ..proving.portable import portability
 
+    if not verification.converged:
+        nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
+        return replace(verification, portable=False), nothing
     found = portability(folder)
     margins = {"exact_margin": found.exact_margin, "float_margin": found.float_margin}
     return replace(verification, portable=found.proved), {"portable_reason": found.reason, **margins}

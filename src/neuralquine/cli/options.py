@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, needed
+from ..errors import NeuralQuineError, first_line, needed
 from ..files.names import CERTIFICATE
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ TrunkOption = Annotated[
         help="Take the network from this Python factory, for a folder that cannot describe its own.",
     ),
 ]
+
+
+def named(path: Path | None) -> Path | None:
+    """A folder by its own name: beside ``.`` nothing can be written."""
+    return path.resolve() if path is not None and not path.name else path
 
 
 def load_quine(folder: Path, trunk: str) -> Quine:
@@ -82,12 +87,17 @@ def import_trunk(path: str) -> Any:
     """Call the user's own factory of a trunk. The command line names it; a file never does."""
     import importlib
 
+    from torch import nn
+
     module, _, factory = path.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise typer.BadParameter(f"{path} gives no module: {error}", param_hint="--trunk") from error
+        made = getattr(importlib.import_module(module), factory)()
+    except Exception as error:  # whatever the user's own code raises
+        raise typer.BadParameter(f"{path} gives no module: {first_line(error)}", param_hint="--trunk") from error
+    if not isinstance(made, nn.Module):
+        raise typer.BadParameter(f"{path} gives a {type(made).__name__}, not a module", param_hint="--trunk")
+    return made
 
 
 def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
@@ -97,9 +107,11 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
+        if key == "seed":
+            raise typer.BadParameter("the seed has an option of its own: --seed", param_hint=flag)
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         options[key.replace("-", "_")] = value
     return options

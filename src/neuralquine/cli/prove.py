@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import NotSound
 from ..files.names import CERTIFICATE
 from .options import AsJson, Folder, app, require_flint
 from .report import print_json
@@ -21,9 +22,11 @@ def certify(folder: Folder, as_json: AsJson = False) -> None:
     The certificate is written to the folder (extra `proof`).
     """
     require_flint()
+    from ..keeping.gate import check_sound
     from ..proving.certificate import certify as run
 
     with _refusal("not proved", as_json):
+        check_sound(folder)
         certificate = run(folder)
     if as_json:
         print_json({"proved": True, **certificate})
@@ -42,12 +45,18 @@ def check_proof(
 ) -> None:
     """Verify a certificate from the weights alone.
 
-    This needs no torch, but the extra `proof`.
+    This needs no torch, but the extra `proof`. Where torch is installed, the network is also run once.
     """
     require_flint()
+    import importlib.util
+
     from ..proving.certificate import check
 
     with _refusal("refused", as_json):
+        if importlib.util.find_spec("torch") is not None:
+            from ..keeping.gate import check_sound
+
+            check_sound(weights or certificate.parent)
         held = check(certificate, weights)
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
@@ -72,9 +81,11 @@ def digits(
     """
     require_flint()
     from ..files.atomic import replace_file
+    from ..keeping.gate import check_sound
     from ..proving.digits import digits as run
 
     with _refusal("not proved", as_json):
+        check_sound(folder)
         weights = run(folder, count)
     if out is not None:
         with replace_file(out) as path:
@@ -96,7 +107,7 @@ def _refusal(verdict: str, as_json: bool) -> Iterator[None]:
 
     try:
         yield
-    except NotProved as error:
+    except (NotProved, NotSound) as error:
         typer.echo(f"{verdict}: {error}", err=True)
         if as_json:
             print_json({"proved": False, "reason": str(error)})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadOption, UnknownName
-from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, terminate_like_interrupt
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, named, terminate_like_interrupt
 from .options import progress as show_progress
 from .record import Recording, Request
 from .report import draw, print_json, report_solution
@@ -88,6 +88,7 @@ def solve(
         _refuse_without_out({"--figures": figures, "--log": bool(log), "--resume": resume})
     from ..solving.loop import Stop
 
+    out = named(out)
     options = key_values(recipe_option, "--recipe-option")
     if _launched():
         if log:

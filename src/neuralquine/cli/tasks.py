@@ -20,6 +20,7 @@ from .options import (
     app,
     key_values,
     load_quine,
+    named,
     status_line,
     terminate_like_interrupt,
 )
@@ -64,6 +65,7 @@ def train(
     from ..keeping.store import check_target, save
     from ..quines.networks.running import usable
 
+    out = named(out) or out
     check_target(out)
     made = tasks.recipe(task, seed=seed, **key_values(recipe_option, "--recipe-option"))
     made.quine.to(usable(device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,12 @@ _ABSENT_AT_FIRST = {"queries": None, "tape": None, "width": None, "scale": 1.0}
 """Keys that the first folders of format 1 lack, because there was one kind of quine, and what their absence means."""
 
 
+_LARGEST = 1e36  # of any number: no network holds weights near it, and it can be squared in float64, held in float32
+_MOST_TENSORS = 1 << 16  # of one file; the largest model in use has some thousand
+
+
 def _number(v: Any) -> bool:
-    return isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+    return isinstance(v, int | float) and not isinstance(v, bool) and -_LARGEST <= v <= _LARGEST
 
 
 def _integer(v: Any) -> bool:
@@ -91,11 +94,11 @@ def _integer(v: Any) -> bool:
 
 
 def _name(v: Any) -> bool:
-    return isinstance(v, str) and 0 < len(v) <= 64  # it is repeated in messages
+    return isinstance(v, str) and 0 < len(v) <= 64 and v.isprintable()  # it is repeated in messages
 
 
 def _names(v: Any) -> bool:
-    return isinstance(v, list) and all(isinstance(n, str) for n in v)
+    return isinstance(v, list) and all(isinstance(n, str) and n.isprintable() for n in v)
 
 
 def _numbers(v: Any) -> bool:
@@ -104,12 +107,12 @@ def _numbers(v: Any) -> bool:
 
 def _tensors(v: Any) -> bool:
     """Whether this is a list of names of tensors and their shapes."""
-    pairs = isinstance(v, list) and all(isinstance(t, list) and len(t) == 2 for t in v)
-    return pairs and all(isinstance(name, str) and isinstance(shape, list) for name, shape in v)
+    pairs = isinstance(v, list) and len(v) <= _MOST_TENSORS and all(isinstance(t, list) and len(t) == 2 for t in v)
+    return pairs and all(isinstance(n, str) and n.isprintable() and isinstance(shape, list) for n, shape in v)
 
 
 def _tape(v: Any) -> bool:
-    known = isinstance(v, dict) and set(v) == {"kind", "repeats"} and v["kind"] in TAPES
+    known = isinstance(v, dict) and set(v) == {"kind", "repeats"} and isinstance(v["kind"], str) and v["kind"] in TAPES
     return known and _integer(v["repeats"]) and 1 <= v["repeats"] <= 1024
 
 
@@ -123,14 +126,14 @@ _GENERAL: dict[str, Rule] = {
     "eps": lambda v: _number(v) and v >= 0,
     "means": _numbers,
     "gains": _numbers,
-    "select": lambda v: v is None or _integer(v) or isinstance(v, str) or v == FUNCTION,
-    "probe": lambda v: (_integer(v) and 0 <= v < 1000) or _names(v),
+    "select": lambda v: v is None or (_integer(v) and abs(v) < 2**31) or _name(v) or v == FUNCTION,
+    "probe": lambda v: (_integer(v) and 0 <= v < 1000) or (_names(v) and len(v) < 1000),
     "trunk": lambda v: v is None or isinstance(v, dict),
     "skip": lambda v: v is None or (_number(v) and 0 <= v <= 1e6),
     "expansion": _name,
     "kept": _names,
     "trunk_class": lambda v: isinstance(v, str),
-    "recipe": lambda v: v is None or isinstance(v, dict),
+    "recipe": lambda v: v is None or (isinstance(v, dict) and isinstance(v.get("name"), str)),
 }
 """Keys that every folder has."""
 

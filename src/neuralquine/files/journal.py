@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 import os
 import struct
 import time
@@ -49,6 +51,8 @@ class Journal:
     def __init__(self, path: Path, problem: dict[str, Any], *, resume: bool) -> None:
         self.path = path
         self._fingerprint = hashlib.sha256(canonical(problem).encode()).hexdigest()
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+            raise QuineFileError(f"{path} is not a file")
         self._records = self._read() if resume and path.exists() else []
         self.recorded = len(self._records)
         self._next, self._synced = 0, time.monotonic()
@@ -79,8 +83,26 @@ class Journal:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def __call__(self, kind: bytes, point: Tensor, evaluate: Callable[[], Tensor]) -> Tensor:
-        """Return the recorded value of this evaluation, or evaluate and record it."""
+    def __call__(
+        self,
+        kind: bytes,
+        point: Tensor,
+        evaluate: Callable[[], Tensor],
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Return the recorded value of this evaluation, or evaluate and record it.
+
+        Args:
+            kind: one byte that tells the evaluations of a search apart.
+            point: where it is evaluated.
+            evaluate: computes the value.
+            shape: of the value; a recorded one of another shape or type is refused. None: it is not checked.
+            dtype: type of the value, by default the point's.
+
+        Raises:
+            QuineFileError: the record is of another evaluation.
+        """
         key = hashlib.sha256(_bytes(point)).digest()
         if self._next < len(self._records):
             recorded_kind, recorded_key, value = self._records[self._next]
@@ -88,7 +110,12 @@ class Journal:
                 raise QuineFileError(f"{self.path} was written by another run of this search: start without --resume")
             self._records[self._next] = (kind, key, np.zeros(0))  # read once
             self._next += 1
-            return torch.from_numpy(value).to(point.device)
+            found = torch.from_numpy(value)
+            if shape is not None and (found.shape, found.dtype) != (shape, dtype or point.dtype):
+                raise QuineFileError(
+                    f"{self.path} holds numbers that this search never computes: start without --resume"
+                )
+            return found.to(point.device)
         value = evaluate()
         self._append(kind, key, value)
         return value
@@ -109,18 +136,24 @@ class Journal:
         return (json.dumps({"neuralquine-journal": _FORMAT, "problem": self._fingerprint}) + "\n").encode()
 
     def _read(self) -> list[tuple[bytes, bytes, np.ndarray]]:
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise QuineFileError(f"cannot read {self.path}: {error.strerror or error}") from error
+        """The records, from the file as it is mapped: no more memory is taken than they hold."""
         header = self._header()
-        if not data.startswith(header):
-            if header.startswith(data):
-                return []  # killed before the first line was whole
-            ours = data.startswith(b'{"neuralquine-journal"')
-            what = "belongs to another problem or other options" if ours else "is not a journal of neuralquine"
-            raise QuineFileError(f"{self.path} {what}: start without --resume")
-        records, at = [], len(header)
+        try:
+            with self.path.open("rb") as file:
+                first = file.read(len(header))
+                if first != header:
+                    if header.startswith(first):
+                        return []  # killed before the first line was whole
+                    ours = first.startswith(b'{"neuralquine-journal"')
+                    what = "belongs to another problem or other options" if ours else "is not a journal of neuralquine"
+                    raise QuineFileError(f"{self.path} {what}: start without --resume")
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+                    return self._parsed(data, len(header))
+        except (OSError, ValueError, OverflowError) as error:
+            raise QuineFileError(f"cannot read {self.path}: {getattr(error, 'strerror', None) or error}") from error
+
+    def _parsed(self, data: memoryview, at: int) -> list[tuple[bytes, bytes, np.ndarray]]:
+        records = []
         while (record := _parse(data, at)) is not None:
             kind, key, value, at = record
             records.append((kind, key, value))
@@ -128,7 +161,7 @@ class Journal:
         return records
 
 
-def _parse(data: bytes, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
+def _parse(data: memoryview, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
     """The record at an offset and where the next one begins; None if the record is cut off or damaged."""
     if at + _HEAD.size > len(data):
         return None
@@ -137,11 +170,13 @@ def _parse(data: bytes, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
     stop = body + size
     if code not in _TYPES or ndim > 3 or stop + 4 > len(data):
         return None
+    shape, kind_of_number = struct.unpack_from(f"<{ndim}Q", data, at + _HEAD.size), np.dtype(_TYPES[code])
+    if math.prod(shape) * kind_of_number.itemsize != size:
+        return None
     if zlib.crc32(data[at:stop]) != struct.unpack_from("<I", data, stop)[0]:
         return None
-    shape = struct.unpack_from(f"<{ndim}Q", data, at + _HEAD.size)
-    value = np.frombuffer(data, _TYPES[code], size // np.dtype(_TYPES[code]).itemsize, body)
-    return kind, key, value.reshape(shape).copy(), stop + 4
+    value = np.frombuffer(data[body:stop], kind_of_number).reshape(shape).copy()
+    return kind, key, value, stop + 4
 
 
 def _bytes(t: Tensor) -> bytes:

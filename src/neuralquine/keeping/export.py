@@ -91,9 +91,10 @@ def to_model(folder: str | Path) -> ModelProto:
 
     from ..proving.network import Network
     from ..proving.portable import portability
+    from .gate import check_sound, contradiction
     from .onnx.values import Graph
-    from .witness import contradiction
 
+    check_sound(folder)
     network = Network(folder)
     size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)

@@ -14,9 +14,11 @@ from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.folder import kind_of
 from ..files.names import CONFIG, WEIGHTS
 from ..quines.kinds import KINDS, Quine
+from ..quines.networks.cost import Allowance, counted_parameters
 from ..quines.networks.description import build, parameters_on_meta
 from ..quines.networks.running import Inputs
 from ..recipes import RECIPES, problem
+from .reckoned import FLOATS, INTEGERS, Header, check_cost
 
 _MAPPED = 1 << 20  # numbers in a tensor above which it stays where the file is mapped
 
@@ -36,11 +38,15 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
     if kind is None:
         raise QuineFileError(f"{folder} holds a quine of kind {kind_of(config)[:40]!r}, which nobody registered")
     of_recipe = trunk is None and config["trunk"] is None
-    with torch.device("meta"):
+    header = Header.of(folder / WEIGHTS)
+    allowance = Allowance.of(header.weights, len(header.shapes))
+    with torch.device("meta"), counted_parameters(allowance):
         shell = trunk or (_of_recipe(folder, config) if of_recipe else build(config["trunk"]))
-    tensors = _read(folder, config, shell)
+    _check_shapes(folder, config, shell, header)
+    check_cost(config, shell, header, allowance, own=trunk is not None)
+    tensors = _read(folder / WEIGHTS, header)
     state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
-    probe = _probe(config, tensors, folder / WEIGHTS)
+    probe = _probe(config, tensors)
     del tensors
     dtype = getattr(torch, config["dtype"])
     if of_recipe:  # its sizes are known to fit; made anew for the buffers that no file holds
@@ -54,25 +60,42 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
     options = {"dtype": dtype, "select": config["select"], "print_frozen": not config["kept"]}
     try:
         quine = kind.rebuilt(shell, probe, config, **options)
-    except QuineFileError as error:
+    except NeuralQuineError as error:
         raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
+    except Exception as error:  # whatever torch says of numbers that do not go together
+        raise QuineFileError(f"{folder} holds no usable quine: {first_line(error)}") from error
     quine.recipe = config["recipe"]
     return quine
 
 
-def _read(folder: Path, config: dict[str, Any], shell: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the weights file, if their names and shapes are those of the empty trunk."""
-    weights = folder / WEIGHTS
+def _check_shapes(folder: Path, config: dict[str, Any], shell: nn.Module, header: Header) -> None:
+    """Refuse weights that are not those of the shell, before any of them is read."""
+    weights, wanted = folder / WEIGHTS, _expected(shell)
+    if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters() if n not in config["kept"]]:
+        raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
+    parameters = {n for n, _ in shell.named_parameters()}
+    if not {*config["kept"]} <= parameters:
+        raise QuineFileError(f"{folder / CONFIG} keeps weights that its trunk does not have")
+    found = {name.removeprefix("trunk."): s for name, s in header.shapes.items() if name.startswith("trunk.")}
+    shapes = {name: tuple(t.shape) for name, t in wanted.items()}
+    if found != shapes:
+        odd = next(iter(set(found.items()) ^ set(shapes.items())))[0]
+        raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
+    for name, tensor in wanted.items():
+        kind = header.types[f"trunk.{name}"]
+        fits = kind in (FLOATS.values() if tensor.is_floating_point() else INTEGERS)
+        if not fits or (name in parameters and kind != FLOATS[config["dtype"]]):
+            raise QuineFileError(f"{weights} holds {name} as {kind}")
+    for name in _probe_names(config):
+        if header.types.get(f"probe.{name}", "F64") not in (*FLOATS.values(), *INTEGERS):
+            raise QuineFileError(f"{weights} holds the probe {name!r} as {header.types[f'probe.{name}']}")
+    _check_probe(config, header, weights)
+
+
+def _read(weights: Path, header: Header) -> dict[str, Tensor]:
+    """The tensors of the weights file, if they are numbers."""
     with safe_open(weights, framework="pt") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        wanted = _expected_shapes(shell)
-        found = {name.removeprefix("trunk."): shape for name, shape in shapes.items() if name.startswith("trunk.")}
-        if config["tensors"] != [[n, list(p.shape)] for n, p in shell.named_parameters() if n not in config["kept"]]:
-            raise QuineFileError(f"{folder / CONFIG} lists other weights than its trunk has")
-        if found != wanted:
-            odd = next(iter(set(found.items()) ^ set(wanted.items())))[0]
-            raise QuineFileError(f"{weights} does not fit its trunk: {odd} has another shape or is missing")
-        tensors = {name: file.get_tensor(name) for name in shapes}
+        tensors = {name: file.get_tensor(name) for name in header.shapes}
     bad = next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
     if bad is not None:
         raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
@@ -83,16 +106,16 @@ def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The trunk of one of this package's recipes, where the file cannot describe its module."""
     made = config["recipe"] or {}
     name, seed = made.get("name"), made.get("seed")
-    if name not in RECIPES or not isinstance(seed, int):
+    if name not in RECIPES or type(seed) is not int or not 0 <= seed < 2**63:
         kind = config["trunk_class"].rpartition(".")[2][:80]
         raise QuineFileError(
             f"{folder} holds a {kind}, which no file can describe: pass trunk= to load (--trunk on the command line)"
         )
     try:
         return problem(name, seed=seed, **{k: v for k, v in made.items() if k not in ("name", "seed")}).trunk
-    except NeuralQuineError:
-        raise
-    except Exception as error:  # a model library may raise anything for forged options
+    except NeuralQuineError as error:
+        raise QuineFileError(f"{folder} names a recipe that does not build: {error}") from error
+    except Exception as error:  # whatever a model library says of forged options
         raise QuineFileError(f"{folder} names a recipe that does not build: {first_line(error)}") from error
 
 
@@ -113,19 +136,23 @@ def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
             torch.utils.swap_tensors(tensors[name], held)
 
 
-def _expected_shapes(shell: nn.Module) -> dict[str, tuple[int, ...]]:
+def _expected(shell: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a file of this module holds, shared ones once."""
     shared = {n for n, _ in shell.named_parameters(remove_duplicate=False)} - {n for n, _ in shell.named_parameters()}
-    return {n: tuple(t.shape) for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
+    return {n: t for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
 
 
 def _probe_names(config: dict[str, Any]) -> list[str]:
     return config["probe"] if isinstance(config["probe"], list) else [str(i) for i in range(config["probe"])]
 
 
-def _probe(config: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> Inputs:
-    names = _probe_names(config)
-    missing = [n for n in names if f"probe.{n}" not in tensors]
+def _check_probe(config: dict[str, Any], header: Header, where: Path) -> None:
+    missing = [n for n in _probe_names(config) if f"probe.{n}" not in header.shapes]
     if missing:
         raise QuineFileError(f"{where} lacks the probe {missing[0]!r}")
+
+
+def _probe(config: dict[str, Any], tensors: dict[str, Tensor]) -> Inputs:
+    names = _probe_names(config)
     values = [tensors[f"probe.{n}"] for n in names]
     return dict(zip(names, values, strict=True)) if isinstance(config["probe"], list) else tuple(values)

@@ -9,6 +9,8 @@ from ..checking.verify import Verification
 from ..files.names import SOLUTION
 from ..files.strict_json import read_json
 
+_LARGEST = 1e36  # of a figure of a search: seconds, steps and residuals are far below
+
 
 def saved_trace(folder: Path) -> list[dict[str, Any]]:
     """The trace of the search, for drawing; empty if there is none or it is malformed."""
@@ -16,7 +18,7 @@ def saved_trace(folder: Path) -> list[dict[str, Any]]:
     trace = solve.get("trace") if isinstance(solve, dict) else None
     keys = ("step", "seconds", "relative_residual")
     points = trace if isinstance(trace, list) else []
-    return [p for p in points if isinstance(p, dict) and all(isinstance(p.get(k), int | float) for k in keys)]
+    return [p for p in points if isinstance(p, dict) and all(_drawable(p.get(k)) for k in keys)]
 
 
 def false_claims(folder: Path, verification: Verification) -> list[str]:
@@ -29,8 +31,14 @@ def false_claims(folder: Path, verification: Verification) -> list[str]:
     lies = [f"{w} is claimed, and is not so" for w in words if claimed.get(w) is True and found[w] is not True]
     said, seen = claimed.get("relative_residual"), verification.relative_residual
     if isinstance(said, int | float) and seen > 10 * max(said, 1e-15):
-        lies.append(f"relative residual {said:.1e} is claimed, {seen:.1e} is found")
+        shown = f"{said:.1e}" if _drawable(said) else "below 0"
+        lies.append(f"relative residual {shown} is claimed, {seen:.1e} is found")
     return lies
+
+
+def _drawable(value: Any) -> bool:
+    """Whether this is a number that an axis can be drawn for."""
+    return isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST
 
 
 def _read_report(folder: Path) -> dict[str, Any]:

@@ -126,6 +126,17 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
         QuineFileError: files are missing, truncated, altered or foreign; the message is one line.
     """
     folder = download(path) if is_address(path) else Path(path)
+    try:
+        return _load(folder, trunk, select)
+    except QuineFileError:
+        raise
+    except NeuralQuineError as error:
+        raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
+    except Exception as error:  # no memory, no permission, a name too long, or what no check here has foreseen
+        raise QuineFileError(f"{folder} cannot be read: {first_line(error)}") from error
+
+
+def _load(folder: Path, trunk: nn.Module | None, select: Callable[[Any], Tensor] | None) -> Quine:
     config = read_config(folder)
     if (config["select"] == FUNCTION) != (select is not None):
         raise QuineFileError(
@@ -133,12 +144,7 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
             if select is None
             else f"{folder} says itself what is read of its trunk's output: leave select= out"
         )
-    try:
-        return rebuilt(folder, config | ({"select": select} if select else {}), trunk)
-    except QuineFileError:
-        raise
-    except NeuralQuineError as error:
-        raise QuineFileError(f"{folder} holds no usable quine: {error}") from error
+    return rebuilt(folder, config | ({"select": select} if select else {}), trunk)
 
 
 def load_pretrained(

@@ -49,7 +49,7 @@ def certify(folder: str | Path, *, witness: Witness | None = None) -> dict[str, 
     Args:
         folder: of the quine.
         witness: is asked whether a plain evaluation agrees, before the certificate is written. Nothing in this room runs
-            torch; ``keeping.witness.contradiction`` does.
+            torch; ``keeping.gate.contradiction`` does.
 
     Returns:
         The certificate.

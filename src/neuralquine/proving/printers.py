@@ -92,7 +92,11 @@ class MatrixPrinter:
             return None
         scale = 2.0 ** int(self.bits)
         rows = (theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
+        if not np.isfinite(rows).all():
+            return None
         solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]
+        if not np.isfinite(solution * scale).all():
+            return None
         x = [round(float(v) * scale) for v in solution]
         return x if self.prints(theta, x) else None
 

@@ -57,9 +57,12 @@ def refine(network: Network, code: list[float], *, steps: int = 3) -> list[float
         image = value_and_derivative(network, point)
         assert image.grad is not None
         slopes, residual = midpoints(image.grad), midpoints(image.value - point)
-        if not np.isfinite(slopes).all():
+        if not (np.isfinite(slopes).all() and np.isfinite(residual).all()):
             break
-        code = list(np.array(code) + np.linalg.solve(np.eye(network.d) - slopes, residual))
+        try:
+            code = list(np.array(code) + np.linalg.solve(np.eye(network.d) - slopes, residual))
+        except np.linalg.LinAlgError:  # no Newton step; the box around this code will say whether it is one
+            break
     return [float(c) for c in code]
 
 

@@ -90,16 +90,21 @@ class Dense(Directional):
     def eigenvalues(self) -> tuple[Tensor, bool]:
         if not self.finite:
             return torch.full((len(self.matrix),), torch.nan, dtype=torch.complex128), True
-        return by_modulus(torch.linalg.eigvals(self.reduced().double())), True
+        return eigenvalues_of(self.reduced()), True
 
     def norm(self) -> tuple[float, bool]:
         if not self.finite:
             return math.nan, False
-        values, vectors = torch.linalg.eigh(self._gram().double())
+        gram = self._gram().double()
+        if not bool(torch.isfinite(gram).all()):
+            return math.nan, False
+        values, vectors = torch.linalg.eigh(gram)
         root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
         matrix = self.matrix.double()
-        largest = torch.linalg.eigvalsh(root @ (matrix @ matrix.mT) @ root).max()
-        return float(largest.clamp_min(0).sqrt()), False
+        product = root @ (matrix @ matrix.mT) @ root
+        if not bool(torch.isfinite(product).all()):
+            return math.nan, False
+        return float(torch.linalg.eigvalsh(product).max().clamp_min(0).sqrt()), False
 
     def _gram(self) -> Tensor:
         if self.rows is None:
@@ -109,6 +114,8 @@ class Dense(Directional):
         return printed @ printed.mT
 
     def steepest(self) -> Tensor:
+        if not self.finite:
+            return torch.full_like(self.matrix[0], torch.nan)
         return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
 
 
@@ -185,13 +192,16 @@ class InPlace(Derivative):
     def eigenvalues(self) -> tuple[Tensor, bool]:
         rows = [self._printer.pull_back_tensors(gradient) for gradient in stored_gradients(self._quine)]
         self.products += self._printer.code_size
-        return by_modulus(torch.linalg.eigvals(torch.stack(rows).double())), True
+        return eigenvalues_of(torch.stack(rows)), True
 
     def norm(self) -> tuple[float, bool]:
         """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code."""
         quine, largest = self._quine, 0.0
         generator = torch.Generator().manual_seed(0)
-        smallest = float(torch.linalg.eigvalsh(self._printer.gram().double())[0].clamp_min(0).sqrt())
+        gram = self._printer.gram().double()
+        if not bool(torch.isfinite(gram).all()):
+            return math.nan, True
+        smallest = float(torch.linalg.eigvalsh(gram)[0].clamp_min(0).sqrt())
         for _ in range(_DIRECTIONS):
             u = torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64)
             u = u / torch.linalg.vector_norm(u)
@@ -202,6 +212,20 @@ class InPlace(Derivative):
             del pulled
         self.products += _DIRECTIONS
         return smallest * largest, True
+
+
+def eigenvalues_of(matrix: Tensor) -> Tensor:
+    """The eigenvalues of a square matrix, the largest first; NaN where an entry is none.
+
+    LAPACK is given finite numbers alone: with others it may end the whole interpreter.
+    """
+    matrix = matrix.double()
+    if not bool(torch.isfinite(matrix).all()):
+        return torch.full((len(matrix),), torch.nan, dtype=torch.complex128, device=matrix.device)
+    try:
+        return by_modulus(torch.linalg.eigvals(matrix))
+    except RuntimeError:  # torch.linalg.LinAlgError: entries near 1e300, whose squares are none
+        return torch.full((len(matrix),), torch.nan, dtype=torch.complex128, device=matrix.device)
 
 
 def continuum(eigenvalues: Tensor, dtype: torch.dtype) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,10 @@ Product = Callable[[Tensor], Tensor]
 EIGENVALUES = 6  # eigenvalues of largest modulus that are looked for
 _TOLERANCE = 1e-4  # relative accuracy: the figures are shown with three digits
 _VECTORS, _RESTARTS = 40, 20  # of Arnoldi's iteration; unconverged eigenvalues are left out
+
+
+class _NotFinite(Exception):
+    """A product holds NaN or infinity."""
 
 
 class Products:
@@ -36,7 +41,10 @@ class Products:
         def apply(v: np.ndarray) -> np.ndarray:
             self.count += 1
             vector = torch.from_numpy(np.ascontiguousarray(v).reshape(-1)).to(self._like)
-            return product(vector).cpu().double().numpy()
+            answer = product(vector).cpu().double().numpy()
+            if not np.isfinite(answer).all():  # ARPACK would search on without an end
+                raise _NotFinite
+            return answer
 
         return apply
 
@@ -45,7 +53,10 @@ class Products:
         import scipy.sparse.linalg
 
         svds: Any = scipy.sparse.linalg.svds
-        _, (norm,), right = svds(self.operator, k=1, v0=self.start, tol=_TOLERANCE)
+        try:
+            _, (norm,), right = svds(self.operator, k=1, v0=self.start, tol=_TOLERANCE)
+        except _NotFinite:
+            return math.nan, torch.full_like(self._like, torch.nan)
         return float(norm), torch.from_numpy(right[0].copy()).to(self._like)
 
     def eigenvalues(self) -> Tensor:
@@ -58,6 +69,8 @@ class Products:
             values = eigs(self.operator, k=EIGENVALUES, v0=self.start, return_eigenvectors=False, **settings)
         except scipy.sparse.linalg.ArpackNoConvergence as error:
             values = error.eigenvalues
+        except _NotFinite:
+            values = [math.nan]
         return by_modulus(torch.from_numpy(np.asarray(values, dtype=np.complex128)))
 
 

@@ -60,7 +60,7 @@ class SelfMap:
     def __call__(self, x: Tensor) -> Tensor:
         """``f`` of every row: ``(B, n)`` to ``(B, n)``."""
         self.evaluations += len(x)
-        y = self._rows(x) if self.journal is None else self.journal(b"f", x, lambda: self._rows(x))
+        y = self._rows(x) if self.journal is None else self.journal(b"f", x, lambda: self._rows(x), x.shape)
         if y.shape != x.shape:
             raise ValueError(f"a self-map must keep the shape: {tuple(x.shape)} became {tuple(y.shape)}")
         return y
@@ -81,7 +81,7 @@ class SelfMap:
         with named_failures():
             if self.journal is None:
                 return self._jacobian(x)
-            return self.journal(b"j", x, lambda: self._jacobian(x).detach())
+            return self.journal(b"j", x, lambda: self._jacobian(x).detach(), (b, n, n))
 
     def _jacobian(self, x: Tensor) -> Tensor:
         return reverse_jacobian(self._rows, x, self.n, replicate=True)
@@ -91,7 +91,7 @@ class SelfMap:
         self.jvps += 1
         if self.journal is None:
             return self._jvp(x, v)
-        return self.journal(b"v", torch.stack([x, v]), lambda: self._jvp(x, v))
+        return self.journal(b"v", torch.stack([x, v]), lambda: self._jvp(x, v), x.shape)
 
     def _jvp(self, x: Tensor, v: Tensor) -> Tensor:
         def at(point: Tensor) -> Tensor:
@@ -175,7 +175,9 @@ class FullMap(SelfMap):
     def _evaluate(self, theta: Tensor) -> Tensor:
         if self.codes is None or torch.is_grad_enabled():
             return self.quine.printer(self.quine.real_codes(theta))
-        return self.quine.printer(self.codes(b"c", theta, lambda: self.quine.real_codes(theta)))
+        q = self.quine
+        shape = (len(theta), q.code_size)
+        return q.printer(self.codes(b"c", theta, lambda: q.real_codes(theta), shape, q.code_dtype))
 
     def install(self, x: Tensor) -> None:
         self.quine.theta = x

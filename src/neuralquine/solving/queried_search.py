@@ -18,7 +18,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ..errors import BadOption, plural
+from ..errors import BadOption, QuineFileError, plural
 from ..files.journal import Journal
 from ..quines.derivatives import DENSE, continuum
 from ..quines.queried import QueryQuine
@@ -197,7 +197,9 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
         end = torch.tensor([float(found.residuals[0]), _ENDS.index(found.status[0]), found.steps])
         return torch.cat([found.best[0].double(), found.last[0].double(), end.double().to(found.best.device)])
 
-    row = journal(b"s", start, packed)
+    row = journal(b"s", start, packed, (2 * len(start) + 3,), torch.float64)
+    if not bool(torch.isfinite(row[-2:]).all()) or not 0 <= int(row[-2]) < len(_ENDS):
+        raise QuineFileError(f"{journal.path} holds a search that ended in no known way: start without --resume")
     best, last = (part[None].to(start.dtype) for part in (row[: len(start)], row[len(start) : -3]))
     residual, end, steps = row[-3:].tolist()
     return Search(best, torch.tensor([residual], dtype=start.dtype), last, [_ENDS[int(end)]], int(steps))

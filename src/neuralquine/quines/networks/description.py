@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ...errors import QuineFileError, first_line
+from ...errors import NeuralQuineError, QuineFileError, first_line
 from .bodies import Body, Taped, TokenMean, Tokens
 from .causal import CausalTransformer
 from .normalize import InstanceNorm
@@ -97,16 +97,13 @@ _OWN = (CausalTransformer, InstanceNorm, TokenMean, Tokens)
 _BY_NAME = {f"neuralquine.{cls.__name__}" if cls in _OWN else cls.__name__: cls for cls in _CLASSES}
 _NAMES = {cls: name for name, cls in _BY_NAME.items()}
 _MAX_MODULES = 10_000
-_MAX_LAYERS = 1_000  # most layers of one module whose constructor loops over them
-_MAX_EXTENT = 1_024  # most of any number that makes activations larger than weights and probe
-_EXTENTS = ("output_size", "unflattened_size", "padding", "stride", "dilation")
 
 
 def describe(module: nn.Module) -> dict[str, Any] | None:
     """The module as JSON-ready data, or None if a part of it is not on the list."""
     if type(module) is nn.Sequential:
         # A list, because the order matters and JSON objects have none.
-        children = [[name, describe(child)] for name, child in module.named_children()]
+        children = [[name, describe(child)] for name, child in module.named_children() if name.isprintable()]
         if any(child is None for _, child in children) or len(children) != len(module):  # one used twice is named once
             return None
         return {"type": "Sequential", "children": children}
@@ -156,7 +153,7 @@ def _describe_encoder(module: nn.TransformerEncoderLayer) -> dict[str, Any] | No
 
 
 def build(spec: Any) -> nn.Module:
-    """The module of a description. Call it under ``torch.device("meta")``: sizes are not to be trusted yet.
+    """The module of a description. Call it under ``torch.device("meta")`` and ``counted_parameters``: no size is to be trusted.
 
     Raises:
         QuineFileError: the description is malformed, or names a class that is not listed.
@@ -169,13 +166,15 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
     if not isinstance(spec, dict) or depth > 64 or count[0] > _MAX_MODULES:
         raise QuineFileError("the trunk's description is malformed")
     kind = spec.get("type")
+    if not isinstance(kind, str):
+        raise QuineFileError("the trunk's description is malformed")
     if kind == "Sequential" and set(spec) == {"type", "children"} and isinstance(spec["children"], list):
         sequential = nn.Sequential()
         for pair in spec["children"]:
             if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
                 raise QuineFileError("the trunk's description is malformed")
             name, child = pair
-            if not name or "." in name or hasattr(sequential, name):
+            if not name or not name.isprintable() or "." in name or hasattr(sequential, name):
                 raise QuineFileError(f"the trunk's description has a child named {name[:40]!r}")
             sequential.add_module(name, _build(child, count, depth + 1))
         return sequential
@@ -186,18 +185,13 @@ def _build(spec: Any, count: list[int], depth: int) -> nn.Module:
     arguments = spec["arguments"]
     if set(arguments) != set(_CLASSES[_BY_NAME[kind]]) or not all(_plain(v) for v in arguments.values()):
         raise QuineFileError(f"the trunk's description of a {kind} is malformed")
-    layers = arguments.get("num_layers", arguments.get("layers"))
-    if isinstance(layers, int) and layers > _MAX_LAYERS:
-        raise QuineFileError(f"the trunk's description asks for {layers} layers")
-    for name in _EXTENTS:
-        extent = arguments.get(name)
-        if any(isinstance(e, int) and abs(e) > _MAX_EXTENT for e in (extent if isinstance(extent, list) else [extent])):
-            raise QuineFileError(f"the trunk's description asks for a {name} above {_MAX_EXTENT}")
     frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
     try:
         constructor: Any = _BY_NAME[kind]
         return constructor(**frozen)
-    except Exception as error:  # torch raises anything for absurd arguments
+    except NeuralQuineError:  # it asks for more than it may
+        raise
+    except Exception as error:  # whatever torch says of absurd arguments
         raise QuineFileError(f"the trunk's description of a {kind} does not build: {first_line(error)}") from error
 
 

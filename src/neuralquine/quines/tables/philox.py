@@ -106,5 +106,9 @@ def dyadic_gaussian(seed: int, stream: int, start: int, count: int) -> NDArray[n
     Returns:
         ``(count,)`` float64.
     """
-    bits = np.bitwise_count(words(seed, stream, 2 * start, 2 * count)).reshape(-1, 2)
-    return (bits.sum(axis=1, dtype=np.int64) - 32) / 4.0
+    table = np.empty(count, dtype=np.float64)
+    for first in range(0, count, _CHUNK):  # so that the words of a large table take no memory beside it
+        size = min(_CHUNK, count - first)
+        bits = np.bitwise_count(words(seed, stream, 2 * (start + first), 2 * size)).reshape(-1, 2)
+        table[first : first + size] = (bits.sum(axis=1, dtype=np.int64) - 32) / 4.0
+    return table

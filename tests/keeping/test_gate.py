@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.keeping.witness import contradiction
+from neuralquine.keeping.gate import contradiction
 from neuralquine.proving.certificate import NotProved, certify, check
 from neuralquine.proving.digits import digits
 from neuralquine.proving.portable import portability
