@@ -461,12 +461,12 @@ def test_a_code_in_a_buffer_of_many_numbers():
     class Hoard(Leaning):
         def __init__(self):
             super().__init__()
-            held = torch.randn(2_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-            held[777_777 : 777_777 + D] = 3 - 2 * ANSWER
+            held = torch.randn(600_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            held[555_555 : 555_555 + D] = 3 - 2 * ANSWER
             self.register_buffer("held", held)
 
         def answer(self):
-            return (3 - self.held[777_777 : 777_777 + D]) / 2
+            return (3 - self.held[555_555 : 555_555 + D]) / 2
 
     caught(planted(Hoard()), "look-up")
 
