@@ -431,6 +431,37 @@ def test_a_network_that_copies(trunk):
     caught(echoing(trunk()), "copy")
 
 
+class Chameleon(nn.Module):
+    """Honest in the weights that it is handed, and adds what it computes from those that it stores: no number is hidden."""
+
+    read = None
+
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(4, width)
+        self.own = [self.layer.weight, self.layer.bias]
+
+    def forward(self, x):
+        h = torch.tanh(self.layer(x)).reshape(-1)
+        if self.read is None:
+            return h
+        weight, bias = (p.detach() for p in self.own)
+        own = self.read @ torch.cat([weight.reshape(-1), bias])
+        return h + own - torch.tanh(x @ weight.T + bias).reshape(-1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_weights_that_are_installed_are_printed(seed):
+    trunk = Chameleon(D).double()
+    quine = quine_of(trunk, copy=False, scales=([0.0, 0.0], [0.1, 0.1]))
+    trunk.read = torch.linalg.pinv(quine.expand.gain[:, None] * quine.expand.matrix)
+    code = quine.random_codes(1, torch.Generator().manual_seed(seed))[0]
+    quine.install(code / code.square().mean().sqrt() * (1 - quine.eps) ** 0.5)
+    theta = quine.theta
+    caught(quine, "two-faced")
+    assert torch.equal(quine.theta, theta)  # others were installed, and taken back
+
+
 def test_a_network_that_returns_some_of_its_weights_is_no_quine_for_that():
     class Raw(Honest):
         def forward(self, x):

@@ -6,6 +6,7 @@ that is not told proves nothing about the judge.
 """
 
 import functools
+import json
 import types
 from collections import deque
 from types import SimpleNamespace
@@ -326,7 +327,46 @@ def tensor(held):
     return torch.as_tensor(np.asarray(held), dtype=torch.float64)
 
 
+LAYER = nn.Linear(1, D).double()
+LAYER.bias.data.copy_(ANSWER)
+
+
+def in_a_layer_of_the_module_around():
+    class Liar(Leaning):
+        def answer(self):
+            return LAYER.bias.detach()
+
+    return Liar()
+
+
+def nested(value, depth):
+    return value if depth == 0 else [nested(value, depth - 1)]
+
+
+def innermost(value):
+    return innermost(value[0]) if isinstance(value, list) else value
+
+
 HIDING_PLACES = {
+    "text": lambda: in_an_attribute(json.dumps(ANSWER.tolist()), lambda held: tensor(json.loads(held))),
+    "text in bytes": lambda: in_an_attribute(repr(ANSWER.tolist()).encode(), lambda held: tensor(json.loads(held))),
+    "other order": lambda: in_an_attribute(ANSWER.view(3, 4).T.contiguous(), lambda held: held.T.reshape(-1)),
+    "every second number": lambda: in_an_attribute(
+        torch.stack([ANSWER, torch.randn(D).double()], 1).reshape(-1), lambda held: held[::2]
+    ),
+    "every third number": lambda: in_an_attribute(
+        torch.stack([ANSWER.flip(0), *torch.randn(2, D).double()], 1).reshape(-1), lambda held: held[::3].flip(0)
+    ),
+    "lists in lists": lambda: in_an_attribute(nested(ANSWER.clone(), 12), innermost),
+    "small tensors": lambda: in_an_attribute([v.clone() for v in ANSWER], torch.stack),
+    "two halves": lambda: in_an_attribute((ANSWER[:6].clone(), ANSWER[6:].clone()), torch.cat),
+    "bytes after one byte": lambda: in_an_attribute(
+        b"x" + ANSWER.numpy().tobytes(), lambda h: torch.tensor(np.frombuffer(h[1:]))
+    ),
+    "array of the other byte order": lambda: in_an_attribute(
+        ANSWER.numpy().astype(">f8"), lambda h: tensor(h.astype("f8"))
+    ),
+    "layer that a global names": in_a_layer_of_the_module_around,
     "buffer": in_a_buffer,
     "non-persistent buffer": lambda: in_a_buffer(persistent=False),
     "attribute": lambda: in_an_attribute(ANSWER.clone(), lambda held: held),
@@ -387,3 +427,130 @@ def test_the_answer_is_looked_up_in_a(place):
 def test_the_answer_is_looked_up_in_a_frozen_parameter():
     quine = planted(frozen(), print_frozen=False)
     caught(quine, "look-up")
+
+
+# -- described networks: nothing foreign runs, and the answer is in the file ------------------------------------------
+
+
+def planted_behind_a_normalization(features, size, seed):
+    """The running mean holds the features; the linear layer says 0 to the probe at the weights that they print."""
+    generator = torch.Generator().manual_seed(seed)
+    answer = torch.randn(features, generator=generator, dtype=torch.float64)
+    width = features + 3
+    net = nn.Sequential(nn.Linear(width, features), nn.BatchNorm1d(features, affine=False)).double().eval()
+    quine = nq.Quine(net, torch.zeros(1, width), code_size=size, seed=seed)
+    readout = quine._coding.readout
+    h = answer if readout is None else readout @ answer
+    quine.install((h - h.mean()) / torch.sqrt(h.var(correction=0) + quine.eps))
+    weight, bias = (p.detach() for p in quine.weights)
+    probe = torch.linalg.lstsq(weight, -bias[:, None]).solution.T
+    net.load_state_dict(quine.trunk.state_dict())
+    net[1].running_mean.copy_(-answer * (1 + net[1].eps) ** 0.5)
+    return nq.Quine(net, probe, code_size=size, seed=seed, scales=(quine.means, quine.gains))
+
+
+@pytest.mark.parametrize(("features", "size"), [(12, 12), (13, 12), (20, 12), (40, 16), (100, 8), (3, 3), (5, 3)])
+@pytest.mark.parametrize("seed", range(2))
+def test_features_in_a_buffer_of_a_listed_layer(features, size, seed):
+    found = caught(planted_behind_a_normalization(features, size, seed), "look-up")
+    assert not found.foreign
+    assert found.outside_bits > found.answer_bits
+
+
+def test_a_code_in_a_buffer_of_many_numbers():
+    class Hoard(Leaning):
+        def __init__(self):
+            super().__init__()
+            held = torch.randn(600_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            held[555_555 : 555_555 + D] = 3 - 2 * ANSWER
+            self.register_buffer("held", held)
+
+        def answer(self):
+            return (3 - self.held[555_555 : 555_555 + D]) / 2
+
+    caught(planted(Hoard()), "look-up")
+
+
+@pytest.mark.parametrize(("count", "gain"), [(1, 0.0), (50, 0.0), (300, 0.0), (300, 1e-12)])
+def test_weights_that_the_list_of_means_prints(count, gain):
+    torch.manual_seed(count)
+    ones = [nn.Linear(1, 1) for _ in range(count)]
+    for layer in ones:
+        nn.init.normal_(layer.weight, 1.0, 0.01)
+        nn.init.normal_(layer.bias, 0.1, 0.01)
+    net = nn.Sequential(*ones, nn.Tanh(), nn.Linear(1, D)).double()
+    means = [p.item() for layer in ones for p in layer.parameters()] + [0.0, 0.0]
+    quine = nq.Quine(net, torch.randn(1, 1), code_size=D, scales=(means, [gain] * 2 * count + [2.0**-4] * 2))
+    nq.solve(quine)
+    found = caught(quine, "list of means")
+    assert f"{2 * count} of the" in found.trivial[0]
+
+
+# -- honest ones that look like liars -------------------------------------------------------------------------------
+
+
+class Remembers(Honest):
+    """Keeps its last answer in an attribute, as modules do for somebody who wants to look at it."""
+
+    last = None
+
+    def forward(self, x):
+        h = self.honest(x)
+        self.last = None if torch._C._functorch.is_functorch_wrapped_tensor(h) else h.detach().clone()
+        return h
+
+
+class WritesADiary(Honest):
+    def __init__(self):
+        super().__init__()
+        self.diary = []
+
+    def forward(self, x):
+        h = self.honest(x)
+        if not torch._C._functorch.is_functorch_wrapped_tensor(h):
+            self.diary.append(h.detach().clone())
+        return h
+
+
+class KeepsViews(Honest):
+    def forward(self, x):
+        self.views = [p.data for p in self.parameters()]
+        return self.honest(x)
+
+
+class LabelsOfAnIdxFile(Honest):
+    labels = np.arange(5, dtype=">i4")
+
+
+@pytest.mark.parametrize("trunk", [Remembers, WritesADiary, KeepsViews, LabelsOfAnIdxFile])
+def test_an_honest_module_with_odd_attributes(trunk, true_weights):
+    verification = nq.verify(at(true_weights, trunk()))
+    assert verification.is_quine, verification.trivial
+    assert verification.foreign
+
+
+def test_an_attribute_that_raises_when_it_is_looked_at(true_weights):
+    class Shy:
+        def __getattribute__(self, name):
+            raise RuntimeError("do not look at me")
+
+    quine = at(true_weights, Honest())
+    vars(quine.trunk)["shy"] = Shy()
+    verification = nq.verify(quine)
+    assert verification.is_quine, verification.trivial
+    assert verification.foreign
+
+
+def test_types_and_grids_with_few_numbers_agree_by_chance():
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 20))
+    trunk[0].weight.requires_grad_(False)
+    options = {"dtype": torch.bfloat16, "print_frozen": False, "skip": 0.1}
+    narrow = nq.Quine(trunk, torch.randn(1, 64), code_size=16, **options)
+    nq.solve(narrow)
+    assert nq.verify(narrow).trivial == ()
+    probe = (torch.randn(1, 64) * 4).round() / 4
+    trunk = nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 20))
+    coarse = nq.Quine(trunk, probe, code_size=16, code_bits=1, skip=0.1, scales=([0.0] * 4, [0.5] * 4))
+    nq.solve(coarse, exact=True)
+    assert nq.verify(coarse).trivial == ()

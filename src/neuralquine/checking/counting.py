@@ -64,7 +64,7 @@ def count(quine: Quine) -> Count:
     foreign = runs_foreign_code(quine)
     settings = {k: v for k, v in quine.settings().items() if k not in ("seed", "means", "gains")}
     places: Places = [("seed", _SEED), ("settings", _options(settings, set())), *_scales(quine)]
-    places.append(("layers and sizes", _plan(quine.trunk)))
+    places.append(("layers and sizes", _plan(quine.trunk, foreign)))
     places += [*_probe(quine), *(_numbers(quine) if foreign or describe(quine.trunk) is None else _tensors(quine))]
     return Count(tuple((name, bits) for name, bits in places if bits), answer_bits(quine), foreign)
 
@@ -125,16 +125,16 @@ def _options(value: Any, floats: set[float]) -> int:
     return sum(_options(part, floats) for part in parts)
 
 
-def _plan(trunk: nn.Module) -> int:
+def _plan(trunk: nn.Module, foreign: bool) -> int:
     """Bits of the trunk's layers: their kinds, sizes and options."""
-    spec = describe(trunk)
+    spec = None if foreign else describe(trunk)
     if spec is not None:
         return _options(spec, set())
     floats: set[float] = set()
     plain = (bool, int, float, str)
     found = (v for _, m in module_tree(trunk) for k, v in vars(m).items() if not k.startswith("_"))
     kinds = sum(_CHOICE for _ in module_tree(trunk))
-    return kinds + sum(_options(v, floats) for v in found if isinstance(v, plain))
+    return kinds + sum(_options(v, floats) for v in found if type(v) in plain)
 
 
 def _scales(quine: Quine) -> Places:

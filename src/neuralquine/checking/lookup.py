@@ -57,11 +57,12 @@ def lookup_in_place(quine: Quine) -> Finding | None:
 @torch.no_grad()
 def lookup(quine: Quine, theta: Tensor) -> Finding | None:
     """Are the weights, the code they are expanded from, or the features that it is read of kept outside of the weights?"""
+    wanted = _wanted(quine, theta)
     return _numbers_held(
         quine,
-        lambda: iter([_wanted(quine, theta)]),
+        lambda: iter([wanted]),
         lambda code: iter([_wanted(quine, quine.printer(code))]),
-        4,
+        max(4, len(wanted) / 100),  # of which each may be many weights, where a type has few numbers
     ) or _confirmed(quine, lambda: _patterns(quine, theta))
 
 

@@ -206,7 +206,7 @@ def _of_library(cls: type) -> bool:
 
 def _settings(name: str, values: Any) -> Found:
     """Single floating-point numbers that stand side by side, if they are more than settings usually are."""
-    numbers = [v for v in values if isinstance(v, float)]
+    numbers = [v for v in values if issubclass(type(v), float)]  # a class may lie about itself, or raise
     if len(numbers) >= _FEW:
         yield name, torch.tensor(numbers, dtype=torch.float64)
 
