@@ -72,7 +72,7 @@ def test_work_and_memory_are_those_of_the_layers():
 def test_what_grows_beyond_its_allowance_is_stopped(layer, shape):
     with torch.device("meta"):
         shell = layer()
-    with pytest.raises(TooLarge, match="allow for|than the"):
+    with pytest.raises(TooLarge, match=r"allow for|than the"):
         evaluated(shell, (torch.empty(shape, device="meta"),), Allowance.of(1000, 10))
 
 
