@@ -121,8 +121,8 @@ class _Meter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor)]
-        given = {id(t.untyped_storage()) for t in args if isinstance(t, Tensor)}
-        size = sum(t.numel() * t.element_size() for t in made if id(t.untyped_storage()) not in given)
+        views = any(r.alias_info is not None for r in func._schema.returns)  # and what is written in place
+        size = 0.0 if views else sum(t.numel() * t.element_size() for t in made)
         packet = func.overloadpacket
         self.work += _CALL + sum(t.numel() for t in made)
         if packet in flop_registry:
@@ -203,7 +203,8 @@ def check_printing(
     replicas = d + 2 if not in_place and 8 * weights * d <= _REPLICAS else 4  # of the activations, for derivatives
     memory = 24.0 * table + 24.0 * readout + replicas * cost.memory
     allowance.check(f"a code of {d} numbers for {weights} weights", memory)
-    once = cost.work + 2.0 * table * (not in_place) + 2.0 * readout
-    times = _EVALUATIONS + (0 if in_place else 3 * d)
-    work = times * once + ENTRY * (entries + readout + leaning) + (0 if in_place else 25.0 * math.pow(d, 3))
+    work = _EVALUATIONS * (cost.work + 2.0 * readout) + ENTRY * (entries + readout + leaning)
+    if not in_place:  # rows of the derivative, their products with the table, which are fast, and the eigenvalues
+        rows, products = 3.0 * d * (cost.work + 2.0 * readout), (2.0 * _EVALUATIONS + 0.5 * d) * weights * d
+        work += rows + products + 25.0 * math.pow(d, 3)
     allowance.check(f"verifying a code of {d} numbers for {weights} weights", 0, work)
