@@ -29,10 +29,10 @@ from .sequence import Clocked, FreeRunning
 
 _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and what weights can raise it to: 1, 2.5 GiB
 _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of 1,000
-_WORK = 4e10  # floating-point operations of a whole verification: some 20 s of a slow core
+_WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
 _WORK_PER_BYTE = 3e5  # a convolution that uses each weight at 500 places 150 times over, with derivatives
 _CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
-ENTRY = 500  # the same of an entry of a random table: 0.3 microseconds
+ENTRY = 1000  # the same of an entry of a random table: half a microsecond
 _EVALUATIONS = 150  # of a network while it is verified: 100 generations and the looking for tricks
 _EMITTED = 20_000  # steps of the layers of a network that emits its weights one after the other
 _REPLICAS = 64 << 20  # bytes of weights up to which all rows of a derivative are computed at once
@@ -206,5 +206,5 @@ def check_printing(
     work = _EVALUATIONS * (cost.work + 2.0 * readout) + ENTRY * (entries + readout + leaning)
     if not in_place:  # rows of the derivative, their products with the table, which are fast, and the eigenvalues
         rows, products = 3.0 * d * (cost.work + 2.0 * readout), (2.0 * _EVALUATIONS + 0.5 * d) * weights * d
-        work += rows + products + 25.0 * math.pow(d, 3)
+        work += rows + products + 10.0 * math.pow(d, 3)
     allowance.check(f"verifying a code of {d} numbers for {weights} weights", 0, work)
