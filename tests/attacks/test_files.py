@@ -335,6 +335,7 @@ def test_what_loading_refuses_or_an_evaluation_denies_is_not_proved(honest, tmp_
 
     shutil.copytree(honest, tmp_path / "q")
     nq.save(nq.recipe("blog", seed=0), tmp_path / "q")  # not solved
+    (tmp_path / "q/certificate.json").write_text("{}")
     shutil.copytree(tmp_path / "q", tmp_path / "odd")
     forge(tmp_path / "odd", first_layer(in_features=7, bias=False))
     monkeypatch.chdir(tmp_path)
