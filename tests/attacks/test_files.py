@@ -329,24 +329,24 @@ def test_a_derivative_without_end_does_not_end_the_interpreter():
 PROOFS = (("certify", "q"), ("digits", "q"), ("check-proof", "q/certificate.json"), ("export", "q", "q.onnx"))
 
 
-def test_what_loading_refuses_or_an_evaluation_denies_is_not_proved(honest, tmp_path):
+def test_what_loading_refuses_or_an_evaluation_denies_is_not_proved(honest, tmp_path, monkeypatch, capsys):
     pytest.importorskip("flint")
+    from neuralquine import cli
+
     shutil.copytree(honest, tmp_path / "q")
     nq.save(nq.recipe("blog", seed=0), tmp_path / "q")  # not solved
+    (tmp_path / "q/certificate.json").write_text("{}")
     shutil.copytree(tmp_path / "q", tmp_path / "odd")
     forge(tmp_path / "odd", first_layer(in_features=7, bias=False))
+    monkeypatch.chdir(tmp_path)
     for command, folder, *rest in PROOFS:
         for name in ("q", "odd"):
-            asked = [command, folder.replace("q", name, 1), *rest]
-            done = subprocess.run(
-                *([sys.executable, "-m", "neuralquine", *asked],),
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == (1 if name == "q" and command != "export" else 2), (asked, done.stderr)
-            assert len(done.stderr.strip().splitlines()) == 1, (asked, done.stderr)
+            monkeypatch.setattr(sys, "argv", ["neuralquine", command, folder.replace("q", name, 1), *rest])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            said = capsys.readouterr().err
+            assert ended.value.code == (1 if name == "q" and command != "export" else 2), (command, name, said)
+            assert len(said.strip().splitlines()) == 1, (command, name, said)
             assert not (tmp_path / "q.onnx").exists()
 
 

@@ -24,7 +24,7 @@ RUN = {
     ),
     "volumes": (lambda: nn.Conv3d(1, 2, 2), (1, 1, 4, 4, 4)),
     "recurrent": (lambda: nn.GRU(2, 3, 2, batch_first=True, bidirectional=True), (1, 5, 2)),
-    "long short-term memory": (lambda: nn.LSTM(2, 4, proj_size=2), (5, 1, 2)),
+    "long short-term memory": (lambda: nn.LSTM(2, 4), (5, 1, 2)),
     "cell": (lambda: nn.GRUCell(2, 3), (1, 2)),
     "encoder": (lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), (1, 3, 4)),
     "norms": (lambda: nn.Sequential(nn.LayerNorm(4), nn.RMSNorm(4), nn.InstanceNorm1d(3), nn.Softmax(-1)), (2, 3, 4)),
@@ -40,7 +40,7 @@ def test_every_listed_network_runs_without_memory_as_it_does_with(name):
     with torch.device("meta"):
         shell = build(describe(module))
     cost = evaluated(shell, (torch.empty(shape, device="meta"),), AMPLE)
-    real = max(real, key=torch.numel) if isinstance(real, tuple) else real
+    real = real[0] if isinstance(real, tuple) else real
     assert cost.width == real.numel()
     assert cost.memory >= real.numel() * 4
     assert cost.work > 0
@@ -56,7 +56,7 @@ def test_work_and_memory_are_those_of_the_layers():
         layers = nn.Sequential(nn.Linear(100, 1000, bias=False), nn.Linear(1000, 10, bias=False))
     cost = evaluated(layers, (torch.empty(50, 100, device="meta"),), AMPLE)
     assert cost.memory == 50 * 1010 * 4
-    assert 2 * 50 * 110_000 <= cost.work < 2 * 50 * 110_000 + 2e5
+    assert 2 * 50 * 110_000 <= cost.work < 2 * 50 * 110_000 + 3e5
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_work_and_memory_are_those_of_the_layers():
 def test_what_grows_beyond_its_allowance_is_stopped(layer, shape):
     with torch.device("meta"):
         shell = layer()
-    with pytest.raises(TooLarge, match=r"allow for|than the"):
+    with pytest.raises(TooLarge, match="more than the"):
         evaluated(shell, (torch.empty(shape, device="meta"),), Allowance.of(1000, 10))
 
 

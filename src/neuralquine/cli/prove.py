@@ -53,7 +53,7 @@ def check_proof(
     from ..proving.certificate import check
 
     with _refusal("refused", as_json):
-        if importlib.util.find_spec("torch") is not None:
+        if certificate.is_file() and importlib.util.find_spec("torch") is not None:
             from ..keeping.gate import check_sound
 
             check_sound(weights or certificate.parent)

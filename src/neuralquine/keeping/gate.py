@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import NeuralQuineError, NotSound
-from ..files.folder import FUNCTION, read_config
+from ..files.folder import FUNCTION, kind_of, read_config
 from ..quines.measure import measure, round_off
+from ..quines.quine import Quine
 from .store import load
 
 
@@ -25,7 +26,7 @@ def check_sound(folder: str | Path) -> None:
     """
     folder = Path(folder)
     config = read_config(folder)
-    if config["trunk"] is None or config["select"] == FUNCTION:
+    if config["trunk"] is None or config["select"] == FUNCTION or kind_of(config) != Quine.kind:
         return
     quine = load(folder)
     found = measure(quine)

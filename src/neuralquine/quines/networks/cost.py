@@ -29,10 +29,10 @@ from .sequence import Clocked, FreeRunning
 
 _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and what weights can raise it to: 1, 2.5 GiB
 _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of 1,000
-_WORK = 4e10  # floating-point operations of a whole verification: some 20 s of a slow core
+_WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
 _WORK_PER_BYTE = 3e5  # a convolution that uses each weight at 500 places 150 times over, with derivatives
 _CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
-ENTRY = 500  # the same of an entry of a random table: 0.3 microseconds
+ENTRY = 1000  # the same of an entry of a random table: half a microsecond
 _EVALUATIONS = 150  # of a network while it is verified: 100 generations and the looking for tricks
 _EMITTED = 20_000  # steps of the layers of a network that emits its weights one after the other
 _REPLICAS = 64 << 20  # bytes of weights up to which all rows of a derivative are computed at once
@@ -121,8 +121,8 @@ class _Meter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor)]
-        given = {id(t.untyped_storage()) for t in args if isinstance(t, Tensor)}
-        size = sum(t.numel() * t.element_size() for t in made if id(t.untyped_storage()) not in given)
+        views = any(r.alias_info is not None for r in func._schema.returns)  # and what is written in place
+        size = 0.0 if views else sum(t.numel() * t.element_size() for t in made)
         packet = func.overloadpacket
         self.work += _CALL + sum(t.numel() for t in made)
         if packet in flop_registry:
@@ -203,7 +203,8 @@ def check_printing(
     replicas = d + 2 if not in_place and 8 * weights * d <= _REPLICAS else 4  # of the activations, for derivatives
     memory = 24.0 * table + 24.0 * readout + replicas * cost.memory
     allowance.check(f"a code of {d} numbers for {weights} weights", memory)
-    once = cost.work + 2.0 * table * (not in_place) + 2.0 * readout
-    times = _EVALUATIONS + (0 if in_place else 3 * d)
-    work = times * once + ENTRY * (entries + readout + leaning) + (0 if in_place else 25.0 * math.pow(d, 3))
+    work = _EVALUATIONS * (cost.work + 2.0 * readout) + ENTRY * (entries + readout + leaning)
+    if not in_place:  # rows of the derivative, their products with the table, which are fast, and the eigenvalues
+        rows, products = 3.0 * d * (cost.work + 2.0 * readout), (2.0 * _EVALUATIONS + 0.5 * d) * weights * d
+        work += rows + products + 10.0 * math.pow(d, 3)
     allowance.check(f"verifying a code of {d} numbers for {weights} weights", 0, work)

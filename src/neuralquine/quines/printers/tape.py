@@ -159,7 +159,9 @@ class SignTape(Whole):
         """
         d = self.code_size
         check_bytes(f"the {d} x {d} matrix of the expansion", 8 * d * d, "choose a smaller code_size")
-        return torch.stack([self.pull_back(self.linear(row)) for row in torch.eye(d, dtype=self.dtype, device=self.start.device)])
+        return torch.stack(
+            [self.pull_back(self.linear(row)) for row in torch.eye(d, dtype=self.dtype, device=self.start.device)]
+        )
 
 
 class RealTape(SignTape):
