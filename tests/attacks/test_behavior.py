@@ -206,7 +206,7 @@ def test_it_fails_on_any_other_weights():
 
     quine = installed(Unruly())
     quine.trunk.secret = digest(quine.theta)
-    verification = caught(quine, "unruly")
+    verification = caught(quine, "failing")
     assert "\n" not in "".join(verification.trivial)
 
 
@@ -218,7 +218,7 @@ def test_it_answers_in_another_size_for_any_other_weights():
 
     quine = installed(Unruly())
     quine.trunk.secret = digest(quine.theta)
-    caught(quine, "unruly")
+    caught(quine, "failing")
 
 
 # -- derivatives that lie -------------------------------------------------------------------------------------------

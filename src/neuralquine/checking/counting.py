@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ..quines.bias_tape import BiasTapeQuine
 from ..quines.networks.description import build, describe, parameters_on_meta
+from ..quines.networks.running import named
 from ..quines.printers.tape import sign_images
 from ..quines.quine import Quine
 from ..quines.tables.philox import Stream, dyadic_gaussian, words
@@ -147,8 +148,7 @@ def _scales(quine: Quine) -> Places:
 
 def _probe(quine: Quine) -> Iterator[tuple[str, int]]:
     stored = quine.stored_inputs()
-    named = stored.items() if isinstance(stored, Mapping) else enumerate(stored)
-    for name, tensor in named:
+    for name, tensor in named(stored).items():
         shape = _options(list(tensor.shape), set())
         yield f"probe {name}", shape + (0 if _made_again(tensor, quine) else _distinct(tensor))
 
@@ -178,7 +178,7 @@ def _tensors(quine: Quine) -> Iterator[tuple[str, int]]:
 
 def _numbers(quine: Quine) -> Iterator[tuple[str, int]]:
     """All numbers that a search through the trunk finds."""
-    probes = {f"probe {i}" for i in (quine.inputs if isinstance(quine.inputs, Mapping) else range(len(quine.inputs)))}
+    probes = {f"probe {name}" for name in named(quine.inputs)}
     return ((name, _distinct(values)) for name, values in outside_numbers(quine) if name not in probes)
 
 

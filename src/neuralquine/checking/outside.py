@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..quines.networks.running import named
 from ..quines.quine import Quine
 
 _DEPTH = 16  # how deep attributes are searched
@@ -34,7 +35,7 @@ Found = Iterator[tuple[str, Tensor]]
 def outside_numbers(quine: Quine) -> Found:
     """``(name, flat float64 values)`` of the probe, frozen and hidden parameters, and what :class:`_Search` finds."""
     stored = quine.stored_inputs()
-    for name, tensor in stored.items() if isinstance(stored, Mapping) else enumerate(stored):
+    for name, tensor in named(stored).items():
         yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()
     search = _Search({id(p) for p in quine.weights} | {id(m) for _, m in module_tree(quine.trunk)})
     for name, module in module_tree(quine.trunk):

@@ -10,7 +10,6 @@ Which checks a kind of quine is put to is said by :func:`checks`: a new kind reg
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import singledispatch
 
 import torch
@@ -20,6 +19,7 @@ from ..errors import TooLarge, first_line
 from ..quines.bits import same
 from ..quines.in_place import mean_square_spread, weights_kept
 from ..quines.measure import UNIFORM, variation
+from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
 from ..quines.taped import TaskQuine
@@ -49,7 +49,7 @@ def triviality(quine: Quine) -> list[Finding]:
 
 def failing(error: Exception) -> Finding:
     """The finding about a module that raises while it is examined."""
-    return Finding("unruly", f"the trunk fails when it is examined: {first_line(error)[:200]}")
+    return Finding("failing", f"the trunk fails when it is examined: {first_line(error)[:200]}")
 
 
 def _examined(quine: Quine) -> list[Finding]:
@@ -118,7 +118,7 @@ class Witness:
 
 def _digest(quine: Quine) -> str:
     digest = hashlib.blake2b()
-    inputs = quine.inputs.values() if isinstance(quine.inputs, Mapping) else quine.inputs
+    inputs = named(quine.inputs).values()
     for tensor in [*(stored for _, stored in quine.stored_pieces()), *inputs]:
         digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
     return digest.hexdigest()

@@ -161,7 +161,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         generations_survived=line.survived,
         generations_tried=len(line.distances),
         numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
-        dtype=str(quine.dtype).removeprefix("torch."),
+        dtype=quine.dtype_name,
         outside_bits=sum(size for _, size in bits.places),
         answer_bits=bits.answer,
         foreign=bits.foreign,

@@ -33,6 +33,7 @@ from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
 from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
 from ..files.strict_json import canonical
 from ..quines.networks.description import build, describe
+from ..quines.networks.running import named
 from ..quines.quine import Quine
 from ..version import __version__
 from .card import model_card
@@ -169,7 +170,7 @@ def _config(quine: Quine) -> dict[str, Any]:
         "neuralquine": __version__,
         "library_name": "neuralquine",
         "parameters": quine.parameter_count,
-        "dtype": str(quine.dtype).removeprefix("torch."),
+        "dtype": quine.dtype_name,
         "trunk": spec,
         "tensors": [[name, list(p.shape)] for name, p in quine.named_weights()],
         "kept": [] if quine.print_frozen else [n for n, p in quine.trunk.named_parameters() if not p.requires_grad],
@@ -220,7 +221,7 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
         f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)
     }
     stored = quine.stored_inputs()
-    inputs = stored.items() if isinstance(stored, Mapping) else enumerate(stored)
+    inputs = named(stored).items()
     return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
 
 

@@ -121,7 +121,7 @@ def _description(quine: Quine) -> dict[str, Any]:
         "parameters": quine.parameter_count,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
-        "dtype": str(quine.dtype).removeprefix("torch."),
+        "dtype": quine.dtype_name,
         "layers": [[name, list(p.shape)] for name, p in quine.named_weights() if p.numel()],
         "task": hasattr(quine, "outputs"),
     }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .networks.running import named
 from .self_printer import SelfPrinter
 
 
@@ -21,9 +22,7 @@ def fixed_tensors(quine: SelfPrinter) -> dict[str, Tensor]:
     printed = {id(p) for p in quine.weights}
     found = {f"buffer {name}": b for name, b in quine.trunk.named_buffers()}
     found |= {f"frozen weight {name}": p for name, p in quine.trunk.named_parameters() if id(p) not in printed}
-    inputs = quine.inputs
-    probes = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
-    found |= {f"probe {name}": t for name, t in probes}
+    found |= {f"probe {name}": t for name, t in named(quine.inputs).items()}
     for part, holder in (("coding", quine._coding), ("printer", quine.printer)):
         found |= {f"table {name} of the {part}": t for name, t in _tensors_in(vars(holder))}
     return found

@@ -79,6 +79,11 @@ class SelfPrinter(nn.Module):
         return self._trunk.dtype
 
     @property
+    def dtype_name(self) -> str:
+        """That type as files and reports call it, such as ``float64``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def select(self) -> Select:
         """The part of the trunk's output that is read."""
         return self._trunk.select

@@ -14,6 +14,7 @@ from .networks.running import (
     Inputs,
     Probe,
     Select,
+    arguments,
     cast,
     differentiable_kernels,
     moved_to,
@@ -159,8 +160,7 @@ class Trunk:
 
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
-        args = () if isinstance(inputs, Mapping) else tuple(inputs)
-        kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
+        args, kwargs = arguments(inputs)
         if tensors is None:
             with differentiable_kernels():
                 output = self.module(*args, **kwargs)

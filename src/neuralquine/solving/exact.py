@@ -7,7 +7,7 @@ fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import plural
+from ..quines.networks.running import named
 from ..quines.quine import Quine
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from .enumerate import fixed_points
@@ -172,7 +173,7 @@ def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) 
 
 def other_probes(quine: Quine, count: int) -> Iterator[None]:
     """Replace the floating-point inputs of the probe, in place, by ``count`` other draws, one after the other."""
-    tensors = list(quine.inputs.values()) if isinstance(quine.inputs, Mapping) else list(quine.inputs)
+    tensors = list(named(quine.inputs).values())
     start = 0
     for _ in range(count):
         for tensor in tensors:

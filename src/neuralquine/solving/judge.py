@@ -57,7 +57,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         code_bits=quine.code_bits,
         detail=found.detail,
         seed=seed,
-        dtype=str(quine.dtype).removeprefix("torch."),
+        dtype=quine.dtype_name,
         trace=tuple(found.trace.points),
     )
 

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ...errors import TooLarge
-from .running import Inputs, differentiable_kernels
+from .running import Inputs, arguments, differentiable_kernels
 from .sequence import Clocked, FreeRunning
 
 _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and what weights can raise it to: 1, 2.5 GiB
@@ -156,8 +156,7 @@ def evaluated(module: nn.Module, inputs: Inputs, allowance: Allowance) -> Cost:
         if steps > _EMITTED:
             raise TooLarge(f"the network it describes would emit its weights in {steps} steps, more than {_EMITTED}")
         return Cost()
-    args = () if isinstance(inputs, Mapping) else tuple(inputs)
-    kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
+    args, kwargs = arguments(inputs)
     module = module.eval()
     with suppress(*_FAILURES), torch.no_grad(), torch.device("meta"), differentiable_kernels(), meter:
         output = module(*args, **kwargs)

@@ -26,6 +26,17 @@ def probe_inputs(probe: Probe) -> Inputs:
     return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
 
 
+def named(inputs: Inputs) -> dict[str, Tensor]:
+    """The tensors of a probe by name; positional ones are called by their number."""
+    items = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
+    return {str(name): t for name, t in items}
+
+
+def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """The positional and the keyword arguments that a probe stands for."""
+    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+
+
 def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
     def cast(t: Tensor) -> Tensor:
         return t.detach().clone().to(dtype) if t.is_floating_point() else t.detach().clone()
@@ -86,8 +97,7 @@ def places_of(trunk: nn.Module) -> dict[str, list[str]]:
 
 def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
     """The probe's tensors in their order; types that numpy lacks as float64."""
-    tensors = inputs.values() if isinstance(inputs, Mapping) else inputs
-    return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in tensors]
+    return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in named(inputs).values()]
 
 
 def pick(output: Any, select: Select) -> Tensor:
