@@ -162,12 +162,12 @@ class Trunk:
         """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
         args, kwargs = arguments(inputs)
         if tensors is None:
-            with differentiable_kernels():
+            with differentiable_kernels(recurrent=bool(self._recurrent)):
                 output = self.module(*args, **kwargs)
         else:
             placed = {place: t for name, t in tensors.items() for place in self.places[name]}
             try:
-                with differentiable_kernels():
+                with differentiable_kernels(recurrent=bool(self._recurrent)):
                     output = functional_call(self.module, placed, args, kwargs, tie_weights=False)
             finally:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.

@@ -133,12 +133,18 @@ def _tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def differentiable_kernels() -> Iterator[None]:
+def differentiable_kernels(*, recurrent: bool = False) -> Iterator[None]:
     """Run attention and recurrent layers in the kernels that have derivatives of every kind.
 
-    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has no derivative at all;
-    one choice for every evaluation also keeps the printed bits the same inside and outside a solver.
+    Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has no derivative at all, and
+    cuDNN differentiates recurrent layers in training mode only; one choice for every evaluation also keeps the printed
+    bits the same inside and outside a solver.
+
+    Args:
+        recurrent: there are recurrent layers; without them cuDNN stays on, which convolutions are quicker with.
     """
+    cudnn = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = cudnn and not recurrent
     fast = torch.backends.mha.get_fastpath_enabled()
     flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
     mkldnn = torch.backends.mkldnn.set_flags(False)
@@ -152,3 +158,4 @@ def differentiable_kernels() -> Iterator[None]:
         torch.backends.cuda.enable_flash_sdp(flash)
         torch.backends.cuda.enable_mem_efficient_sdp(memory)
         torch.backends.mkldnn.set_flags(*mkldnn)
+        torch.backends.cudnn.enabled = cudnn
