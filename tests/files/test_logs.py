@@ -232,3 +232,9 @@ def test_what_cannot_be_logged_is_said_before_anything_is_computed(tmp_path):
         assert run.returncode == 2
         assert said in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(nq.QuineFileError, match="it is not a file"):
+        logs.Lines(tmp_path / "metrics.jsonl")

@@ -1,6 +1,7 @@
 """Many solves in one table, continued where they stopped."""
 
 import json
+import os
 
 import pytest
 
@@ -99,3 +100,10 @@ def test_a_ray_cluster_gives_the_same_table(spec, tmp_path):
     ours = rows(sweep(spec, tmp_path / "joblib", processes=1))
     for a, b in zip(theirs, ours, strict=True):
         assert a | {"seconds": 0} == b | {"seconds": 0}
+
+
+def test_a_pipe_in_the_place_of_the_jobs_is_refused_and_not_waited_for(spec, tmp_path):
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / JOBS)
+    with pytest.raises(nq.NeuralQuineError, match="it is not a file"):
+        sweep(spec, tmp_path / "out", processes=1)

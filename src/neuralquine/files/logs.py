@@ -47,6 +47,8 @@ class Lines:
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path = path
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise QuineFileError(f"cannot write {path}: it is not a file")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = path.read_bytes() if resume and path.exists() else b""

@@ -170,6 +170,8 @@ def sweep(
     """
     pyarrow, parquet = _needed("pyarrow"), _needed("pyarrow.parquet")
     out.mkdir(parents=True, exist_ok=True)
+    if (out / JOBS).exists() and not (out / JOBS).is_file():  # opening a pipe would wait for ever
+        raise NeuralQuineError(f"cannot write {out / JOBS}: it is not a file")
     rows = _read_rows(out / JOBS, spec)
     todo = [i for i in range(len(spec.jobs)) if i not in rows]
     with (out / JOBS).open("a", encoding="utf-8") as log:
