@@ -69,7 +69,7 @@ def test_the_weights_of_another_network_prove_nothing(tmp_path):
     with pytest.raises(NotProved):
         certify(tmp_path / "q")
     assert not portability(tmp_path / "q").proved
-    with pytest.raises(nq.NeuralQuineError, match="not proved"):
+    with pytest.raises(nq.NeuralQuineError, match="is no quine: evaluated"):
         nq.export(tmp_path / "q", tmp_path / "self.onnx")
 
 

@@ -26,7 +26,7 @@ def trained():
 @pytest.fixture
 def kept(tmp_path):
     path = tmp_path / "q.training"
-    Checkpoint(path, PROBLEM, resume=False).keep(*trained(), [{"loss": 1.0}], 2.0)
+    Checkpoint(path, PROBLEM, resume=False).keep(*trained(), [{"epoch": 0.0, "loss": 1.0}], 2.0)
     return path
 
 
@@ -47,14 +47,26 @@ def restored(path):
 
 
 def test_it_comes_back(kept):
-    assert Checkpoint(kept, PROBLEM, resume=True).restore(*trained()) == ([{"loss": 1.0}], 2.0)
+    assert Checkpoint(kept, PROBLEM, resume=True).restore(*trained()) == ([{"epoch": 0.0, "loss": 1.0}], 2.0)
 
 
 @pytest.mark.parametrize(
     "metadata",
     [
         *({"seconds": s} for s in (None, "x", [], 10**400, True)),
-        *({"history": h} for h in (None, {}, [], [1], [[]], [{"loss": "x"}], [{"loss": 10**400}], [{}, {"loss": 1.0}])),
+        *(
+            {"history": h}
+            for h in (
+                None,
+                {},
+                [],
+                [1],
+                [[]],
+                [{"epoch": 0.0, "loss": "x"}],
+                [{"epoch": 0.0, "loss": 10**400}],
+                [{}, {"epoch": 0.0, "loss": 1.0}],
+            )
+        ),
     ],
 )
 def test_malformed_figures(metadata, kept):
@@ -82,7 +94,7 @@ def test_nesting_and_a_missing_tensor(kept):
     tensors = load_file(kept)
     save_file(tensors, kept, {"neuralquine": "[" * 100_000})
     restored(kept)
-    Checkpoint(kept, PROBLEM, resume=False).keep(*trained(), [{"loss": 1.0}], 2.0)
+    Checkpoint(kept, PROBLEM, resume=False).keep(*trained(), [{"epoch": 0.0, "loss": 1.0}], 2.0)
     with safe_open(kept, framework="np") as file:
         metadata = file.metadata()
     tensors.pop("step.1")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ class Checkpoint:
                 metadata = json.loads((file.metadata() or {})[METADATA_KEY])
             fits = metadata["fingerprint"] == self._fingerprint
             _check_history(metadata["history"])
-            if not 0 <= float(metadata["seconds"]) < math.inf:
+            if type(metadata["seconds"]) not in (int, float) or not 0 <= metadata["seconds"] < _FAR:
                 raise ValueError("malformed seconds")
         except _MALFORMED as error:
             raise QuineFileError(f"{path} is not a checkpoint of a training: {first_line(error)}") from error
@@ -147,4 +146,6 @@ def _state_of(file: Any, number: int, parameter: Tensor) -> dict[str, Tensor]:
         state[key] = file.get_tensor(name)
         if state[key].dtype != dtype:
             raise ValueError(f"{name} has another type")
+        if not bool(torch.isfinite(state[key]).all()):
+            raise ValueError(f"{name} holds NaN or infinity")
     return state
