@@ -177,11 +177,12 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
 
 def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | None:
     """Write the best iterate of an interrupted search to ``quines/``, where no folder was named; else do nothing."""
-    from ..keeping.store import save
     from ..solving.solution import Status
 
     if solution.status is not Status.INTERRUPTED:
         return None
+    from ..keeping.store import save  # a room that most searches have no use for
+
     out = Path("quines") / f"{recipe}-interrupted"
     save(quine, out)
     return out
