@@ -12,7 +12,7 @@ from ..errors import TooLarge, word
 from ..files.strict_json import finite_or_none
 from ..quines.measure import Measurement, measure, norm, round_off
 from ..quines.quine import Quine
-from ..quines.threads import frugal
+from ..quines.threads import one_thread_if_small
 from .counting import count, counted
 from .generations import Generations, generations
 from .outside import outside_numbers
@@ -117,7 +117,7 @@ def response(quine: Quine) -> float:
     return sum(ratios) / len(ratios)
 
 
-@frugal
+@one_thread_if_small
 def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Verification:
     """Measure a quine afresh and look for every known trick.
 

@@ -19,7 +19,7 @@ from ..errors import BadOption, NeuralQuineError
 from ..quines.bits import differing
 from ..quines.lineage import followed
 from ..quines.quine import Quine
-from ..quines.threads import frugal
+from ..quines.threads import one_thread_if_small
 from .damage import Damage, damaged
 
 _GENERATIONS = 8  # followed by default: what heals at all has healed after two or three
@@ -73,7 +73,7 @@ class Healing:
         return data
 
 
-@frugal
+@one_thread_if_small
 @torch.no_grad()
 def heal(
     quine: Quine,

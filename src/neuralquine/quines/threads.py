@@ -39,7 +39,7 @@ def threads_for(weights: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def frugal(
+def one_thread_if_small(
     function: Callable[Concatenate[Quine, P], T],
 ) -> Callable[Concatenate[Quine, P], T]:
     """Run a function of a quine under :func:`threads_for`."""

@@ -7,7 +7,7 @@ import torch
 from ..errors import BadOption
 from ..files.journal import Journal
 from ..quines.quine import Quine
-from ..quines.threads import frugal
+from ..quines.threads import one_thread_if_small
 from . import queried_search as queried_search  # registers the search of queried quines
 from .exact import search_exact
 from .judge import finish
@@ -38,7 +38,7 @@ ATTRACTED: tuple[Method, int] = (Anderson(), 1)
 _LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
 
 
-@frugal
+@one_thread_if_small
 def solve(
     quine: Quine,
     method: str | Method | None = None,

@@ -14,7 +14,7 @@ from ..errors import BadOption
 from ..quines.in_place import weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
 from ..quines.quine import Quine
-from ..quines.threads import frugal
+from ..quines.threads import one_thread_if_small
 from . import queried_search as queried_search  # registers the map and the fixed points of queried quines
 from .enumerate import fixed_points
 from .loop import Stop, Trace
@@ -71,7 +71,7 @@ class Zoo:
     interrupted: bool
 
 
-@frugal
+@one_thread_if_small
 def zoo(
     quine: Quine,
     *,
