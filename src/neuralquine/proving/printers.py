@@ -21,6 +21,9 @@ from .rules import NoRule
 
 _LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
 _LARGEST_DERIVATIVE = 2**22  # the same for balls, which take some 100 bytes each
+_LARGEST_CODE = (
+    256  # code entries of a proof by Krawczyk: its products of d x d balls take seconds there, minutes at 1,000
+)
 _SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
 _TYPES = {"float64": np.float64, "float32": np.float32}
 
@@ -80,7 +83,7 @@ class MatrixPrinter:
 
     def expand(self, code: Ball) -> Ball:
         """``E(c)`` in exact real arithmetic, with the derivative if the code carries one."""
-        if self.count > _LARGEST_DERIVATIVE:
+        if self.count > _LARGEST_DERIVATIVE or self.d > _LARGEST_CODE:
             raise NoRule(f"{len(self.mean)} weights of a code of {self.d} are too many for a proof without a grid")
         scaled = objects(self.matrix) * objects(self.gain.astype(np.float64))[:, None]
         value = objects(self.mean.astype(np.float64)) + scaled.dot(code.value)
