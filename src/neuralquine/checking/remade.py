@@ -47,11 +47,10 @@ def options_of_recipe(quine: Quine) -> dict[str, Any] | None:
 
 def _ours(name: str) -> bool:
     """Whether a recipe is a function of this package."""
-    make = getattr(RECIPES.get(name), "__wrapped__", None)
-    home = getattr(make, "__module__", "")
-    return home.partition(".")[0] == __name__.partition(".")[0] and (
-        getattr(sys.modules.get(home), make.__qualname__, None) is make
-    )
+    make: Any = getattr(RECIPES.get(name), "__wrapped__", None)
+    home = str(getattr(make, "__module__", ""))
+    ours = home.partition(".")[0] == __name__.partition(".")[0]
+    return ours and getattr(sys.modules.get(home), make.__qualname__, None) is make
 
 
 def _fits(quine: Quine, name: str, seed: int, options: dict[str, Any]) -> bool:
