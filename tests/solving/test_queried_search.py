@@ -112,7 +112,7 @@ def test_a_search_puts_a_line_of_fixed_points_aside(dead):
     assert not bool(torch.isfinite(search.residuals).any())
     trace = _SharedTrace(QueryMap(dead), None)
     for residual in (0.5, 0.1, 1e-16):
-        now = torch.tensor([residual])
+        now = torch.tensor([residual], dtype=theta.dtype)
         trace.record(Residuals(now, now, now, now))
     trace.forget(0.1)
     assert [point.relative_residual for point in trace.points] == [0.5, 0.1]
