@@ -1,4 +1,5 @@
 """Figures: they exist, and what is on their axes is the quine's own data."""
+# pyright: reportAttributeAccessIssue=false
 
 import re
 

@@ -59,6 +59,7 @@ def test_the_trace_holds_the_current_iterate_beside_the_best(tmp_path):
     assert best == sorted(best, reverse=True)
     assert current != sorted(current, reverse=True)
     assert all(b <= c for b, c in zip(best, current, strict=True))
+    assert solution.last_theta is not None
     gap = quine.self_map(solution.last_theta) - solution.last_theta
     assert solution.trace[-1].current_squared_residual == pytest.approx(float(gap.square().sum()), rel=0.2)
     assert solution.last_squared_residual == pytest.approx(float(gap.square().sum()))

@@ -1,4 +1,6 @@
 """``solve`` on the blog's network and on ones that have no quine: what it says is recomputed by other means."""
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
 
 import copy
 import itertools
