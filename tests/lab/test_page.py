@@ -149,6 +149,39 @@ def test_a_damaged_quine_that_attracts_heals_and_is_kept(visit, tmp_path):
     zipfile.ZipFile(tmp_path / "quine.zip").extractall(tmp_path)
     loaded = nq.load(next(path for path in tmp_path.iterdir() if path.is_dir()))
     assert nq.verify(loaded).is_quine
+    assert download.value.suggested_filename == "rnn-seed-0-anchored.zip"
+    page.set_input_files("#zip-file", tmp_path / "quine.zip")  # and back again
+    expect(page.locator("#open-status")).to_have_text("quine.zip is on the bench.", timeout=LONG)
+    expect(page.locator("#facts-title")).to_have_text("rnn, seed 0, anchored, opened")
+    expect(page.locator("#facts-verdict")).to_contain_text("prints its own weights")
+    drop(page, "broken.zip", b"no zip")
+    expect(page.locator("#trouble")).to_contain_text("no zip file of a quine", timeout=LONG)
+    page.wrong.clear()  # the browser notes the refusal itself
+
+
+def test_one_click_leads_to_a_network_that_heals(visit):
+    page = ready(visit())
+    page.click("#start-heal")
+    expect(page.locator("#start-status")).to_contain_text("Healed after", timeout=LONG)
+    expect(page.locator("#fate")).to_contain_text("It attracts (spectral radius 0.1")
+
+
+def test_a_weight_is_read_under_the_pointer_and_by_the_keyboard_and_a_bound_is_rounded_up(visit):
+    page = visit()
+    solved(page, "blog")
+    expect(page.locator("#fate")).to_contain_text("It repels")
+    figure = page.locator("#maps figure >> nth=2")
+    line = figure.locator(".value")
+    figure.locator("canvas >> nth=1").hover(position={"x": 1, "y": 1})
+    expect(line).to_contain_text("row 1, column 1: stored ")
+    figure.locator("canvas >> nth=0").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(line).to_contain_text("row 2, column 2: stored ")
+    bounds = page.evaluate(
+        "import('/static/js/heat.js').then(({ atMost }) => [1.35e-16, 1e-16, 9.01e-5, 3, 0.2].map(atMost))"
+    )
+    assert bounds == ["2e-16", "1e-16", "1e-4", "3e0", "2e-1"]
 
 
 def test_paint_strikes_where_the_pointer_was_and_a_repelled_quine_does_not_heal(visit):
@@ -236,8 +269,7 @@ def test_a_quine_at_work_reads_digits_that_are_drawn_is_damaged_and_heals(visit)
     whole, now = map(float, right.search(status.inner_text()).groups())
     assert whole == now > 60
 
-    # An upright stroke by the pointer, then one more cell by the keyboard.
-    page.click("#pad-clear")
+    # An upright stroke by the pointer, which clears the sample, then one more cell by the keyboard.
     pad = page.locator("#pad")
     pad.scroll_into_view_if_needed()
     box = pad.bounding_box()
