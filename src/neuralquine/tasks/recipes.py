@@ -146,7 +146,7 @@ def planned(name: str, *, seed: int = 0, **options: Any) -> TaskPlan:
         return make(seed=seed, **checked_options(f"task {name}", make, options))
 
 
-def test_data(made: dict[str, Any], folder: str = "") -> Loader:
+def test_data(made: dict[str, Any], folder: str = "") -> Loader:  # noqa: PT028 - no test
     """Load the test images of a task.
 
     Args:
