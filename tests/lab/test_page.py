@@ -381,6 +381,8 @@ def test_where_the_lab_did_not_compare_the_graph_the_page_says_so(visit, tmp_pat
     word = page.locator("#check-word")
     expect(word).to_contain_text("only the file’s own word")
     expect(word).to_contain_text("The lab did not: onnx is not installed.")
+    assert all("400" in message for message in page.wrong)  # the browser tells of every refusal
+    page.wrong.clear()
 
 
 def test_an_exported_quine_is_read_and_run_in_the_page_and_a_forged_one_is_not_believed(visit, tmp_path):
