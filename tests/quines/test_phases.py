@@ -31,7 +31,7 @@ def test_a_stretch_of_phases_is_its_phases(seed, first, size):
     assert (together < 1).all()
 
 
-def net(code_bits=6, code_phase=5, dtype=torch.float64):
+def net(code_bits: int | None = 6, code_phase=5, dtype=torch.float64):
     torch.manual_seed(1)
     trunk = torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Linear(12, 12))
     return nq.Quine(
