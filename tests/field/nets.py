@@ -1,4 +1,6 @@
 """Modules such as people have: each is one of a kind that once broke something."""
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
 
 import torch
 from torch import nn

@@ -87,6 +87,7 @@ class Trunk:
                 continue
             raise TrunkError(f"the trunk answers otherwise in {_name(dtype)} than in its own type: pass dtype={own}")
         else:
+            assert failure is not None
             raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
         if not self.width:
             raise TrunkError("the trunk answers with no numbers on the probe: is its batch empty?")

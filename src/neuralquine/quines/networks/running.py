@@ -26,10 +26,10 @@ def probe_inputs(probe: Probe) -> Inputs:
         TrunkError: it is neither, or a tensor is not made of real numbers that lie side by side.
     """
     inputs = (probe,) if isinstance(probe, Tensor) else probe
-    values = list(
-        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, Sequence) else [None]
-    )
-    if not all(isinstance(v, Tensor) for v in values):
+    values: list[Tensor] = list(inputs.values()) if isinstance(inputs, Mapping) else []
+    if not values and isinstance(inputs, Sequence):
+        values = list(inputs)
+    if not isinstance(inputs, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
         raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
     for tensor in values:
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_nested:
