@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ..checking.verify import verify
 from ..errors import NeuralQuineError, QuineFileError, TooLarge, needed
+from ..files.strict_json import finite_or_none
 from ..healing.kinds import KINDS
 from ..keeping.export import export
 from ..keeping.store import load, save
@@ -23,7 +23,7 @@ from ..recipes import RECIPES, recipe
 from ..recipes.registry import Recipe, options_of
 from ..solving.loop import Stop
 from ..solving.methods import METHODS
-from ..solving.solution import TracePoint, finite_or_none
+from ..solving.solution import TracePoint
 from ..solving.solve import solve as solve_quine
 from ..solving.zoo import zoo as list_zoo
 from .pictures import plane
@@ -106,7 +106,7 @@ def _built(network: str, seed: int, anchored: bool) -> Quine:
 
 
 def _point(point: TracePoint) -> dict[str, Any]:
-    return {**asdict(point), "relative_residual": finite_or_none(point.relative_residual)}
+    return point.figures()
 
 
 def kept(quine: Quine, folder: str) -> dict[str, Any]:
@@ -121,6 +121,7 @@ def _description(quine: Quine) -> dict[str, Any]:
         "parameters": quine.parameter_count,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
+        "code_phase": quine.code_phase,
         "dtype": quine.dtype_name,
         "layers": [[name, list(p.shape)] for name, p in quine.named_weights() if p.numel()],
         "task": hasattr(quine, "outputs"),

@@ -4,7 +4,7 @@
 const Tables = (() => {
 // The fixed tables of the expansions, made from a seed as everywhere: Philox4x32-10 of Salmon and others (2011).
 
-const GAUSSIAN = 1, SIGNS = 5; // streams of a seed
+const GAUSSIAN = 1, SIGNS = 5, PHASES = 11; // streams of a seed
 const ROUNDS = 10;
 
 // The high and the low word of a product of two 32-bit words.
@@ -44,6 +44,12 @@ function ones(word) {
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
+// The offset of each number of a code in one phase, in grid steps: a multiple of 1/8.
+function offset(seed, phase, size) {
+  const word = words(seed, PHASES);
+  return Array.from({ length: size }, (_, i) => (word(phase * size + i) >>> 29) / 8);
+}
+
 // Of each expansion: four times the entry of a row and a column, a whole number, for a seed and a size of the code.
 const TABLES = {
   gaussian(seed, size) {
@@ -64,5 +70,5 @@ const TABLES = {
   },
 };
 
-return { words, ones, TABLES };
+return { words, ones, offset, TABLES };
 })();

@@ -87,7 +87,7 @@ export async function follow(job, show) {
   training = job.task === "train";
   $("live").hidden = false;
   $("live-title").textContent = job.title;
-  $("live-what").textContent = training ? "loss, epoch by epoch" : "best relative residual, step by step";
+  $("live-what").textContent = training ? "loss, epoch by epoch" : "relative residual, step by step: the best so far, and the current one behind it";
   $("live-status").textContent = "waiting for its turn";
   $("cancel").disabled = $("solve").disabled = false;
   $("solve").disabled = true;
@@ -118,7 +118,7 @@ function dim(on) {
 
 let due = 0;
 function point(event) {
-  points.push([event.step, training ? event.loss : event.relative_residual]);
+  points.push([event.step, training ? event.loss : event.relative_residual, event.current_relative_residual]);
   cancelAnimationFrame(due);
   due = requestAnimationFrame(chart);
   if (training) {
@@ -128,7 +128,8 @@ function point(event) {
   }
   const residual = event.relative_residual === null ? "infinite" : event.relative_residual.toExponential(1);
   $("live-status").textContent =
-    `step ${whole(event.step)}, ${whole(event.map_evaluations)} evaluations of the map, relative residual ${residual}`;
+    `step ${whole(event.step)}, ${whole(event.map_evaluations)} evaluations of the map, best relative residual ${residual}, ` +
+    `current ${number(event.current_relative_residual)}`;
 }
 
 function ended(event, show) {
