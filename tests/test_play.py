@@ -136,7 +136,7 @@ def test_an_exact_quine_of_the_package_is_printed_here_bit_for_bit(page):
     ask = """([seed, code, bits, phase]) => { const net = Network.make(seed, { bits, phase }), theta = net.expand(Float64Array.from(code));
       return [[...theta], [...net.print(theta)]]; }"""
     code = quine.code().detach()
-    stored, printed = page.evaluate(ask, [0, code.tolist(), quine.code_bits, getattr(quine, "code_phase", 0)])
+    stored, printed = page.evaluate(ask, [0, code.tolist(), quine.code_bits, quine.code_phase])
     for told in (stored, printed):
         assert np.array(told).tobytes() == quine.theta.numpy().tobytes()
 
@@ -151,10 +151,10 @@ def test_what_the_page_finds_is_a_quine_of_the_package(page, seed):
     phase = int((re.findall(r"code_phase = (\d+)", text) or ["0"])[0])
     theta = page.evaluate(ask, [seed, code, exact.code_bits, phase])
     assert np.array(theta).tobytes() == exact.theta.numpy().tobytes()
-    if phase == 0 or hasattr(nq.recipe("blog", seed=seed), "code_phase"):
-        verification = nq.verify(exact)
-        assert verification.bit_exact
-        assert verification.is_quine
+    assert phase == exact.code_phase
+    verification = nq.verify(exact)
+    assert verification.bit_exact
+    assert verification.is_quine
     smooth = nq.verify(found(page, "#find-smooth", seed, "The post’s network"))
     assert smooth.converged
     assert smooth.is_quine
