@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,10 @@ from .networks.running import (
     pick,
     places_of,
     probe_inputs,
+    selected,
     unwrapped,
 )
+from .networks.whole import Layout, doubt_about, layout_of
 from .printers.base import Slot, working_type
 
 LARGE = 100_000  # weights above which a trunk keeps its own type and its printer is structured
@@ -45,6 +48,9 @@ class Trunk:
         module: the module, in ``dtype``.
         inputs: the probe's tensors, floating-point ones in ``dtype``.
         width: n, how many numbers are read of the output.
+        layout: how the whole output is the weights; None where it does not have as many numbers as they are.
+        doubt: where the output holds the weights among other numbers, or several times, in words.
+        answered: the type of the output's numbers.
 
     Raises:
         TrunkError: the module has no weights, fails on the probe, or gives no finite numbers.
@@ -62,6 +68,10 @@ class Trunk:
     ) -> None:
         module = modular(module)
         self.select, self.print_frozen = select, print_frozen
+        self.layout: Layout | None = None
+        self.doubt: str | None = None
+        self.answered: torch.dtype | None = None
+        self._whole = False
         inputs, failure = probe_inputs(probe), None
         for candidate in _types(self._checked(module), dtype):
             try:
@@ -100,6 +110,20 @@ class Trunk:
         with torch.no_grad():
             features = self.run(self.inputs)
         self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
+
+    def taken_whole(self) -> Layout:
+        """Read the whole output from now on, as all weights.
+
+        Raises:
+            TrunkError: it does not have as many numbers as there are weights.
+        """
+        count = sum(self.sizes)
+        if self.layout is None:
+            raise TrunkError(
+                f"the trunk prints {self.width:,} numbers, and has {count:,} weights: it cannot print them itself"
+            )
+        self._whole, self.width = True, count
+        return self.layout
 
     def twin(self, module: nn.Module) -> Trunk:
         """A trunk with the same inputs and another module of the same names, such as a description gives."""
@@ -160,6 +184,21 @@ class Trunk:
 
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
+        output = self._selected(inputs, tensors)
+        if self.answered is None:
+            self.layout, self.doubt = layout_of(output, self._shapes), doubt_about(output, self._shapes)
+        picked = self.layout.join(output) if self._whole and self.layout is not None else pick(output, None)
+        if not picked.is_floating_point():
+            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
+        self.answered = picked.dtype
+        return picked.reshape(-1).to(self.code_dtype)
+
+    @property
+    def _shapes(self) -> dict[str, torch.Size]:
+        return {name: p.shape for name, p in self.named_weights()}
+
+    def _selected(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None) -> Any:
+        """The part of the module's output that ``select`` names, at its own weights or at ``tensors``."""
         args, kwargs = arguments(inputs)
         if tensors is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)):
@@ -173,10 +212,7 @@ class Trunk:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.
                 for module in self._recurrent:
                     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        picked = pick(output, self.select)
-        if not picked.is_floating_point():
-            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
-        return picked.reshape(-1).to(self.code_dtype)
+        return selected(output, self.select)
 
 
 def modular(module: object) -> nn.Module:

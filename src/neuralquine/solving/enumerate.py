@@ -52,7 +52,7 @@ def fixed_points(
     status: list[Status] = []
     width = affordable_starts(quine, starts)
     for first in range(0, starts, width):
-        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
+        points = starting_points(f, min(width, starts - first), generator, own=own and first == 0)
         broyden = iterate(f, Broyden(), points, stop, trace, every=True)
         unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
         keep(f, broyden.best, status := broyden.status)

@@ -38,6 +38,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     theta, figures = _copy(quine), _measured(quine, f)
     local = local_spectrum(quine)
     f.jvps += local.jvps
+    asked, answers = quine.question()
     return Solution(
         **vars(figures),
         status=_verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact),
@@ -56,6 +57,8 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         method=method,
         code_bits=quine.code_bits,
         detail=found.detail,
+        asked=asked,
+        answers=answers,
         seed=seed,
         dtype=quine.dtype_name,
         trace=tuple(found.trace.points),

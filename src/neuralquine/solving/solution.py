@@ -17,7 +17,7 @@ from ..quines.measure import Measurement
 _FIGURES = (
     *("parameters", "relative_residual", "max_abs_residual", "last_relative_residual", "weight_rms"),
     *("differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations", "jvps", "steps"),
-    *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+    *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail", "asked", "answers"),
 )
 """The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
 
@@ -110,6 +110,8 @@ class Solution(Measurement):
             ``neuralquine certify`` do.
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         detail: what was tried, where the status alone does not say it.
+        asked: what was asked, in words.
+        answers: what answers and is compared with the weights, in words.
         method: the method that found the weights.
         seed: seed of the starts.
         dtype: type of the weights.
@@ -138,6 +140,8 @@ class Solution(Measurement):
     portable: bool | None = None
     proved: bool | None = None
     detail: str = ""
+    asked: str = ""
+    answers: str = ""
     environment: dict[str, Any] = field(default_factory=environment, repr=False)
 
     @property
@@ -164,5 +168,5 @@ class Solution(Measurement):
             f"weights differ in bits\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}\n  {self.method}, seed "
             f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
-            f"{self.seconds:.3f} s, {self.dtype})"
+            f"{self.seconds:.3f} s, {self.dtype}\n  asked: {self.asked}; answers: {self.answers})"
         )
