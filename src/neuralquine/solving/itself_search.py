@@ -52,6 +52,9 @@ class SubspaceMap(ReducedMap):
     def install(self, x: Tensor) -> None:
         self.quine.theta = self.space.expand(x).to(self.quine.dtype)
 
+    def squared_length(self, r: Tensor, length: Tensor) -> Tensor:
+        return (self.space.spread * length) ** 2
+
     @torch.no_grad()
     def drawn(self, count: int, generator: torch.Generator) -> Tensor:
         """What the module prints at random weights: ``(count, r)``."""

@@ -1,6 +1,6 @@
 // The fixed tables of the expansions, made from a seed as everywhere: Philox4x32-10 of Salmon and others (2011).
 
-const GAUSSIAN = 1, SIGNS = 5; // streams of a seed
+const GAUSSIAN = 1, SIGNS = 5, PHASES = 11; // streams of a seed
 const ROUNDS = 10;
 
 // The high and the low word of a product of two 32-bit words.
@@ -13,7 +13,7 @@ function product(a, b, out) {
 }
 
 // Gives word i of one stream of a seed; neighbours cost nothing.
-function words(seed, stream) {
+export function words(seed, stream) {
   const block = new Uint32Array(4), left = [0, 0], right = [0, 0];
   let made = -1;
   return (i) => {
@@ -34,10 +34,16 @@ function words(seed, stream) {
   };
 }
 
-function ones(word) {
+export function ones(word) {
   word -= (word >>> 1) & 0x55555555;
   word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+// The offset of each number of a code in one phase, in grid steps: a multiple of 1/8.
+export function offset(seed, phase, size) {
+  const word = words(seed, PHASES);
+  return Array.from({ length: size }, (_, i) => (word(phase * size + i) >>> 29) / 8);
 }
 
 // Of each expansion: four times the entry of a row and a column, a whole number, for a seed and a size of the code.
