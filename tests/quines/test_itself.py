@@ -1,3 +1,4 @@
+# type: ignore
 """Modules that print their own weights are taken at their word: the module itself, unmodified, is what is solved."""
 
 import copy
