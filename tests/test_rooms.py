@@ -19,7 +19,7 @@ ROOMS = {
     "files": (),
     "quines": (),
     "recipes": ("quines",),
-    "checking": ("files", "quines"),
+    "checking": ("files", "quines", "recipes"),
     "proving": ("files", "quines.tables"),
     "solving": ("files", "quines", "recipes", "checking"),
     "healing": ("quines", "checking"),

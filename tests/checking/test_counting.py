@@ -12,6 +12,7 @@ import neuralquine as nq
 from neuralquine.checking.counting import answer_bits, count, counted, runs_foreign_code
 from neuralquine.quines.kinds import BiasTapeQuine
 from neuralquine.recipes import RECIPES
+from neuralquine.recipes.registry import Recipe
 
 
 def places(quine):
@@ -67,10 +68,13 @@ def test_scales_that_are_all_one_number_are_one_number():
 
 def test_a_probe_that_the_seed_gives_costs_its_shape_only():
     made, own = nq.recipe("blog", seed=3), nq.recipe("blog", seed=3)
+    made.recipe = own.recipe = None
     assert places(made)["probe 0"] < 20
     own.inputs[0][0, 0] += 1e-9
     assert places(own)["probe 0"] >= 6 * 64
-    assert places(nq.recipe("transformer"))["probe 0"] < 20
+    asked = nq.recipe("transformer")
+    asked.recipe = None
+    assert places(asked)["probe 0"] < 20
     assert places(nq.TaskQuine(body(), (8, 8), 64))["probe 0"] < 25
 
 
@@ -84,12 +88,91 @@ def test_the_answer_has_as_many_bits_as_its_grid_or_its_type():
     assert answer_bits(queried) == 121 * 52
 
 
-@pytest.mark.parametrize("name", [name for name, made in RECIPES.items() if made.small])
-def test_no_recipe_runs_foreign_code_and_all_but_one_have_no_room_for_the_answer(name):
-    found = count(nq.recipe(name))
+SMALL = [name for name, made in RECIPES.items() if made.small]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_recipe_that_makes_everything_again_leaves_its_name_seed_and_grid_outside(name):
+    seed = SMALL.index(name) * 7919
+    found = count(nq.recipe(name, seed=seed))
     assert not found.foreign
-    room = sum(bits for _, bits in found.places) >= found.answer
-    assert room == (name == "fletcher-onehot")  # its frozen layers hold more numbers than it prints
+    assert dict(found.places) == {"recipe": 8, "seed": 64, "code_bits": 2}
+
+
+def test_options_of_a_recipe_and_the_grid_of_its_code_are_counted():
+    quine = nq.recipe("rnn", seed=5, skip=0.25, code_size=24, dtype=torch.float32)
+    quine.code_bits = 29
+    assert places(quine) == {"recipe": 8 + (8 + 8 + 64) + (8 + 12) + 2 * 8, "seed": 64, "code_bits": 12}
+
+
+def test_an_exact_quine_of_the_blog_leaves_no_room_for_its_code(tmp_path):
+    quine = nq.recipe("blog", seed=2)
+    assert nq.solve(quine, exact=True).bit_exact
+    nq.save(quine, tmp_path / "q")
+    found = count(nq.load(tmp_path / "q"))
+    said = counted(found.places, found.answer, found.foreign)
+    assert said.endswith(f"bits, the answer has {20 * quine.code_bits}: it cannot be stored there")
+    assert sum(bits for _, bits in found.places) < 90
+
+
+def other_probe(quine):
+    quine.inputs[0].view(torch.int64)[0, 0] ^= 1
+
+
+def other_mean(quine):
+    quine.means[0] = -0.0 if quine.means[0] == 0 else quine.means[0] * (1 + 2**-52)
+
+
+def other_seed(quine):
+    quine.recipe["seed"] += 1
+
+
+def other_name(quine):
+    quine.recipe["name"] = "blog-part1"
+
+
+def other_option(quine):
+    quine.recipe["alpha"] = 0.2500000001
+
+
+def absurd(quine):
+    quine.recipe = {"name": "transformer", "seed": 0, "layers": 1 << 20}
+
+
+def not_of_this_package(quine):
+    quine.recipe["name"] = "blog of somebody else"
+
+
+def held_beside(quine):
+    quine.trunk[1].register_buffer("held", torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_probe, other_mean, other_seed, other_name, other_option, absurd, not_of_this_package, held_beside],
+)
+def test_a_recipe_is_not_believed(change, monkeypatch):
+    """One bit elsewhere than the recipe puts it, and everything is counted by itself."""
+    monkeypatch.setitem(
+        RECIPES, "blog of somebody else", Recipe(elsewhere, "x", about="", small=True, place=0, queried=False)
+    )
+    quine = nq.recipe("blog", seed=3)
+    assert "recipe" in places(quine)
+    change(quine)
+    assert "recipe" not in places(quine)
+
+
+def elsewhere(seed=0):
+    """The blog's network, from a function that may hold anything."""
+    return RECIPES["blog"](seed=seed)
+
+
+def test_frozen_statistics_that_are_not_the_recipes_are_counted():
+    quine = nq.recipe("fletcher-onehot", seed=1)
+    assert "recipe" in places(quine)
+    quine.trunk[0].bias[5] += 1e-9
+    found = count(quine)
+    assert sum(bits for _, bits in found.places) >= found.answer
 
 
 # -- whose code -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """Figures: they exist, and what is on their axes is the quine's own data."""
+# pyright: reportAttributeAccessIssue=false
 
 import re
 
@@ -45,18 +46,30 @@ def test_without_a_trace_there_is_no_residual_to_draw(tmp_path, small):
     assert [p.name for p in plots.plot(small, tmp_path, trace=trace)][-1] == "residual.png"
 
 
-def test_the_residual_is_drawn_against_steps_and_seconds(solved):
+def test_the_current_residual_is_drawn_behind_the_best_relative_and_squared(solved):
     trace = [vars(point) for point in solved.solution.trace]
     figure = plots.residual_figure(trace, 9e-15)
-    for axis, key in zip(figure.axes, ("step", "seconds"), strict=True):
-        line = axis.lines[0]
-        assert list(line.get_xdata()) == [p[key] for p in trace]
-        assert list(line.get_ydata()) == [p["relative_residual"] for p in trace]
+    for axis, key in zip(figure.axes, ("relative_residual", "squared_residual"), strict=True):
+        for line, name in zip(axis.lines, (f"current_{key}", key), strict=False):
+            assert list(line.get_xdata()) == [p["step"] for p in trace]
+            assert list(line.get_ydata()) == [p[name] for p in trace]
         assert axis.get_yscale() == "log"
-        assert axis.get_xlabel() == key
-        assert list(axis.lines[1].get_ydata()) == [9e-15, 9e-15]
-    assert "relative residual" in figure.axes[0].get_ylabel()
+        assert axis.get_xlabel() == "step"
+    assert list(figure.axes[0].lines[2].get_ydata()) == [9e-15, 9e-15]
     assert f"{trace[-1]['relative_residual']:.1e}" in figure.get_suptitle()
+
+
+def test_of_an_older_trace_the_one_curve_is_drawn_once():
+    trace = [{"step": i, "seconds": i / 10, "relative_residual": 1.0 / (i + 1)} for i in range(5)]
+    (axis,) = plots.residual_figure(trace, 9e-15).axes
+    assert len(axis.lines) == 2
+
+
+def test_a_zero_quine_is_pale():
+    quine = nq.recipe("blog-part1")
+    quine.theta = 1e-6 * quine.theta
+    limits = [row[0].images[0].get_clim()[1] for row in panels(plots.weight_figures(quine)[0])]
+    assert min(limits) > 1e4 * float(quine.theta.abs().max())
 
 
 def test_stored_printed_and_difference_stand_side_by_side_for_every_tensor(solved):

@@ -93,6 +93,12 @@ def solved(page, network, *options, seed=0):
     return page
 
 
+def searched(pattern, text):
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match
+
+
 def pixels(page, figure, key):
     """Colors of a heat map."""
     canvas = page.locator(f"#maps figure >> nth={figure}").locator(f"canvas[data-key={key}]")
@@ -105,7 +111,7 @@ def test_a_quine_is_found_and_looked_at(visit):
     expect(page.locator("#live-status")).to_contain_text("converged")
     expect(page.locator("#facts-verdict")).to_contain_text("prints its own weights")
     words = page.locator("#words li")
-    assert [re.match("[a-z-]+", text)[0] for text in words.all_inner_texts()] == [
+    assert [searched("^[a-z-]+", text)[0] for text in words.all_inner_texts()] == [
         "converged",
         "bit-exact",
         "portable",
@@ -149,6 +155,39 @@ def test_a_damaged_quine_that_attracts_heals_and_is_kept(visit, tmp_path):
     zipfile.ZipFile(tmp_path / "quine.zip").extractall(tmp_path)
     loaded = nq.load(next(path for path in tmp_path.iterdir() if path.is_dir()))
     assert nq.verify(loaded).is_quine
+    assert download.value.suggested_filename == "rnn-seed-0-anchored.zip"
+    page.set_input_files("#zip-file", tmp_path / "quine.zip")  # and back again
+    expect(page.locator("#open-status")).to_have_text("quine.zip is on the bench.", timeout=LONG)
+    expect(page.locator("#facts-title")).to_have_text("rnn, seed 0, anchored, opened")
+    expect(page.locator("#facts-verdict")).to_contain_text("prints its own weights")
+    drop(page, "broken.zip", b"no zip")
+    expect(page.locator("#trouble")).to_contain_text("no zip file of a quine", timeout=LONG)
+    page.wrong.clear()  # the browser notes the refusal itself
+
+
+def test_one_click_leads_to_a_network_that_heals(visit):
+    page = ready(visit())
+    page.click("#start-heal")
+    expect(page.locator("#start-status")).to_contain_text("Healed after", timeout=LONG)
+    expect(page.locator("#fate")).to_contain_text("It attracts (spectral radius 0.1")
+
+
+def test_a_weight_is_read_under_the_pointer_and_by_the_keyboard_and_a_bound_is_rounded_up(visit):
+    page = visit()
+    solved(page, "blog")
+    expect(page.locator("#fate")).to_contain_text("It repels")
+    figure = page.locator("#maps figure >> nth=2")
+    line = figure.locator(".value")
+    figure.locator("canvas >> nth=1").hover(position={"x": 1, "y": 1})
+    expect(line).to_contain_text("row 1, column 1: stored ")
+    figure.locator("canvas >> nth=0").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(line).to_contain_text("row 2, column 2: stored ")
+    bounds = page.evaluate(
+        "import('/static/js/heat.js').then(({ atMost }) => [1.35e-16, 1e-16, 9.01e-5, 3, 0.2].map(atMost))"
+    )
+    assert bounds == ["2e-16", "1e-16", "1e-4", "3e0", "2e-1"]
 
 
 def test_paint_strikes_where_the_pointer_was_and_a_repelled_quine_does_not_heal(visit):
@@ -185,7 +224,7 @@ def test_the_zoo_is_a_map_to_walk_through_by_keyboard(visit):
     expect(points.first).to_be_visible(timeout=LONG)
     assert points.count() > 2
     expect(page.locator("#zoo-status")).to_contain_text(f"{points.count()} distinct quines from 8 starts")
-    radius = re.search(r"spectral radius ([\d.]+)", points.nth(1).get_attribute("aria-label"))[1]
+    radius = searched(r"spectral radius ([\d.]+)", points.nth(1).get_attribute("aria-label"))[1]
     points.first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -205,9 +244,9 @@ def test_a_search_goes_on_through_a_reload_and_can_be_cancelled(visit):
     ready_again = page.locator("#live-title")
     expect(ready_again).to_have_text("blog, seed 5, rmsprop", timeout=LONG)
     expect(status).to_contain_text("step ", timeout=LONG)
-    first = int(re.search(r"step ([\d,]+)", status.inner_text())[1].replace(",", ""))
+    first = int(searched(r"step ([\d,]+)", status.inner_text())[1].replace(",", ""))
     expect(status).not_to_contain_text(f"step {first:,},", timeout=LONG)
-    assert int(re.search(r"step ([\d,]+)", status.inner_text())[1].replace(",", "")) > first
+    assert int(searched(r"step ([\d,]+)", status.inner_text())[1].replace(",", "")) > first
     page.click("#cancel")
     expect(status).to_contain_text("interrupted: the best iterate so far is kept", timeout=LONG)
     expect(page.locator("#facts-verdict")).to_contain_text("No quine", timeout=LONG)
@@ -233,11 +272,10 @@ def test_a_quine_at_work_reads_digits_that_are_drawn_is_damaged_and_heals(visit)
     expect(status).to_contain_text("Undamaged it reads a 0", timeout=LONG)
     right = re.compile(r"gets ([\d.]+) % right undamaged and ([\d.]+) % as it is now")
     expect(status).to_contain_text(right, timeout=LONG)
-    whole, now = map(float, right.search(status.inner_text()).groups())
+    whole, now = map(float, searched(right, status.inner_text()).groups())
     assert whole == now > 60
 
-    # An upright stroke by the pointer, then one more cell by the keyboard.
-    page.click("#pad-clear")
+    # An upright stroke by the pointer, which clears the sample, then one more cell by the keyboard.
     pad = page.locator("#pad")
     pad.scroll_into_view_if_needed()
     box = pad.bounding_box()
@@ -255,7 +293,7 @@ def test_a_quine_at_work_reads_digits_that_are_drawn_is_damaged_and_heals(visit)
     page.click("#wound")
     expect(page.locator("#line-status")).to_contain_text("Damaged", timeout=LONG)
     expect(status).not_to_contain_text(f"and {now} %", timeout=LONG)
-    assert float(right.search(status.inner_text())[2]) < whole - 10
+    assert float(searched(right, status.inner_text())[2]) < whole - 10
     page.click("#next")
     expect(page.locator("#line-status")).to_have_text(
         "Healed after 1 generation: every bit is the original's.", timeout=LONG

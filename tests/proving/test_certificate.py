@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+import forked
 import neuralquine as nq
 from neuralquine.files.folder import sha256
 from neuralquine.files.strict_json import canonical
@@ -262,11 +263,13 @@ def test_krawczyk_denies_a_box_without_a_fixed_point(smooth):
     assert not krawczyk(network, beside, 1e-10).proved
 
 
-def test_the_checker_imports_neither_torch_nor_a_solver(exact):
+@pytest.mark.parametrize("how", ["sys.modules['torch'] = None; check(sys.argv[1])", "check(sys.argv[1], witness=None)"])
+def test_the_checker_needs_neither_torch_nor_a_solver(how, exact):
+    """Where torch is not installed, or nobody is asked to evaluate."""
     certify(exact)
     code = (
-        "import sys; from neuralquine.proving.certificate import check; check(sys.argv[1])\n"
-        "bad = [m for m in sys.modules if m == 'torch' or m.startswith(('neuralquine.solving.solve', 'neuralquine.solving.methods', 'neuralquine.solving.exact'))]\n"
+        f"import sys; from neuralquine.proving.certificate import check; {how}\n"
+        "bad = [m for m in sys.modules if (m == 'torch' and sys.modules[m]) or m.startswith(('neuralquine.solving.solve', 'neuralquine.solving.methods', 'neuralquine.solving.exact'))]\n"
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code, str(exact / "certificate.json")], check=True)
@@ -303,7 +306,7 @@ def test_portable_is_denied_in_float32_where_the_sums_do_not_fit(tmp_path):
 
 def test_verify_says_proved_only_with_a_certificate_that_holds(smooth, tmp_path):
     def run(folder):
-        out = subprocess.run(
+        out = forked.run(
             [sys.executable, "-m", "neuralquine", "verify", str(folder), "--json"],
             capture_output=True,
             text=True,

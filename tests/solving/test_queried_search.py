@@ -1,4 +1,5 @@
 """Searches: small queried networks are solved, zero and one constant are named, and long searches can be resumed."""
+# pyright: reportArgumentType=false, reportOperatorIssue=false
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from neuralquine.solving.loop import Search, Stop
 from neuralquine.solving.queried_map import QueryMap
 from neuralquine.solving.queried_search import _SharedTrace, put_aside
 from neuralquine.solving.solution import Status
+from neuralquine.solving.trace import Residuals
 from quines.networks_of_queries import Batched, OneByOne, stack
 
 
@@ -111,7 +113,8 @@ def test_a_search_puts_a_line_of_fixed_points_aside(dead):
     assert not bool(torch.isfinite(search.residuals).any())
     trace = _SharedTrace(QueryMap(dead), None)
     for residual in (0.5, 0.1, 1e-16):
-        trace.record(residual)
+        now = torch.tensor([residual], dtype=theta.dtype)
+        trace.record(Residuals(now, now, now, now))
     trace.forget(0.1)
     assert [point.relative_residual for point in trace.points] == [0.5, 0.1]
     assert trace.best == 0.1

@@ -1,4 +1,6 @@
 """``solve`` on the blog's network and on ones that have no quine: what it says is recomputed by other means."""
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
 
 import copy
 import itertools
@@ -248,6 +250,7 @@ def test_the_best_point_is_kept_beside_the_last():
 def test_the_figures_keep_their_names_and_their_order(solved):
     assert list(solved.solution.figures()) == [
         *("status", "converged", "parameters", "relative_residual", "max_abs_residual", "last_relative_residual"),
+        *("squared_residual", "last_squared_residual", "course"),
         *("weight_rms", "differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations"),
         *("jvps", "steps", "seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
     ]

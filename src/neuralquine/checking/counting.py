@@ -3,7 +3,8 @@
 A look-up must hold the answer somewhere. Where fewer bits stand outside of the weights than the answer has, there is no
 room for it, whatever the network does with them. What stands outside is counted from above: every number at its full
 width, a number that repeats once with the places where it stands, sizes and options in a code that ends by itself. The
-answer is counted from below. What a seed makes again, and was compared with what it makes, costs the seed alone.
+answer is counted from below. What a seed makes again, and was compared with what it makes, costs the seed alone; where a
+recipe of this package makes everything again, nothing is counted but its name, its seed, its options and the code's grid.
 
 Everything outside is known of a network whose code can be read: torch's own layers and those of this package. Of code that
 somebody else wrote, nobody knows all that it reads: there the count is of what was found.
@@ -32,6 +33,7 @@ from ..quines.quine import Quine
 from ..quines.tables.philox import Stream, dyadic_gaussian, words
 from ..quines.taped import TaskQuine
 from .outside import module_tree, outside_numbers
+from .remade import SOUGHT, options_of_recipe
 
 _SEED = 64  # bits
 _WIDTH = 64  # bits of a number whose width is not known, as Python's floats have it
@@ -63,10 +65,8 @@ class Count:
 def count(quine: Quine) -> Count:
     """Count the bits outside of a quine's weights, and those of its answer."""
     foreign = runs_foreign_code(quine)
-    settings = {k: v for k, v in quine.settings().items() if k not in ("seed", "means", "gains")}
-    places: Places = [("seed", _SEED), ("settings", _options(settings, set())), *_scales(quine)]
-    places.append(("layers and sizes", _plan(quine.trunk, foreign)))
-    places += [*_probe(quine), *(_numbers(quine) if foreign or describe(quine.trunk) is None else _tensors(quine))]
+    recipe = options_of_recipe(quine)
+    places = _places(quine, foreign) if recipe is None else _of_recipe(quine, recipe)
     return Count(tuple((name, bits) for name, bits in places if bits), answer_bits(quine), foreign)
 
 
@@ -108,6 +108,28 @@ def _precision(quine: Quine) -> int:
 
 
 # -- what stands outside --------------------------------------------------------------------------------------------
+
+
+def _of_recipe(quine: Quine, options: dict[str, Any]) -> Places:
+    """What is left where a recipe makes the rest: one of its list, by name, with its options, and what a search found."""
+    sought = [(name, _options(value, set())) for name, value in quine.settings().items() if name in SOUGHT]
+    return [("recipe", _CHOICE + sum(_CHOICE + _spelled(v) for v in options.values())), ("seed", _SEED), *sought]
+
+
+def _spelled(value: Any) -> int:
+    """Bits of a recipe's option; a text may say anything."""
+    if isinstance(value, str):
+        return _CHOICE * (1 + len(value.encode("utf-8", "surrogatepass")))
+    return _CHOICE if isinstance(value, torch.dtype) else _options(value, set())
+
+
+def _places(quine: Quine, foreign: bool) -> Places:
+    """Everything outside, each at its own width."""
+    settings = {k: v for k, v in quine.settings().items() if k not in ("seed", "means", "gains")}
+    places: Places = [("seed", _SEED), ("settings", _options(settings, set())), *_scales(quine)]
+    places.append(("layers and sizes", _plan(quine.trunk, foreign)))
+    held = _numbers(quine) if foreign or describe(quine.trunk) is None else _tensors(quine)
+    return [*places, *_probe(quine), *held]
 
 
 def _options(value: Any, floats: set[float]) -> int:

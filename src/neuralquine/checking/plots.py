@@ -18,6 +18,9 @@ from .spectrum import spectrum
 _ROWS = 6  # tensors on one page
 _MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
 _INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
+_REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches at least: few lie beyond
+_CURRENT = {"color": "#d9a886", "linewidth": 0.8, "label": "current iterate"}
+_BEST = {"color": _ACCENT, "linewidth": 1.4, "drawstyle": "steps-post", "label": "best so far"}
 
 
 def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None = None, words: str = "") -> list[Path]:
@@ -26,8 +29,8 @@ def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None
     Args:
         quine: holds the weights; they are printed afresh.
         folder: where the files go.
-        trace: points of the search with ``step``, ``seconds`` and ``relative_residual``; by default those of the
-            last solve.
+        trace: points of the search, with the keys of :class:`~neuralquine.solving.solution.TracePoint`; by default
+            those of the last solve.
         words: the verdict on the quine (converged, bit-exact, ...), shown in the titles.
 
     Returns:
@@ -52,19 +55,36 @@ def _new_figure(width: float, height: float) -> Any:
 
 
 def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
-    """Draw the best relative residual against steps and against seconds."""
-    figure = _new_figure(9, 3.6)
-    axes = figure.subplots(1, 2, sharey=True)
-    residuals = [point["relative_residual"] for point in trace]
-    for axis, key, label in zip(axes, ("step", "seconds"), ("step", "seconds"), strict=True):
-        axis.semilogy([point[key] for point in trace], residuals, color=_ACCENT, marker=".", markersize=4)
-        axis.axhline(floor, color=_QUIET, linestyle="--", linewidth=1)
-        axis.set_xlabel(label)
+    """Draw the residual against steps: the current one, light, and the best so far, which can only fall.
+
+    The relative residual is on the left and ``||F(theta) - theta||^2``, the loss of a training loop, on the right. Of a
+    trace that holds the best relative residual alone, as older folders do, there is one panel.
+    """
+    absolute = any(_number(point.get("current_squared_residual")) for point in trace)
+    panels = [("relative_residual", r"relative residual  $\|F(\theta)-\theta\|\,/\,\|\theta\|$")]
+    panels += [("squared_residual", r"squared residual  $\|F(\theta)-\theta\|^2$")] if absolute else []
+    figure = _new_figure(9 if absolute else 5.6, 3.6)
+    for axis, (key, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for name, style in ((f"current_{key}", _CURRENT), (key, _BEST)):
+            points = [(point["step"], point[name]) for point in trace if _number(point.get(name))]
+            if points:
+                axis.semilogy(*zip(*points, strict=True), **style)
+        axis.set_xlabel("step")
+        axis.set_ylabel(label)
         axis.grid(alpha=0.25)
-    axes[0].set_ylabel(r"relative residual  $\|F(\theta)-\theta\|\,/\,\|\theta\|$")
-    axes[0].annotate("round-off", (0.02, floor), xycoords=("axes fraction", "data"), va="bottom", color=_QUIET)
-    figure.suptitle(f"Best of all starts: {residuals[-1]:.1e} after {trace[-1]['seconds']:.2f} s", color=_INK)
+    first = figure.axes[0]
+    first.axhline(floor, color=_QUIET, linestyle="--", linewidth=1)
+    first.annotate("round-off", (0.02, floor), xycoords=("axes fraction", "data"), va="bottom", color=_QUIET)
+    if absolute:
+        figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    last = trace[-1]
+    figure.suptitle(f"Best residual {last['relative_residual']:.1e} after {last['seconds']:.2f} s", color=_INK)
     return figure
+
+
+def _number(value: Any) -> bool:
+    """Whether a figure of a trace has a place on a logarithmic axis."""
+    return isinstance(value, int | float) and 0 < value < float("inf")
 
 
 def write_figure(figure: Any, path: Path) -> Path:
@@ -78,6 +98,7 @@ def weight_figures(quine: Quine, words: str = "") -> list[Any]:
     """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color."""
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
+    spread = quine.tensors(_REACH * quine.printer.gain * quine.code_size**0.5)
     names = [name for name, tensor in stored.items() if tensor.numel()]
     pages = []
     for first in range(0, len(names), _ROWS):
@@ -86,7 +107,7 @@ def weight_figures(quine: Quine, words: str = "") -> list[Any]:
         figure = _new_figure(10, sum(heights) + 0.45 * len(page) + 0.9)
         grid = figure.subplots(len(page), 3, squeeze=False, height_ratios=heights)
         for row, name in zip(grid, page, strict=True):
-            _weight_row(figure, row, name, stored[name], printed[name])
+            _weight_row(figure, row, name, stored[name], printed[name], float(spread[name].abs().max()))
         title = f"stored | printed | difference:  relative residual {figures.relative_residual:.1e}, "
         title += f"{figures.differing_weights} of {theta.numel()} weights differ in bits"
         figure.suptitle(title + (f"  ({words})" if words else ""), color=_INK, fontsize=10)
@@ -99,11 +120,12 @@ def _matrix(tensor: Tensor) -> np.ndarray:
     return flat[:_MAX_CELLS, :_MAX_CELLS].cpu().numpy()
 
 
-def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tensor) -> None:
+def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tensor, spread: float) -> None:
+    """One tensor, on a scale that reaches at least as far as weights printed at random do: a zero quine is pale."""
     from matplotlib import colormaps
 
     difference = _matrix(printed.double() - stored.double())
-    limit = float(stored.abs().max()) or 1.0
+    limit = max(float(stored.abs().max()), spread) or 1.0
     largest = float(np.abs(difference).max())
     count = int(differing(printed, stored).sum())
     palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)

@@ -32,8 +32,8 @@ _FIGURES = (
 class Verification(Measurement):
     """The verdict on a quine. Converged, bit-exact, portable and proved are four different words.
 
-    Seven figures of one fresh evaluation, ``relative_residual``, ``max_abs_residual``, ``weight_rms``,
-    ``differing_weights``, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    Eight figures of one fresh evaluation, ``relative_residual``, ``squared_residual``, ``max_abs_residual``,
+    ``weight_rms``, ``differing_weights``, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
     :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:

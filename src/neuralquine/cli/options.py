@@ -132,21 +132,40 @@ def terminate_like_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, quiet: bool) -> Iterator[Any]:
-    """Yield a ``progress=`` that shows a search on one line of stderr; None where stderr is no terminal."""
+def progress(title: str, *, quiet: bool, steps: int | None = None) -> Iterator[Any]:
+    """Yield a ``progress=`` that shows a search on one line of stderr; None where stderr is no terminal.
+
+    Args:
+        title: what is being done.
+        quiet: show nothing.
+        steps: the step limit, of which the line shows the share that is done and the time left; None where a search
+            usually ends long before any limit.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    share = [BarColumn(20), TaskProgressColumn()] if steps else []
+    left = [TextColumn("left"), TimeRemainingColumn()] if steps else []
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), *share, TimeElapsedColumn(), *left]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title)
+        task = bar.add_task(title, total=steps)
+        of = f" of {steps:,}" if steps else ""
 
         def show(point: TracePoint) -> None:
-            what = f"{title}: step {point.step}, {point.map_evaluations} map evaluations, relative residual {point.relative_residual:.1e}"
-            bar.update(task, description=what)
+            now, best = point.current_relative_residual, point.relative_residual
+            what = f"{title}: step {point.step:,}{of}, relative residual {now:.1e}, best {best:.1e}"
+            bar.update(task, description=what, completed=min(point.step, steps) if steps else point.step)
 
         yield show
 

@@ -27,13 +27,16 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         else "No quine."
     )
     typer.echo(f"{head} {v.status.value[0].upper()}{v.status.value[1:]}.")
-    if not v.converged and v.detail:
-        typer.echo(f"  {v.detail}")
+    for words in (v.course_in_words, v.detail):
+        if not v.converged and words:
+            typer.echo(f"  {words}")
     pairs(
         [
             ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
             ("relative residual", f"{v.relative_residual:.2e}   (||F(theta) - theta|| / ||theta||)"),
+            *_last_iterate(v),
             ("largest difference", f"{v.max_abs_residual:.1e}"),
+            *_absolute_loss(v),
             ("RMS weight", f"{v.weight_rms:.3g}"),
             (
                 "bit-exact",
@@ -52,6 +55,26 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         typer.echo(f"written to {out}: check it with `neuralquine verify {out}`")
     elif v.converged:
         typer.echo("it was not kept: --out DIR writes it to a folder")
+
+
+def _last_iterate(v: Solution) -> list[tuple[str, str]]:
+    """The row on the last iterate of a search that ended at no quine, where it is not the best one."""
+    if v.converged or v.last_relative_residual == v.relative_residual:
+        return []
+    return [("last iterate", f"{v.last_relative_residual:.2e}   (the figures are those of the best one)")]
+
+
+def _absolute_loss(v: Solution) -> list[tuple[str, str]]:
+    """The row on the squared residual of what is no quine: the loss that a training loop reports."""
+    if v.converged:
+        return []
+    zero = v.status.name == "ZERO_QUINE"
+    return [
+        (
+            "squared residual",
+            f"{v.squared_residual:.1e}   (the loss that {'the post' if zero else 'a loop'} would report)",
+        )
+    ]
 
 
 def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:

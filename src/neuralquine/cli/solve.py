@@ -155,7 +155,7 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
     """Search, with the progress on stderr; an interrupted search gives its best iterate."""
     from ..solving.solve import solve as run
 
-    with show_progress(title, quiet=quiet) as progress, terminate_like_interrupt():
+    with show_progress(title, quiet=quiet, steps=_limit(quine, request)) as progress, terminate_like_interrupt():
         try:
             return run(
                 quine,
@@ -173,6 +173,13 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
             later = f": the same command with --resume goes on from {journal.path}" if journal else ""
             typer.echo(f"neuralquine: interrupted{later}", err=True)
             raise typer.Exit(130) from None
+
+
+def _limit(quine: Quine, request: Request) -> int | None:
+    """The steps after which the search ends at the latest; None for the ladder, which usually ends long before."""
+    if request.tool is None or request.exact:
+        return None
+    return request.stop.max_steps or request.tool.limits(quine.parameter_count)[0]
 
 
 def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | None:

@@ -90,15 +90,15 @@ def to_model(folder: str | Path) -> ModelProto:
     import onnxruntime
 
     from ..proving.network import Network
-    from ..proving.portable import portability
-    from .gate import check_sound, contradiction
+    from .gate import check_sound
     from .onnx.values import Graph
+    from .theorems import portability
 
     check_sound(folder)
     network = Network(folder)
     size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)
-    verdict = portability(folder, witness=contradiction)
+    verdict = portability(folder)
     if not verdict.proved:
         raise NeuralQuineError(
             f"{folder} is not proved to print the same bits everywhere: {verdict.reason}; "

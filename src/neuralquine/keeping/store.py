@@ -72,7 +72,7 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
     if quine.solution is not None:
         report["solve"] = quine.solution.figures() | {
             "environment": quine.solution.environment,
-            "trace": [vars(point) for point in quine.solution.trace],
+            "trace": [point.figures() for point in quine.solution.trace],
         }
     try:
         with replace_folder(target) as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..errors import BadOption, NeuralQuineError
-from . import asked
-from .guard import Guard
+from . import asked, opened
+from .guard import UPLOADS, Guard
 from .jobs import Busy, Jobs
 from .process import Interrupted, Process
 from .shelf import Entry, Shelf
@@ -100,6 +101,9 @@ def make_app(lab: Lab, *, token: str, port: int) -> Guard:
         route("/api/hello", _hello),
         route("/api/solve", _solve, "POST"),
         route("/api/train", _train, "POST"),
+        route("/api/folders", _folders),
+        route("/api/folders", _open_folder, "POST"),
+        route(UPLOADS, _open_archive, "POST"),
         route("/api/jobs/{job}", _story),
         route("/api/jobs/{job}/cancel", _cancel, "POST"),
         route("/api/quines/{quine}", _look),
@@ -172,6 +176,30 @@ def _found(lab: Lab, task: str, arguments: dict[str, Any], title: str, limit: fl
     arguments = {"folder": str(entry.folder), **arguments}
     job = lab.jobs.add(task, arguments, title, limit, lambda result: lab.shelf.put(entry, {"title": title, **result}))
     return JSONResponse(job.describe(), 201)
+
+
+async def _folders(lab: Lab, request: Request) -> Response:
+    return JSONResponse({"folders": await asyncio.to_thread(opened.folders)})
+
+
+async def _open_folder(lab: Lab, request: Request) -> Response:
+    data = await asked.body(request, "name")
+    source = opened.folder(asked.name(data, "name", await asyncio.to_thread(opened.folders)))
+    return JSONResponse(await _opened(lab, source), 201)
+
+
+async def _open_archive(lab: Lab, request: Request) -> Response:
+    data = await request.body()
+    with tempfile.TemporaryDirectory(prefix="neuralquine-opened-") as place:
+        await asyncio.to_thread(opened.unpack, data, Path(place))
+        return JSONResponse(await _opened(lab, Path(place)), 201)
+
+
+async def _opened(lab: Lab, source: Path) -> dict[str, Any]:
+    """Put a quine that was kept on the shelf, verified anew."""
+    entry = lab.shelf.reserve()
+    arguments = {"source": str(source), "folder": str(entry.folder)}
+    return lab.shelf.put(entry, await lab.desk.ask("reopen", arguments, limit=_QUICK))
 
 
 async def _story(lab: Lab, request: Request) -> Response:

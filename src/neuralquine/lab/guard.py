@@ -5,7 +5,7 @@
   to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin cannot send the header either:
   browsers ask first, and the lab never answers that question.
 - ``Origin``, where a browser sends one, must be ours, and on writes there must be one.
-- Bodies have a stated length of at most ``MAX_BODY``, and are read to that length, whatever was stated and in whatever
+- Bodies have a stated length of at most ``MAX_BODY``, archives of ``MAX_ARCHIVE``, and are read to that length, whatever was stated and in whatever
   encoding, before anything else sees them.
 """
 
@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 TOKEN_HEADER = "x-lab-token"
 _READS = ("GET", "HEAD")
 MAX_BODY = 1 << 18  # bytes; the largest honest one is a painted wound
-_TOO_LARGE = (413, f"the body is larger than {MAX_BODY} bytes")
+UPLOADS = "/api/opened"  # where an archive is taken
+MAX_ARCHIVE = 32 << 20  # bytes of one: the lab's largest network is 16 MB in float64
 _GONE = (400, "the client has gone")  # in the middle of its body: nobody is answered
 
 _HEADERS = {
@@ -65,7 +66,7 @@ class Guard:
 
         refusal, write = self._refusal(scope), scope.get("method") not in _READS
         if refusal is None and write:
-            refusal, body = await _bounded(receive)
+            refusal, body = await _bounded(receive, _most(scope))
             receive = _once(body, receive)
         if refusal is None:
             await self.app(scope, receive, guarded)
@@ -93,12 +94,21 @@ class Guard:
             length = headers.get("content-length", "")
             if not length.isdecimal() or "transfer-encoding" in headers:
                 return 411, "the length of the body is missing"
-            if len(length) > 9 or int(length) > MAX_BODY:
-                return _TOO_LARGE
+            if len(length) > 9 or int(length) > _most(scope):
+                return _too_large(_most(scope))
         return None
 
 
-async def _bounded(receive: Receive) -> tuple[tuple[int, str] | None, bytes]:
+def _most(scope: Scope) -> int:
+    """The bytes that a body of this request may have."""
+    return MAX_ARCHIVE if scope["path"] == UPLOADS else MAX_BODY
+
+
+def _too_large(most: int) -> tuple[int, str]:
+    return 413, f"the body is larger than {most} bytes"
+
+
+async def _bounded(receive: Receive, most: int) -> tuple[tuple[int, str] | None, bytes]:
     """Read a whole body; returns why it is refused, if it is, and the bytes."""
     body = bytearray()
     while True:
@@ -106,8 +116,8 @@ async def _bounded(receive: Receive) -> tuple[tuple[int, str] | None, bytes]:
         if message["type"] != "http.request":
             return _GONE, b""
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return _TOO_LARGE, b""
+        if len(body) > most:
+            return _too_large(most), b""
         if not message.get("more_body", False):
             return None, bytes(body)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..quines.bits import differing
 from ..quines.quine import Quine
 
+_APART = 1e-9  # of the largest number of all codes: distinct quines are farther from each other
 ROWS, COLUMNS = 96, 192  # cells of a heat map; larger tensors show the weight of largest modulus of each block
 
 
@@ -100,5 +101,6 @@ def plane(codes: Tensor) -> list[tuple[float, float]]:
     axes = torch.linalg.svd(centered, full_matrices=False).Vh[:2]
     flat = torch.zeros(len(codes), 2, dtype=torch.float64)
     flat[:, : len(axes)] = centered @ axes.mT
-    flat /= flat.abs().max().clamp_min(1e-300)
+    # Codes that differ by round-off alone are one place.
+    flat /= torch.maximum(flat.abs().max(), _APART * codes.double().abs().max()).clamp_min(1e-300)
     return [(float(x), float(y)) for x, y in flat]

@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..checking.verify import verify
-from ..errors import NeuralQuineError, TooLarge, needed
+from ..errors import NeuralQuineError, QuineFileError, TooLarge, needed
+from ..files.strict_json import finite_or_none
 from ..healing.kinds import KINDS
 from ..keeping.export import export
 from ..keeping.store import load, save
@@ -23,7 +23,7 @@ from ..recipes import RECIPES, recipe
 from ..recipes.registry import Recipe, options_of
 from ..solving.loop import Stop
 from ..solving.methods import METHODS
-from ..solving.solution import TracePoint, finite_or_none
+from ..solving.solution import TracePoint
 from ..solving.solve import solve as solve_quine
 from ..solving.zoo import zoo as list_zoo
 from .pictures import plane
@@ -106,7 +106,7 @@ def _built(network: str, seed: int, anchored: bool) -> Quine:
 
 
 def _point(point: TracePoint) -> dict[str, Any]:
-    return {**asdict(point), "relative_residual": finite_or_none(point.relative_residual)}
+    return point.figures()
 
 
 def kept(quine: Quine, folder: str) -> dict[str, Any]:
@@ -162,6 +162,20 @@ def adopt(report: Report, *, file: str, index: int, parent: str, folder: str) ->
     return kept(quine, folder)
 
 
+def reopen(report: Report, *, source: str, folder: str) -> dict[str, Any]:
+    """Read a quine that was kept, untrusted, and keep it again with what a new verification says."""
+    try:
+        quine = load(Path(source))
+    except QuineFileError as error:  # the folder's own place means nothing to who uploaded it
+        raise NeuralQuineError(str(error).replace(f"{source} ", "the folder ")) from None
+    if quine.parameter_count > MOST:
+        raise TooLarge(f"it has {quine.parameter_count} weights, more than the lab's {MOST}")
+    named = quine.recipe or {}
+    options = [f"seed {quine.seed}", "exact" * (quine.code_bits is not None), "anchored" * (quine.skip is not None)]
+    title = f"{named.get('name', 'a network of its own')}, {', '.join(filter(None, options))}, opened"
+    return {"title": title, **kept(quine, folder)}
+
+
 def prove(report: Report, *, folder: str) -> dict[str, Any]:
     """Examine portability, where the code has a grid, and write a certificate beside the weights."""
     needed("flint", "proof", "proofs need", "python-flint")
@@ -181,4 +195,4 @@ def onnx(report: Report, *, folder: str, file: str) -> None:
     export(folder, file)
 
 
-DONE_HERE = (warm, catalog, solve, zoo, adopt, prove, onnx)
+DONE_HERE = (warm, catalog, solve, zoo, adopt, reopen, prove, onnx)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..files.names import CERTIFICATE
 from ..files.strict_json import canonical, read_json
 from .network import Network
 from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
+from .witness import Asked, heard
 
 FORMAT = 1
 _KEYS = {"fixed point": ("code_midpoint", "code_radius", "theta_radius"), "bit-exact": ("code_bits", "code", "margin")}
@@ -26,21 +26,18 @@ _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # r
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
 
-Witness = Callable[[Path], str | None]  # what a plain evaluation of a folder's quine says against a proof, if anything
-
-
 class NotProved(NeuralQuineError):
     """The theorem does not apply: nothing is claimed, and not that there is no quine."""
 
 
-def hear(witness: Witness | None, folder: str | Path) -> None:
+def hear(witness: Asked, folder: str | Path) -> None:
     """Raise NotProved where the witness contradicts: then a rule is wrong, or the folder is not what torch loads."""
-    reason = witness(Path(folder)) if witness is not None else None
+    reason = heard(witness, folder)
     if reason is not None:
         raise NotProved(f"the proof is contradicted: {reason}")
 
 
-def certify(folder: str | Path, *, witness: Witness | None = None) -> dict[str, Any]:
+def certify(folder: str | Path, *, witness: Asked = "evaluation") -> dict[str, Any]:
     """Prove what can be proved about the quine of a folder, and write ``certificate.json`` beside it.
 
     Without a grid: a real quine of the network exists within a stated distance of the stored weights, it is the only
@@ -48,8 +45,8 @@ def certify(folder: str | Path, *, witness: Witness | None = None) -> dict[str, 
 
     Args:
         folder: of the quine.
-        witness: is asked whether a plain evaluation agrees, before the certificate is written. Nothing in this room runs
-            torch; ``keeping.gate.contradiction`` does.
+        witness: is asked whether a plain evaluation agrees, before the certificate is written; by default the package's,
+            which needs torch. With None the theorem is the arithmetic's alone, about the network as the rules read it.
 
     Returns:
         The certificate.
@@ -138,13 +135,14 @@ def _digest(certificate: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(body).encode()).hexdigest()
 
 
-def check(path: str | Path, folder: str | Path | None = None, *, witness: Witness | None = None) -> dict[str, Any]:
+def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked = "evaluation") -> dict[str, Any]:
     """Verify a certificate again, from the weights alone.
 
     Args:
         path: the certificate.
         folder: the quine; by default the folder that the certificate lies in.
-        witness: is asked whether a plain evaluation agrees, once the certificate holds.
+        witness: is asked whether a plain evaluation agrees, once the certificate holds; by default the package's, where
+            torch is installed. With None the arithmetic alone is checked.
 
     Returns:
         The certificate, if it holds.

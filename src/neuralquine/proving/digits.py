@@ -12,21 +12,22 @@ import numpy as np
 from flint import arb, ctx
 
 from .balls import Ball, objects
-from .certificate import NotProved, Witness, hear
+from .certificate import NotProved, hear
 from .krawczyk import column, krawczyk_image, lies_inside, matrix, value_and_derivative
 from .network import Network
 from .proofs import refine, stored_code
+from .witness import Asked
 
 _GUARD = 64  # bits beyond what the digits need
 
 
-def digits(folder: str | Path, count: int, *, witness: Witness | None = None) -> list[str]:
+def digits(folder: str | Path, count: int, *, witness: Asked = "evaluation") -> list[str]:
     """The quine near the stored weights, each weight as a decimal string with ``count`` significant digits.
 
     Args:
         folder: a quine without a grid, stored to round-off.
         count: significant digits, at least 1.
-        witness: is asked whether a plain evaluation agrees.
+        witness: is asked whether a plain evaluation agrees, as in :func:`~neuralquine.proving.certificate.certify`.
 
     Returns:
         P strings in the order of the stored vector; each is the true value correctly rounded.

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .balls import Rounding
-from .certificate import NotProved, Witness, hear
+from .certificate import NotProved, hear
 from .network import Network
 from .proofs import rounding_margin
+from .witness import Asked
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class Portability:
     ulps: float | None = None
 
 
-def portability(folder: str | Path, *, witness: Witness | None = None) -> Portability:
+def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
     """Bound every floating-point evaluation of a stored quine, in its own type and without TF32.
 
     Args:
         folder: of the quine.
-        witness: is asked whether a plain evaluation agrees with a bound that holds.
+        witness: is asked whether a plain evaluation agrees with a bound that holds, as in
+            :func:`~neuralquine.proving.certificate.certify`.
     """
     network = Network(folder)
     if network.code_bits is None:

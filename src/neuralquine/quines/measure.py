@@ -26,6 +26,7 @@ class Measurement:
 
     Attributes:
         relative_residual: ``||F(theta) - theta|| / ||theta||``, infinite at ``theta = 0``.
+        squared_residual: ``||F(theta) - theta||^2``.
         max_abs_residual: ``max |F(theta) - theta|``.
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: the number of weights whose printed bits differ from the stored ones.
@@ -35,6 +36,7 @@ class Measurement:
     """
 
     relative_residual: float
+    squared_residual: float
     max_abs_residual: float
     weight_rms: float
     differing_weights: int
@@ -65,6 +67,7 @@ def measure(quine: Quine) -> Measurement:
         subnormal += bits.subnormal_count(stored)
     return Measurement(
         relative_residual=float("inf") if size == 0.0 else difference / size,
+        squared_residual=difference * difference,
         max_abs_residual=largest,
         weight_rms=size / math.sqrt(quine.parameter_count),
         differing_weights=differing,

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from ..checking.spectrum import Spectrum, local_spectrum
 from ..errors import NotSolved
-from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
+from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure, round_off
 from ..quines.quine import Quine
+from .course import course, sentence
 from .loop import Search, Stop
 from .maps import FullMap, ReducedMap
 from .search import Found
 from .solution import Solution, Status
 
 _FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # statuses that a small residual does not refute
+
+_NOWHERE = (Status.MAX_STEPS, Status.TIME_LIMIT, Status.STALLED, Status.CYCLE, Status.INTERRUPTED)  # no word on the end
 
 
 def finish(quine: Quine, found: Found, stop: Stop, seed: int, *, throw: bool) -> Solution:
@@ -33,18 +36,24 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     """Store the best weights found and measure them on a fresh evaluation of the network."""
     f, seconds = found.f, found.trace.seconds()
     method, search, row = _chosen(found.results)
-    last_theta, last_residual = _last(quine, f, search, row)
+    last_theta, last = _last(quine, f, search, row)
     f.install(search.best[row])
     theta, figures = _copy(quine), _measured(quine, f)
     local = local_spectrum(quine)
     f.jvps += local.jvps
+    last = figures if last is None else last
+    status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
+    course, words = _course(status, search, row, round_off(quine.dtype))
     return Solution(
         **vars(figures),
-        status=_verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact),
+        status=status,
+        course=course,
+        course_in_words=words,
         theta=theta,
         last_theta=theta if last_theta is None else last_theta,
         parameters=quine.parameter_count,
-        last_relative_residual=figures.relative_residual if last_residual is None else last_residual,
+        last_relative_residual=last.relative_residual,
+        last_squared_residual=last.squared_residual,
         bit_exact=figures.differing_weights == 0,
         self_sensitivity=local.self_sensitivity,
         bound=local.bound,
@@ -73,13 +82,22 @@ def _chosen(results: list[tuple[str, Search]]) -> tuple[str, Search, int]:
     return method, search, row
 
 
-def _last(quine: Quine, f: FullMap | ReducedMap, search: Search, row: int) -> tuple[Tensor | None, float | None]:
-    """The weights and the residual of the last iterate, where it is finite and another point than the best one."""
+def _course(status: Status, search: Search, row: int, floor: float) -> tuple[str, str]:
+    """The course of a search that ended nowhere, as a word and as a sentence; both empty where it is not asked for."""
+    if status not in _NOWHERE or search.tail is None:
+        return "", ""
+    residuals = search.tail[:, row].tolist()
+    name = course(residuals, floor)
+    return name, sentence(name, residuals)
+
+
+def _last(quine: Quine, f: FullMap | ReducedMap, search: Search, row: int) -> tuple[Tensor | None, Measurement | None]:
+    """The weights and the figures of the last iterate, where it is finite and another point than the best one."""
     last = search.last[row]
     if torch.equal(last, search.best[row]) or not bool(torch.isfinite(last).all()):
         return None, None
     f.install(last)
-    return _copy(quine), _measured(quine, f).relative_residual
+    return _copy(quine), _measured(quine, f)
 
 
 def _measured(quine: Quine, f: FullMap | ReducedMap) -> Measurement:

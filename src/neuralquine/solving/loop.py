@@ -6,22 +6,23 @@ quine and NaN, and stops. It never says that a quine was found: see ``judge.py``
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Real
 
 import torch
 from torch import Tensor
 
 from ..errors import BadOption
-from ..files.logs import Logger
 from ..quines.measure import round_off
 from ..quines.quine import Quine
+from .course import WINDOW
 from .maps import FullMap, ReducedMap, SelfMap
 from .methods.base import Method, State
-from .solution import Status, TracePoint
+from .solution import Status
+from .trace import Progress as Progress
+from .trace import Residuals, Trace
+from .trace import following as following
 
 _START_BYTES = 256 << 20  # weights of all starts together: a small part of the memory of any machine with torch
 _SERIAL_STARTS = 8  # starts of a trunk that has to be evaluated one by one
@@ -35,24 +36,6 @@ _CYCLE_EVERY = 16  # steps between two looks for a cycle: twice the longest peri
 _CYCLE_ULPS = 16  # a cycle repeats to this many units of round-off; slow alternating convergence does not
 _CYCLE_SHARE = 1e-6  # and to this share of its residual
 _CYCLE_FAR = 1e3  # times the tolerance: nearer than that, repeating iterates are round-off around a solution
-_TRACE_POINTS = 2000  # points up to which a trace keeps every improvement: more than a figure can show
-_TRACE_SPACING = 10 / _TRACE_POINTS  # share of the steps so far after which a point is recorded in any case
-
-Progress = Callable[[TracePoint], None]
-
-
-def following(logger: Logger) -> Progress:
-    """Make a ``progress=`` for :func:`neuralquine.solve` that logs every point of the search."""
-
-    def follow(point: TracePoint) -> None:
-        figures = {
-            "relative_residual": point.relative_residual,
-            "map_evaluations": point.map_evaluations,
-            "seconds": point.seconds,
-        }
-        logger.log(figures, point.step)
-
-    return follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +81,8 @@ class Search:
         status: one for each start.
         steps: steps taken.
         broken_step: step at which the first NaN appeared, if any.
+        tail: ``(T, B)`` current relative residuals of the last T steps, NaN where a start took none; None for a search
+            without a loop, or one that was read back from a journal.
     """
 
     best: Tensor
@@ -106,32 +91,7 @@ class Search:
     status: list[Status]
     steps: int
     broken_step: int | None = None
-
-
-@dataclass
-class Trace:
-    """Residual against steps, evaluations and seconds, thinned when a loop is long."""
-
-    f: SelfMap
-    progress: Progress | None
-    started: float = field(default_factory=time.perf_counter)
-    points: list[TracePoint] = field(default_factory=list)
-    steps: int = 0
-    best: float = float("inf")
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    def record(self, residual: float) -> None:
-        better = residual < self.best
-        self.best = min(self.best, residual)
-        due = not self.points or self.steps >= self.points[-1].step * (1 + _TRACE_SPACING)
-        if due or (better and len(self.points) < _TRACE_POINTS):
-            point = TracePoint(self.steps, self.f.evaluations, self.seconds(), self.best)
-            self.points.append(point)
-            if self.progress is not None:
-                self.progress(point)
-        self.steps += 1
+    tail: Tensor | None = None
 
 
 class Watch:
@@ -166,19 +126,25 @@ class Watch:
         self._previous = self._reference = self.residuals.clone()
         self._waiting = torch.zeros(count, dtype=torch.long, device=device)
         self._recent: deque[Tensor] = deque(maxlen=_CYCLE_LENGTH)
+        self._squared = torch.full_like(self.residuals, torch.nan)
+        self._tail: deque[Tensor] = deque(maxlen=WINDOW)
 
     def observe(self, state: State, step: int, trace: Trace) -> bool:
         """Look at every row after a step. Returns whether the search is over."""
         x, residual = state.x, state.fx - state.x
         finite = torch.isfinite(residual).all(1) & torch.isfinite(x).all(1)
         size = torch.linalg.vector_norm(x, dim=1)
-        relative = torch.linalg.vector_norm(residual, dim=1) / size.clamp_min(torch.finfo(size.dtype).tiny)
+        length = torch.linalg.vector_norm(residual, dim=1)
+        relative = length / size.clamp_min(torch.finfo(size.dtype).tiny)
         relative = torch.where(finite, relative, torch.inf)
         collapsed = finite & self.f.collapsed(x)
         better = (relative < self.residuals) & ~collapsed
         self.best = torch.where((better | collapsed)[:, None], x, self.best)
         self.residuals = torch.where(better, relative, self.residuals)
-        trace.record(float(self.residuals.min()))
+        squared = self.f.squared_length(residual, length)
+        self._squared = torch.where(better, squared, self._squared)
+        self._tail.append(torch.where(self.active, relative, torch.nan))
+        trace.record(Residuals(torch.where(self.active, relative, torch.inf), squared, self.residuals, self._squared))
         if self._settled(relative) and not self.every:
             return True
         if not bool(finite.all()) and self.broken_step is None:
@@ -209,7 +175,8 @@ class Watch:
     def search(self, last: Tensor, steps: int) -> Search:
         """The result, with the last iterates."""
         status = [s or Status.MAX_STEPS for s in self.status]
-        return Search(self.best, self.residuals, last.detach().clone(), status, steps, self.broken_step)
+        tail = torch.stack(list(self._tail)) if self._tail else None
+        return Search(self.best, self.residuals, last.detach().clone(), status, steps, self.broken_step, tail)
 
     def _settled(self, relative: Tensor) -> bool:
         """End the rows that are converged and no longer improve. Returns whether there was one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -126,6 +127,15 @@ class SelfMap:
 
         return product, lambda v: v
 
+    def squared_length(self, r: Tensor, length: Tensor) -> Tensor:
+        """``||F(theta) - theta||^2`` in weights: ``(B,)``.
+
+        Args:
+            r: ``(B, n)`` residuals ``f(x) - x``.
+            length: ``(B,)`` their norms.
+        """
+        return length * length
+
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether a row is the zero solution: ``(B, n)`` to ``(B,)`` of bool."""
         return (x * x).mean(-1) < 1e-8
@@ -137,6 +147,14 @@ class ReducedMap(SelfMap):
     def __init__(self, quine: Quine) -> None:
         super().__init__(self._evaluate, quine.code_size, dtype=quine.code_dtype, device=quine.trunk_device)
         self.quine = quine
+
+    @cached_property
+    def _gram(self) -> Tensor:
+        return self.quine.printer.gram()
+
+    def squared_length(self, r: Tensor, length: Tensor) -> Tensor:
+        """The squared norm of the weights that a difference of codes is expanded to, before they are rounded."""
+        return ((r @ self._gram.to(r)) * r).sum(-1).clamp_min(0)
 
     def _evaluate(self, c: Tensor) -> Tensor:
         if self.quine.in_place:

@@ -7,6 +7,7 @@ will do cannot be told beforehand: about one in ten ends at a quine, the others 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,7 @@ from .methods.krylov_lm import relative
 from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
+from .trace import Residuals
 
 STARTS = 400
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
@@ -144,15 +146,16 @@ class _SharedTrace(Trace):
         super().__init__(f, progress)
         self._lock = Lock()
 
-    def record(self, residual: float) -> None:
+    def record(self, now: Residuals) -> None:
         with self._lock:
-            super().record(residual)
+            super().record(now)
 
     def forget(self, honest: float) -> None:
         """Drop the points of a search whose solution was set aside."""
         with self._lock:
             self.points = [point for point in self.points if point.relative_residual >= honest]
             self.best = honest
+            self.best_squared = self.points[-1].squared_residual if self.points else math.nan
 
 
 def _searched(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import platform
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,16 @@ from ..files.strict_json import finite_or_none
 from ..quines.measure import Measurement
 
 _FIGURES = (
-    *("parameters", "relative_residual", "max_abs_residual", "last_relative_residual", "weight_rms"),
+    *(
+        "parameters",
+        "relative_residual",
+        "max_abs_residual",
+        "last_relative_residual",
+        "squared_residual",
+        "last_squared_residual",
+        "course",
+        "weight_rms",
+    ),
     *("differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations", "jvps", "steps"),
     *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
 )
@@ -34,7 +44,7 @@ class Status(enum.Enum):
         "constant quine: what is printed hardly depends on the weights, so it fits them trivially; "
         "check that the trunk uses its weights and its probe"
     )
-    MAX_STEPS = "step limit reached while the residual was still falling: raise max_steps or choose another method"
+    MAX_STEPS = "step limit reached: raise max_steps or choose another method"
     TIME_LIMIT = "time limit reached: raise time_limit, or resume from the best iterate"
     NOT_EXACT = (
         "no bit-exact quine found on any grid near any fixed point; the weights kept are a converged quine without a "
@@ -71,13 +81,23 @@ class TracePoint:
         step: steps so far, of all methods and starts in turn.
         map_evaluations: evaluations so far, of every start.
         seconds: since the search began.
-        relative_residual: the best of any start so far.
+        relative_residual: of the best iterate of any start so far.
+        current_relative_residual: of the current iterate; of several starts, the smallest.
+        squared_residual: ``||F(theta) - theta||^2`` of the best iterate, over all weights.
+        current_squared_residual: the same of the current iterate: the loss that the post's loop plots.
     """
 
     step: int
     map_evaluations: int
     seconds: float
     relative_residual: float
+    current_relative_residual: float = math.nan
+    squared_residual: float = math.nan
+    current_squared_residual: float = math.nan
+
+    def figures(self) -> dict[str, Any]:
+        """All figures of the point, ready for JSON: one that is not finite is None."""
+        return {name: finite_or_none(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +114,11 @@ class Solution(Measurement):
         parameters: P.
         relative_residual: ``||F(theta) - theta|| / ||theta||``.
         max_abs_residual: ``max |F(theta) - theta|``.
-        last_relative_residual: the relative residual of ``last_theta``.
+        squared_residual: ``||F(theta) - theta||^2``, the loss that the post reports.
+        last_relative_residual, last_squared_residual: those of ``last_theta``.
+        course: whether the residual "falls", "stalls", "oscillates" or "wanders" at the end of a search that found
+            nothing (:mod:`neuralquine.solving.course` holds the rule); empty where that cannot be said.
+        course_in_words: the same as a sentence.
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: weights whose printed bits differ from the stored ones.
         bit_exact: whether no weight differs, on this machine.
@@ -122,6 +146,7 @@ class Solution(Measurement):
     last_theta: Tensor | None
     parameters: int
     last_relative_residual: float
+    last_squared_residual: float
     bit_exact: bool
     self_sensitivity: float
     bound: bool
@@ -134,6 +159,8 @@ class Solution(Measurement):
     seed: int
     dtype: str
     trace: tuple[TracePoint, ...] = field(repr=False)
+    course: str = ""
+    course_in_words: str = ""
     code_bits: int | None = None
     portable: bool | None = None
     proved: bool | None = None
@@ -149,7 +176,7 @@ class Solution(Measurement):
     def failure(self) -> str:
         """Why no quine was found, in one line."""
         evaluations = plural(self.map_evaluations, "map evaluation")
-        detail = f"; {self.detail}" if self.detail else ""
+        detail = "".join(f"; {words}" for words in (self.course_in_words, self.detail) if words)
         return f"{self.status.value} (relative residual {self.relative_residual:.1e} after {evaluations}{detail})"
 
     def figures(self) -> dict[str, Any]:

@@ -32,8 +32,8 @@ _FIGURES = (
 class ZooQuine(Measurement):
     """One quine of the zoo, measured on a fresh evaluation of the full network.
 
-    Seven figures of that evaluation, ``relative_residual``, ``max_abs_residual``, ``weight_rms``, ``differing_weights``,
-    ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
+    Eight figures of that evaluation, ``relative_residual``, ``squared_residual``, ``max_abs_residual``,
+    ``weight_rms``, ``differing_weights``, ``max_ulp``, ``nonfinite_weights`` and ``subnormal_weights``, are described by
     :class:`~neuralquine.quines.measure.Measurement`.
 
     Attributes:

@@ -32,6 +32,9 @@ export const get = async (path) => (await ask(path)).json();
 export const post = async (path, body = {}) =>
   (await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
 
+export const upload = async (path, file) =>
+  (await ask(path, { method: "POST", headers: { "content-type": "application/zip" }, body: file })).json();
+
 export async function download(path, name) {
   const address = URL.createObjectURL(await (await ask(path)).blob());
   const link = Object.assign(document.createElement("a"), { href: address, download: name });

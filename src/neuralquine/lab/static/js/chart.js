@@ -4,7 +4,7 @@ import { color } from "./page.js";
 
 const LEFT = 44, BOTTOM = 30, TOP = 10, RIGHT = 12;
 
-// points: [x, y] with y > 0, or 0, or null where it is infinite. floor: a dashed line with a name.
+// points: [x, y, z] with y > 0, or 0, or null where it is infinite; z, where given, is a quiet line behind. floor: a dashed line with a name.
 export function logChart(canvas, points, { floor = null, floorName = "round-off", xName }) {
   const ratio = devicePixelRatio || 1;
   const width = canvas.clientWidth, height = canvas.clientHeight;
@@ -15,7 +15,7 @@ export function logChart(canvas, points, { floor = null, floorName = "round-off"
   pen.scale(ratio, ratio);
   pen.font = "12px system-ui, sans-serif";
 
-  const positive = points.map(([, y]) => y).filter((y) => y > 0);
+  const positive = points.flatMap(([, ...ys]) => ys).filter((y) => y > 0);
   const zero = points.some(([, y]) => y === 0);
   const reach = positive.length ? [...positive, floor ?? positive[0]] : [1, floor ?? 1e-15];
   const high = Math.ceil(Math.log10(Math.max(...reach)) + 0.2);
@@ -59,19 +59,26 @@ export function logChart(canvas, points, { floor = null, floorName = "round-off"
     pen.textBaseline = "bottom";
     pen.fillText(floorName, LEFT + 4, py(floor) - 3);
   }
+  pen.lineJoin = "round";
+  const line = (which) => {
+    pen.beginPath();
+    let drawing = false;
+    for (const point of points) {
+      const x = point[0], y = point[which] ?? null;
+      if (y === null) drawing = false;
+      else {
+        pen[drawing ? "lineTo" : "moveTo"](px(x), py(y));
+        drawing = true;
+      }
+    }
+    pen.stroke();
+  };
+  pen.strokeStyle = color("quiet");
+  pen.lineWidth = 1;
+  line(2);
   pen.strokeStyle = pen.fillStyle = color("accent");
   pen.lineWidth = 2;
-  pen.lineJoin = "round";
-  pen.beginPath();
-  let drawing = false;
-  for (const [x, y] of points) {
-    if (y === null) drawing = false;
-    else {
-      pen[drawing ? "lineTo" : "moveTo"](px(x), py(y));
-      drawing = true;
-    }
-  }
-  pen.stroke();
+  line(1);
   const marked = points.length <= 60 ? points : points.slice(-1);
   for (const [x, y] of marked) {
     if (y === null) continue;

@@ -2,6 +2,7 @@
 
 import { examine, otherWeights } from "./graph.js";
 import { Foreign } from "./onnx.js";
+import { isFolder } from "./opened.js";
 import { $, guarded, make, whole } from "./page.js";
 
 const ORT = "/static/ort/";
@@ -17,7 +18,8 @@ export function openCheck() {
   addEventListener("dragleave", () => $("drop").classList.remove("over"));
   addEventListener("drop", guarded((event) => {
     $("drop").classList.remove("over");
-    return check(event.dataTransfer.files[0]);
+    const [file] = event.dataTransfer.files;
+    return file && !isFolder(file) && check(file);
   }));
 }
 
@@ -51,12 +53,16 @@ async function check(file) {
     const other = await answers(otherWeights(bytes, found.weights));
     judge(file.name, found, own, differing(other.printed, own.printed), seconds);
   } catch (error) {
-    const reason = String(error.message ?? error).split("\n")[0];
+    const reason = plain(error);
     if (error instanceof Foreign)
       say(`${file.name} is not what neuralquine exports: ${reason}. Whatever it answers is only its own word, so it was not run.`, "bad");
     else say(`${file.name} does not run here: ${reason}`, "bad");
   }
 }
+
+// The runtime's codes and numbers are for its authors.
+const plain = (error) =>
+  String(error.message ?? error).split("\n")[0].replace(/^.*?ERROR_MESSAGE: */, "").replace(/^\w*Error: */, "");
 
 async function answers(bytes) {
   const session = await runtime.InferenceSession.create(bytes);

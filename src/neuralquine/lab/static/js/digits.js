@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { $, bench, color, guarded, make, onQuine, percent, repaint } from "./page.js";
 
 const SIDE = 8, FULL = 16, REACH = 1.35;
-let ink = new Array(SIDE * SIDE).fill(0), cursor = { row: 3, column: 3 };
+let ink = new Array(SIDE * SIDE).fill(0), cursor = { row: 3, column: 3 }, sample = false, samples = null;
 
 export function openDigits() {
   const pad = $("pad");
@@ -16,13 +16,14 @@ export function openDigits() {
   repaint(draw);
   pad.addEventListener("pointerdown", (event) => {
     pad.setPointerCapture(event.pointerId);
+    begin();
     stroke(event);
   });
   pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && stroke(event));
   pad.addEventListener("keydown", keys);
   pad.addEventListener("focus", draw);
   pad.addEventListener("blur", draw);
-  $("pad-clear").addEventListener("click", () => set(new Array(SIDE * SIDE).fill(0)));
+  $("pad-clear").addEventListener("click", guarded(() => set(new Array(SIDE * SIDE).fill(0))));
   $("answers").tBodies[0].append(
     ...Array.from({ length: 10 }, (_, digit) => make("tr", {}, make("th", { scope: "row", textContent: digit }), bar(), bar())),
   );
@@ -34,22 +35,36 @@ const working = () => bench.quine?.quine.task;
 async function show(quine) {
   $("digits").hidden = !quine.quine.task;
   if (!quine.quine.task) return;
-  const samples = await get(`/api/quines/${quine.id}/samples`);
+  samples = get(`/api/quines/${quine.id}/samples`);
   $("samples").replaceChildren(
-    ...samples.map((sample) => {
-      const button = make("button", { type: "button", textContent: sample.digit });
-      button.setAttribute("aria-label", `sample of a ${sample.digit}`);
-      button.addEventListener("click", () => set(sample.ink));
+    ...(await samples).map(({ digit }) => {
+      const button = make("button", { type: "button", textContent: digit });
+      button.setAttribute("aria-label", `sample of a ${digit}`);
+      button.addEventListener("click", guarded(() => readSample(digit)));
       return button;
     }),
   );
-  if (ink.every((v) => v === 0)) set(samples[3].ink);
+  if (sample || ink.every((v) => v === 0)) await readSample(3);
 }
 
 function set(values) {
+  sample = false;
   ink = [...values];
   draw();
-  guarded(judge)();
+  return judge();
+}
+
+// Put a digit that was never seen on the pad, and have it read.
+export async function readSample(digit) {
+  const reading = set((await samples)[digit].ink);
+  sample = true;
+  await reading;
+}
+
+// A sample makes room for the first stroke.
+function begin() {
+  if (sample) ink = ink.map(() => 0);
+  sample = false;
 }
 
 function stroke(event) {
@@ -73,8 +88,10 @@ function keys(event) {
   const inside = (v) => Math.max(0, Math.min(SIDE - 1, v));
   const at = () => cursor.row * SIDE + cursor.column;
   if (step) cursor = { row: inside(cursor.row + step[0]), column: inside(cursor.column + step[1]) };
-  else if (event.key === " ") dab(cursor.row, cursor.column);
-  else if (event.key === "Delete" || event.key === "Backspace") set(ink.with(at(), 0));
+  else if (event.key === " ") {
+    begin();
+    dab(cursor.row, cursor.column);
+  } else if (event.key === "Delete" || event.key === "Backspace") guarded(() => set(ink.with(at(), 0)))();
   else return;
   event.preventDefault();
   $("pad-status").textContent = `row ${cursor.row + 1}, column ${cursor.column + 1}, ink ${ink[at()]} of ${FULL}`;

@@ -3,9 +3,11 @@
 import { get } from "./api.js";
 import { openCheck } from "./check.js";
 import { openDigits } from "./digits.js";
+import { openFolders } from "./opened.js";
 import { guarded } from "./page.js";
 import { openQuine } from "./quine.js";
 import { openSearch } from "./search.js";
+import { openStarts } from "./starts.js";
 import { openWounds } from "./wounds.js";
 import { openZoo } from "./zoo.js";
 
@@ -16,5 +18,7 @@ guarded(async () => {
   openWounds(hello);
   openZoo(hello);
   openDigits();
+  openStarts(hello);
+  await openFolders();
   await openSearch(hello);
 })();

@@ -43,6 +43,9 @@ export function number(value, digits = 3) {
   return size < 1e-3 || size >= 1e5 ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits)));
 }
 
+// A sentence begins with a capital letter, whatever it begins with.
+export const sentence = (text) => `${text[0]?.toUpperCase() ?? ""}${text.slice(1)}`;
+
 export const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
 // A color of the style sheet, in the present theme.

@@ -1,9 +1,10 @@
 // What is known of the quine on the bench: four words, the figures, the eigenvalues, and what can be kept.
 
 import { download, events, get, post } from "./api.js";
-import { $, bench, guarded, make, number, onQuine, percent, svg, whole } from "./page.js";
+import { $, bench, guarded, make, number, onQuine, percent, sentence, whole } from "./page.js";
+import { spectrumPlot, spectrumWords } from "./plots.js";
 
-const SIZE = 300;
+const SHORT = { facts: "the quine", wounds: "weights", spectrum: "eigenvalues", zoo: "zoo", digits: "digits", check: "self.onnx" };
 let proofs = false;
 
 export function openQuine(hello) {
@@ -17,8 +18,11 @@ export function openQuine(hello) {
     ["get-onnx", "self.onnx", "onnx"],
     ["get-certificate", "certificate.json", "json"],
   ])
-    $(id).addEventListener("click", guarded(() => download(`/api/quines/${bench.quine.id}/${path}`, `quine-${bench.quine.id}.${name}`)));
+    $(id).addEventListener("click", guarded(() => download(`/api/quines/${bench.quine.id}/${path}`, `${called(bench.quine.title)}.${name}`)));
 }
+
+// A file is called as the quine is: "blog, seed 0, exact" becomes blog-seed-0-exact.
+const called = (title) => title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 60) || "quine";
 
 function show(quine) {
   const { verification: v, quine: network, solution, proof } = quine;
@@ -31,7 +35,7 @@ function show(quine) {
     ? "A quine: the network prints its own weights, and no trick explains it."
     : v.trivial.length
       ? `This is a trivial quine: ${v.trivial.join("; ")}.`
-      : `No quine: ${solution?.sentence ?? "not converged"}.`;
+      : `No quine. ${sentence(solution?.sentence ?? "it has not converged")}.`;
   const portable = proof ? proof.portable : v.portable;
   const proved = proof ? proof.proved : v.proved;
   $("words").replaceChildren(
@@ -105,24 +109,18 @@ async function prove() {
 async function spectrum(quine) {
   $("spectrum").hidden = true;
   const { values, bound, spectral_radius, self_sensitivity } = await get(`/api/quines/${quine.id}/eigenvalues`);
-  if (bench.quine.id !== quine.id || bound || !values.length) return;
+  // A tape has one eigenvalue, 0, many times over: there is nothing to see.
+  if (bench.quine.id !== quine.id || bound || !values.some(([re, im]) => re || im)) return jumps();
   $("spectrum").hidden = false;
-  const inside = values.filter(([re, im]) => Math.hypot(re, im) < 1).length;
   $("spectrum-text").textContent =
-    `${values.length} eigenvalues, ${inside} inside the unit circle and ${values.length - inside} outside. Spectral radius ` +
-    `${number(spectral_radius)}, self-sensitivity ${number(self_sensitivity)}.`;
-  const reach = 1.15 * Math.max(1, ...values.map(([re, im]) => Math.max(Math.abs(re), Math.abs(im))));
-  const at = (v) => SIZE / 2 + (v / reach) * (SIZE / 2);
-  $("spectrum-plot").replaceChildren(
-    svg(
-      "svg",
-      { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": `Eigenvalues in the complex plane: ${$("spectrum-text").textContent}` },
-      svg("line", { class: "axis", x1: 0, x2: SIZE, y1: SIZE / 2, y2: SIZE / 2 }),
-      svg("line", { class: "axis", y1: 0, y2: SIZE, x1: SIZE / 2, x2: SIZE / 2 }),
-      svg("circle", { class: "unit", cx: SIZE / 2, cy: SIZE / 2, r: at(1) - SIZE / 2 }),
-      ...values.map(([re, im]) =>
-        svg("circle", { class: Math.hypot(re, im) < 1 ? "inside" : "outside", cx: at(re), cy: at(-im), r: 4 }),
-      ),
-    ),
-  );
+    `${spectrumWords(values)} Spectral radius ${number(spectral_radius)}, self-sensitivity ${number(self_sensitivity)}.`;
+  $("spectrum-plot").replaceChildren(spectrumPlot(values, $("spectrum-text").textContent));
+  jumps();
+}
+
+// On a long page: a way to each panel that is there.
+function jumps() {
+  const there = [...$("quine").querySelectorAll("section[aria-labelledby]:not([hidden])"), $("check")];
+  $("jumps").replaceChildren(...there.map((s) => make("a", { href: `#${s.id}`, textContent: SHORT[s.id] ?? s.id })));
+  $("jumps").hidden = there.length < 2;
 }

@@ -33,18 +33,30 @@ export async function openSearch(hello) {
 
 function describe() {
   const network = networks.find((n) => n.name === $("network").value);
-  $("network-about").textContent = network.summary;
-  $("method-about").textContent = methods.find((m) => m.name === $("method").value)?.summary ?? "";
+  $("network-about").textContent = network.summary.replace(/\(P = ([\d,.]+)\)/, (_, count) => `(${whole(Number(count.replace(",", "")))} weights)`);
+  if (network.work) $("method").value = "";
+  $("method-about").textContent = network.work
+    ? "It is trained on digits, and prints itself from the first step on: there is nothing to search."
+    : (methods.find((m) => m.name === $("method").value)?.summary ?? "Tries the quick methods first and the thorough ones after them.");
   $("solve").textContent = network.work ? "Train" : "Solve";
-  for (const [id, possible] of [
-    ["exact", !network.work && !network.queried && !$("method").value],
-    ["anchored", Boolean(network.anchors)],
-  ]) {
-    $(id).disabled = !possible;
-    if (!possible) $(id).checked = false;
+  // What cannot be chosen says why, beside itself.
+  const against = {
+    exact: network.work
+      ? "every task quine is"
+      : network.queried
+        ? "not here: it prints one weight at a time, and has no code to put on a grid"
+        : $("method").value && "only with the default ladder",
+    anchored: !network.anchors && (network.work ? "it attracts as it is" : "not here: this network is kept as it was published"),
+  };
+  for (const [id, about] of Object.entries({ exact: "on a grid of codes", anchored: "attracts, so it can heal" })) {
+    $(id).disabled = Boolean(against[id]);
+    if (against[id]) $(id).checked = false;
+    $(`${id}-about`).textContent = against[id] || about;
   }
   $("method").disabled = $("time-limit").disabled = Boolean(network.work);
 }
+
+export const idle = () => running === null;
 
 async function start() {
   const chosen = { network: $("network").value, seed: Number($("seed").value) };
@@ -75,10 +87,11 @@ export async function follow(job, show) {
   training = job.task === "train";
   $("live").hidden = false;
   $("live-title").textContent = job.title;
-  $("live-what").textContent = training ? "loss, epoch by epoch" : "best relative residual, step by step";
+  $("live-what").textContent = training ? "loss, epoch by epoch" : "relative residual, step by step: the best so far, and the current one behind it";
   $("live-status").textContent = "waiting for its turn";
   $("cancel").disabled = $("solve").disabled = false;
   $("solve").disabled = true;
+  dim(true);
   chart();
   try {
     for await (const event of events(job.id)) {
@@ -92,13 +105,20 @@ export async function follow(job, show) {
       running = null;
       $("cancel").disabled = true;
       $("solve").disabled = false;
+      dim(false);
     }
   }
 }
 
+// While a search runs, what is on the bench is the quine before it.
+function dim(on) {
+  $("quine").classList.toggle("stale", on && !$("facts").hidden);
+  $("stale").hidden = !on || $("facts").hidden;
+}
+
 let due = 0;
 function point(event) {
-  points.push([event.step, training ? event.loss : event.relative_residual]);
+  points.push([event.step, training ? event.loss : event.relative_residual, event.current_relative_residual]);
   cancelAnimationFrame(due);
   due = requestAnimationFrame(chart);
   if (training) {
@@ -108,7 +128,8 @@ function point(event) {
   }
   const residual = event.relative_residual === null ? "infinite" : event.relative_residual.toExponential(1);
   $("live-status").textContent =
-    `step ${whole(event.step)}, ${whole(event.map_evaluations)} evaluations of the map, relative residual ${residual}`;
+    `step ${whole(event.step)}, ${whole(event.map_evaluations)} evaluations of the map, best relative residual ${residual}, ` +
+    `current ${number(event.current_relative_residual)}`;
 }
 
 function ended(event, show) {
@@ -119,6 +140,7 @@ function ended(event, show) {
   else {
     const { solution, quine, training: trained } = event.result;
     add(event.result);
+    dim(false);
     if (show) put(event.result);
     if (show && innerWidth <= NARROW) $("facts").scrollIntoView();
     if (trained) {
@@ -149,7 +171,9 @@ export function add(quine) {
   if (found.includes(quine.id)) return;
   found.push(quine.id);
   const text = quine.verification.is_quine ? "a quine" : quine.verification.trivial.length ? "trivial" : "not a quine";
-  const button = make("button", { type: "button", textContent: `${quine.title}: ${text}` });
+  const { bit_exact, spectral_radius } = quine.verification;
+  const more = [bit_exact && "every bit", spectral_radius !== null && (spectral_radius < 1 ? "attracts" : "repels"), quine.id].filter(Boolean);
+  const button = make("button", { type: "button" }, `${quine.title}: ${text} `, make("small", { textContent: more.join(", ") }));
   button.dataset.quine = quine.id;
   button.addEventListener("click", guarded(async () => put(await get(`/api/quines/${quine.id}`))));
   $("found-list").prepend(make("li", {}, button));

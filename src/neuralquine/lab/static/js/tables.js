@@ -13,7 +13,7 @@ function product(a, b, out) {
 }
 
 // Gives word i of one stream of a seed; neighbours cost nothing.
-function words(seed, stream) {
+export function words(seed, stream) {
   const block = new Uint32Array(4), left = [0, 0], right = [0, 0];
   let made = -1;
   return (i) => {
@@ -34,7 +34,7 @@ function words(seed, stream) {
   };
 }
 
-function ones(word) {
+export function ones(word) {
   word -= (word >>> 1) & 0x55555555;
   word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;

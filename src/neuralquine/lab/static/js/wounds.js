@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { logChart } from "./chart.js";
 import { build, fill, mark } from "./heat.js";
 import { $, bench, guarded, make, onQuine, repaint } from "./page.js";
+import { fate } from "./plots.js";
 
 const RUN = 40, PAUSE = 120;
 let stroke = [], going = false;
@@ -24,7 +25,16 @@ export function openWounds(hello) {
   $("maps").addEventListener("stroke", guarded(painted));
 }
 
-async function show(quine) {
+// Resolved once the weights of the quine on the bench are on the page.
+let arrived = Promise.resolve();
+export const shown = () => arrived;
+
+function show(quine) {
+  arrived = arrive(quine);
+  return arrived;
+}
+
+async function arrive(quine) {
   going = false;
   const { view } = quine.view ? quine : await get(`/api/quines/${quine.id}`);
   if (bench.quine.id !== quine.id) return;
@@ -37,6 +47,8 @@ async function show(quine) {
   );
   stroke = view.layers.map(() => new Map());
   bench.view = view;
+  const { spectral_radius, bit_exact, is_quine } = quine.verification;
+  $("fate").textContent = is_quine ? fate(spectral_radius, bit_exact) : "";
   build($("maps"), view.layers, brush);
   draw();
 }
@@ -52,7 +64,7 @@ function draw() {
   document.dispatchEvent(new CustomEvent("view"));
 }
 
-async function send(what, body) {
+export async function send(what, body) {
   const { id } = bench.quine;
   const view = await post(`/api/quines/${id}/${what}`, body);
   if (bench.quine.id !== id) return;
@@ -97,7 +109,7 @@ async function painted() {
   if (cells.some((layer) => layer.length)) await send("damage", { kind: $("wound-kind").value, cells });
 }
 
-async function run() {
+export async function run() {
   going = !going;
   $("run").setAttribute("aria-pressed", String(going));
   $("run").textContent = going ? "Stop" : `Run ${RUN}`;

@@ -2,9 +2,9 @@
 
 import { events, post } from "./api.js";
 import { add } from "./search.js";
-import { $, bench, guarded, number, onQuine, put, svg, whole } from "./page.js";
+import { $, bench, guarded, number, onQuine, put, whole } from "./page.js";
+import { zooPlot } from "./plots.js";
 
-const WIDTH = 640, HEIGHT = 360, EDGE = 24;
 let network = "", job = null, past = null;
 
 export function openZoo(hello) {
@@ -61,46 +61,12 @@ async function watch(parent, id) {
 function plot(parent, zoo, { quines, own, starts, seconds, interrupted }) {
   const attracting = quines.filter((q) => q.spectral_radius < 1).length;
   $("zoo-status").textContent =
-    `${quines.length} distinct quines from ${whole(starts)} starts in ${number(seconds)} s; ` +
-    `${attracting} of them attract${interrupted ? "; stopped early" : ""}.`;
-  const radii = quines.map((q) => Math.log(q.spectral_radius ?? 1));
-  const low = Math.min(...radii), high = Math.max(...radii);
-  const place = ([x, y]) => [EDGE + ((x + 1) / 2) * (WIDTH - 2 * EDGE), EDGE + ((1 - y) / 2) * (HEIGHT - 2 * EDGE)];
-  const points = quines.map((q, i) => {
-    const [cx, cy] = place(q.at);
-    const share = high > low ? (radii[i] - low) / (high - low) : 0;
-    const words = `Quine ${i + 1} of ${quines.length}: spectral radius ${number(q.spectral_radius)}, self-sensitivity ${number(q.self_sensitivity)}`;
-    const point = svg("circle", { cx, cy, r: 9, role: "button", tabindex: i ? -1 : 0, "aria-label": words }, svg("title", {}, document.createTextNode(words)));
-    point.style.fill = `color-mix(in oklab, var(--cool), var(--accent) ${Math.round(100 * share)}%)`;
-    const choose = guarded(async () => {
-      const quine = await post(`/api/quines/${parent}/zoo/${zoo}/${i}`);
-      points.forEach((p) => p.classList.toggle("chosen", p === point));
-      add(quine);
-      put(quine);
-    });
-    point.addEventListener("click", choose);
-    point.addEventListener("keydown", (event) => {
-      const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (move) {
-        event.preventDefault();
-        const next = points[(i + move + points.length) % points.length];
-        points.forEach((p) => p.setAttribute("tabindex", p === next ? 0 : -1));
-        next.focus();
-      } else if (event.key === "Enter" || event.key === " ") choose(event);
-    });
-    return point;
+    `${quines.length} distinct quine${quines.length === 1 ? "" : "s"} from ${whole(starts)} starts in ${number(seconds)} s; ` +
+    `${attracting} of them attract${attracting === 1 ? "s" : ""}${interrupted ? "; stopped early" : ""}.`;
+  const choose = guarded(async (i) => {
+    const quine = await post(`/api/quines/${parent}/zoo/${zoo}/${i}`);
+    add(quine);
+    put(quine);
   });
-  const [ox, oy] = place(own);
-  const ring = svg("circle", { class: "own", cx: ox, cy: oy, r: 14 }, svg("title", {}, document.createTextNode("the one on the bench")));
-  $("zoo-plot").replaceChildren(
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": "The quines of this network by their codes; arrow keys move, enter chooses" }, ring, ...points),
-    scale(Math.exp(low), Math.exp(high)),
-  );
-}
-
-function scale(low, high) {
-  const element = document.createElement("p");
-  element.className = "scale";
-  element.append(`spectral radius ${number(low)} `, Object.assign(document.createElement("span"), { className: "ramp" }), ` ${number(high)}; the ring is the one on the bench`);
-  return element;
+  $("zoo-plot").replaceChildren(...(quines.length ? zooPlot(quines, own, choose) : []));
 }
