@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..quines.quine import Quine
+from .enumerate import costly
 from .loop import Search, Trace, affordable_starts, iterate, starting_points
 from .maps import FullMap, ReducedMap
-from .methods import Anderson, Broyden, Method, Newton
+from .methods import Anderson, Broyden, Homotopy, Method, Newton
 from .search import Found, Request, map_of
 from .solution import Status
 
@@ -28,6 +29,8 @@ its first start is the network as it stands, so an attracting quine is found in 
 with line search takes over where the capped steps wander.
 """
 ATTRACTED: tuple[Method, int] = (Anderson(), 1)
+COSTLY: tuple[Method, int] = (Homotopy(), Homotopy.starts)
+"""The first rung for a free network of more than 100,000 weights, whose evaluations are dear."""
 
 _LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
 
@@ -35,7 +38,8 @@ _LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no fur
 def climb(quine: Quine, request: Request) -> Found:
     """Run one method, or the ladder rung by rung until a method converges or a limit is reached."""
     chosen, stop = request.method, request.stop
-    rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
+    first = () if quine.skip is None else (ATTRACTED,)
+    rungs = ((chosen, chosen.starts),) if chosen else (*first, *((COSTLY,) if costly(quine) else ()), *LADDER)
     f: FullMap | ReducedMap
     if full := chosen is not None and chosen.space == "full":
         f = FullMap(quine)
