@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .solving.methods import Epochs as Epochs
     from .solving.methods import Gradient as Gradient
     from .solving.methods import HillClimbing as HillClimbing
+    from .solving.methods import Homotopy as Homotopy
     from .solving.methods import KrylovLM as KrylovLM
     from .solving.methods import Newton as Newton
     from .solving.methods import NewtonKrylov as NewtonKrylov
@@ -87,7 +88,7 @@ _PUBLIC = {
     "recipes": ("recipe",),
     "solving.loop": ("Stop",),
     "solving.methods": (
-        *("Anderson", "Broyden", "Epochs", "Gradient", "HillClimbing"),
+        *("Anderson", "Broyden", "Epochs", "Gradient", "HillClimbing", "Homotopy"),
         *("KrylovLM", "Newton", "NewtonKrylov", "Picard"),
     ),
     "solving.solution": ("Solution", "Status"),

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import NothingToSolve, check_bytes
 from ..files.journal import Journal
 from ..quines.gradients import (
+    REPLICA_BYTES,
     derivatives_on,
     gradient,
     named_failures,
@@ -169,7 +170,11 @@ class ReducedMap(SelfMap):
         if self.quine.in_place:
             return torch.stack([self._jacobian_in_place(row) for row in x])
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
-        return self.quine.printer.pull_back(self.quine.code_jacobian(self.quine.printer(x)))
+        printer, quine = self.quine.printer, self.quine
+        if x.numel() * quine.parameter_count * x.element_size() <= REPLICA_BYTES:
+            return printer.pull_back(quine.code_jacobian(printer(x)))
+        one_by_one = (quine.code_jacobian(printer(row[None]))[0] for row in x)  # all at once took gigabytes
+        return torch.stack([torch.stack([printer.pull_back(r) for r in rows]) for rows in one_by_one])
 
     def _jacobian_in_place(self, c: Tensor) -> Tensor:
         self.quine.install(c)

@@ -9,11 +9,12 @@ from ..files.journal import Journal
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from . import queried_search as queried_search  # registers the search of queried quines
+from .enumerate import costly
 from .exact import search_exact
 from .judge import finish
 from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
 from .maps import FullMap, ReducedMap, refuse_constructed
-from .methods import Anderson, Broyden, Method, Newton, make_method
+from .methods import Anderson, Broyden, Homotopy, Method, Newton, make_method
 from .search import Found, Request, search
 from .solution import Solution, Status
 
@@ -34,6 +35,8 @@ its first start is the network as it stands, so an attracting quine is found in 
 with line search takes over where the capped steps wander.
 """
 ATTRACTED: tuple[Method, int] = (Anderson(), 1)
+COSTLY: tuple[Method, int] = (Homotopy(), Homotopy.starts)
+"""The first rung for a free network of more than 100,000 weights, whose evaluations are dear."""
 
 _LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
 
@@ -108,7 +111,8 @@ def _search(quine: Quine, request: Request) -> Found:
 def _climb(quine: Quine, request: Request) -> Found:
     """Run one method, or the ladder rung by rung until a method converges or a limit is reached."""
     chosen, stop = request.method, request.stop
-    rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
+    first = () if quine.skip is None else (ATTRACTED,)
+    rungs = ((chosen, chosen.starts),) if chosen else (*first, *((COSTLY,) if costly(quine) else ()), *LADDER)
     f: FullMap | ReducedMap
     if full := chosen is not None and chosen.space == "full":
         f = FullMap(quine)
