@@ -21,6 +21,7 @@ from .gradients import reverse_jacobian
 from .networks.normalize import instance_norm
 from .networks.running import Inputs, Select
 from .printers import Printer, Slot
+from .tables.phases import offset
 from .trunk import Trunk
 from .turns import Turn
 
@@ -39,6 +40,7 @@ class SelfPrinter(nn.Module):
         means, gains: one of each for every tensor, as the printer was given them.
         seed: key of the fixed tables.
         code_bits: k, the code is rounded to multiples of ``2^-k``; None for no rounding.
+        code_phase: moves that grid; 0 leaves it at zero.
     """
 
     constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
@@ -55,12 +57,14 @@ class SelfPrinter(nn.Module):
         *,
         seed: int,
         code_bits: int | None = None,
+        code_phase: int = 0,
     ) -> None:
         super().__init__()
         self._trunk, self.trunk = trunk, trunk.module
         self.printer, self._coding = printer, coding
         self.means, self.gains = means, gains
-        self.seed, self.code_size, self.code_bits = seed, printer.code_size, code_bits
+        self.seed, self.code_size = seed, printer.code_size
+        self.code_bits, self.code_phase = code_bits, code_phase
         self.recipe, self.solution = None, None
         self._vectorized: bool | None = None
 
@@ -220,11 +224,14 @@ class SelfPrinter(nn.Module):
         return codes.to(self.trunk_device, self.code_dtype)
 
     def quantize(self, c: Tensor) -> Tensor:
-        """``round(c 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
+        """``o + round((c - o) 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
         if self.code_bits is None:
             return c
         scale = 2.0**self.code_bits
-        return torch.round(c * scale) / scale
+        if self.code_phase == 0:  # not the same as adding zeros: the sign of zero is a bit
+            return torch.round(c * scale) / scale
+        steps = torch.tensor(offset(self.seed, self.code_phase, self.code_size)).to(c.device, c.dtype)
+        return (torch.round(c * scale - steps) + steps) / scale
 
     def code(self, theta: Tensor | None = None) -> Tensor:
         """``c = Q(N(R trunk(z; theta)))``: weights ``(P,)``, by default the stored ones, to the code ``(d,)``."""
