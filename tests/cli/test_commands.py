@@ -243,7 +243,7 @@ def test_an_exact_quine_is_announced_as_such(run):
     status, out, _ = run("solve", "blog", "--exact")
     assert status == 0
     assert out.startswith("A quine: the network prints its own weights, every bit.")
-    assert "yes: 0 of 1020 weights differ in some bit" in out
+    assert "yes: 0 of 1,020 weights differ in some bit" in out
     assert re.search(r"code grid +grid 2\^-\d+, margin", out)
 
 

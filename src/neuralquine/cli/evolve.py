@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .known import check_name, completed
 from .options import AsJson, RecipeOption, app, key_values, terminate_like_interrupt
 from .report import print_json
 
@@ -19,15 +20,33 @@ if TYPE_CHECKING:
 @app.command()
 def evolve(
     recipe: Annotated[
-        str, typer.Argument(help="A world: soup, digits or fertility. docs/evolution.md describes them.")
+        str,
+        typer.Argument(
+            help="A world: soup, digits or fertility. docs/evolution.md describes them.",
+            autocompletion=completed("world"),
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Write the tables, the figures and the state to this folder.")],
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    out: Annotated[
+        Path, typer.Option(help="Write the tables, the figures and the state to this folder.", metavar="FOLDER")
+    ],
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", metavar="N", min=0)] = 0,
     generations: Annotated[
-        int, typer.Option(help="End after so many generations; 0 for the world's own number.", min=0)
+        int,
+        typer.Option(
+            help="End after so many generations; by default after the world's own number.",
+            metavar="N",
+            show_default=False,
+            min=0,
+        ),
     ] = 0,
     time_limit: Annotated[
-        float, typer.Option(help="Begin no generation after so many seconds; 0 for no limit.", min=0)
+        float,
+        typer.Option(
+            help="Begin no generation after so many seconds; by default there is no limit.",
+            metavar="SECONDS",
+            show_default=False,
+            min=0,
+        ),
     ] = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the state in --out.")] = False,
@@ -37,6 +56,7 @@ def evolve(
 
     Their histories become tables and figures (extras `sweep` and `plot`).
     """
+    check_name(recipe, "world")
     from ..evolution import live, world
 
     made = world(recipe, seed=seed, generations=generations or None, **key_values(recipe_option, "--recipe-option"))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ..errors import NeuralQuineError
+from .group import Verb
+from .known import DAMAGES, check_name, completed, completed_damage
 from .options import AsJson, Folder, TrunkOption, app, load_quine, status_line, terminate_like_interrupt
 from .report import print_json, table
 
@@ -25,27 +26,30 @@ Damages = Annotated[
         "--damage",
         metavar="KIND:FRACTION",
         help="Damage this fraction of the weights in this way, such as noise:0.5; may be given several times.",
+        autocompletion=completed_damage,
     ),
 ]
-Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", min=1)]
+Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", metavar="N", min=1)]
 Generations = Annotated[
-    int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", min=1)
+    int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", metavar="N", min=1)
 ]
 Curve = Annotated[
     str,
-    typer.Option(metavar="KIND", help="Also draw how many quines heal as this kind of damage grows (extra `plot`)."),
+    typer.Option(
+        metavar="KIND",
+        help="Also draw how many quines heal as this kind of damage grows (extra `plot`).",
+        autocompletion=completed("damage"),
+    ),
 ]
 
 
-class _NamesKinds(TyperCommand):
-    """A command whose help ends with the kinds of damage, which are known only when torch has been imported."""
+class _NamesKinds(Verb):
+    """A command whose help lists the kinds of damage."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_help_text(ctx, formatter)
-        from ..healing.kinds import KINDS
-
         with formatter.section("Kinds of damage"):
-            formatter.write_dl([(name, kind.about) for name, kind in KINDS.items()])
+            formatter.write_dl(list(DAMAGES.items()))
 
 
 @app.command(cls=_NamesKinds)
@@ -54,7 +58,7 @@ def heal(
     damage: Damages = [],  # noqa: B006
     trials: Trials = 100,
     generations: Generations = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the damages.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)] = 0,
     curve: Curve = "",
     trunk: TrunkOption = "",
     as_json: AsJson = False,
@@ -64,6 +68,8 @@ def heal(
     A damaged quine prints itself; it has healed when every bit has come back. The exit status is 1 unless every trial
     healed.
     """
+    for text in [*(t.partition(":")[0] for t in damage), *([curve] if curve else [])]:
+        check_name(text, "damage")
     from ..healing.damage import Damage
     from ..healing.heal import heal as run
 

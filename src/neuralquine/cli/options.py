@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,24 +14,37 @@ import typer
 
 from ..errors import NeuralQuineError, first_line, needed
 from ..files.names import CERTIFICATE
+from .group import App, Group
+from .known import completed
 
 if TYPE_CHECKING:
     from ..quines.quine import Quine
     from ..solving.solution import TracePoint
 
-app = typer.Typer(
+app = App(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find, verify, prove, keep and show neural quines: networks that print their own weights.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Recipe = Annotated[str, typer.Argument(help="A named problem; `neuralquine recipes` lists them.")]
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        help="A named problem (`neuralquine recipes` lists them), or a function of your own, FILE.py:FUNCTION.",
+        autocompletion=completed("recipe"),
+    ),
+]
 Folder = Annotated[
     Path, typer.Argument(help="A folder that a quine was written to, such as by `neuralquine solve --out`.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random: initial weights, probe, expansion, starts.", min=0)]
-Device = Annotated[str, typer.Option(help="Compute on this torch device, such as cuda.")]
+Seed = Annotated[
+    int,
+    typer.Option(help="Seed of everything random: initial weights, probe, expansion, starts.", metavar="N", min=0),
+]
+Device = Annotated[str, typer.Option(help="Compute on this torch device, such as cuda.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RecipeOption = Annotated[
     list[str],
@@ -100,8 +113,14 @@ def import_trunk(path: str) -> Any:
     return made
 
 
-def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
-    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text."""
+def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> dict[str, Any]:
+    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text.
+
+    Args:
+        pairs: as they were typed.
+        flag: the option that they were given to, for messages.
+        texts: keys whose values are words, such as ``true``: an option of a method has the type of its default.
+    """
     options = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -109,11 +128,12 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
         if key == "seed":
             raise typer.BadParameter("the seed has an option of its own: --seed", param_hint=flag)
+        key = key.replace("-", "_")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
-        options[key.replace("-", "_")] = value
+        options[key] = text if key in texts and not isinstance(value, str) else value
     return options
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption, UnknownName
+from ..errors import BadOption
+from .known import check_name, check_recipe, completed
 from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, named, terminate_like_interrupt
 from .options import progress as show_progress
 from .record import Recording, Request
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 MethodName = Annotated[
     str,
     typer.Option(
-        help="The method of the search; `neuralquine methods` lists them. By default several are tried in turn."
+        help="The method of the search; `neuralquine methods` lists them. By default several are tried in turn.",
+        metavar="NAME",
+        autocompletion=completed("method"),
+        show_default=False,
     ),
 ]
 MethodOption = Annotated[
@@ -29,34 +34,63 @@ MethodOption = Annotated[
     typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Set an option of the method, such as lr=0.01."),
 ]
 Starts = Annotated[
-    int, typer.Option(help="Try so many starting points side by side; 0 for the method's own number.", min=0)
+    int,
+    typer.Option(
+        help="Try so many starting points side by side; by default the method's own number.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
 ]
-MaxSteps = Annotated[int, typer.Option(help="Stop after so many steps; 0 for the method's own limit.", min=0)]
-TimeLimit = Annotated[float, typer.Option(help="Stop after so many seconds; 0 for no limit.", min=0)]
+MaxSteps = Annotated[
+    int,
+    typer.Option(
+        help="Stop after so many steps; by default at the method's own limit.", metavar="N", show_default=False, min=0
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        help="Stop after so many seconds; by default there is no limit.", metavar="SECONDS", show_default=False, min=0
+    ),
+]
 Tolerance = Annotated[
     float,
     typer.Option(
-        help="Count a relative residual of at most this as converged; 0 asks for the round-off of the weights.", min=0
+        help="Count a relative residual of at most this as converged; by default the round-off of the weights.",
+        metavar="RESIDUAL",
+        show_default=False,
+        min=0,
     ),
 ]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Find a quine whose printed weights equal the stored ones, bit for bit.")
 ]
 Probes = Annotated[
-    int, typer.Option(help="Try so many other probes where the recipe's own has no exact quine (with --exact).", min=0)
+    int,
+    typer.Option(
+        help="Try so many other probes where the recipe's own has no exact quine (with --exact).", metavar="N", min=0
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue a solve that was stopped, from the journal beside the same --out.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Write the quine to this folder.")]
+Out = Annotated[Path | None, typer.Option(help="Write the quine to this folder.", metavar="FOLDER")]
 Log = Annotated[
     str,
     typer.Option(
-        help="Also log to tensorboard, wandb or trackio (needs --out, and the extra of the same name installed)."
+        help="Also log to tensorboard, wandb or trackio (needs --out, and the extra of the same name installed).",
+        metavar="TRACKER",
+        show_default=False,
     ),
 ]
 Figures = Annotated[
-    bool, typer.Option(help="Also draw the figures into the folder (needs --out and the extra `plot`).")
+    bool,
+    typer.Option(
+        "--figures/--no-figures",
+        help="Also draw the figures into the folder (needs --out and the extra `plot`).",
+        show_default=False,
+    ),
 ]
 
 
@@ -84,6 +118,11 @@ def solve(
 
     They are a fixed point of its self-map.
     """
+    check_recipe(recipe)
+    if method:
+        check_name(method, "method")
+    elif method_option:
+        raise typer.BadParameter("needs --method", param_hint="--method-option")
     if out is None:
         _refuse_without_out({"--figures": figures, "--log": bool(log), "--resume": resume})
     from ..solving.loop import Stop
@@ -98,7 +137,7 @@ def solve(
     quine = _problem(recipe, seed, options, device)
     request = Request(
         method=method,
-        tool=_tool(method, key_values(method_option, "--method-option")),
+        tool=_tool(method, method_option),
         starts=starts,
         stop=Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None),
         exact=exact,
@@ -126,25 +165,17 @@ def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Qu
     from .. import recipes
     from ..quines.networks.running import usable
 
-    _refuse_task(recipe)
     return recipes.recipe(recipe, seed=seed, **options).to(usable(device))
 
 
-def _refuse_task(recipe: str) -> None:
-    from ..tasks.recipes import TASKS
-
-    if recipe in TASKS:
-        raise UnknownName(f"{recipe} is a task, which is learned: neuralquine train {recipe} --out DIR")
-
-
-def _tool(method: str, options: dict[str, Any]) -> Any:
+def _tool(method: str, pairs: list[str]) -> Any:
     """Build the method of a name; None where none is named, so that the ladder of methods is tried."""
-    from ..solving.methods import make_method
-
     if not method:
-        if options:
-            raise typer.BadParameter("needs --method", param_hint="--method-option")
         return None
+    from ..solving.methods import METHODS, make_method
+
+    texts = {f.name for f in fields(METHODS[method]) if isinstance(getattr(METHODS[method], f.name), str)}
+    options = key_values(pairs, "--method-option", texts=texts)
     try:
         return make_method(method, options)
     except (TypeError, BadOption) as error:
@@ -221,7 +252,6 @@ def _solve_sharded(
     from ..keeping.store import save
     from ..solving.sharded import solve_sharded
 
-    _refuse_task(recipe)
     result = solve_sharded(lambda: recipes.recipe(recipe, seed=seed, **options), seed, device)
     if result is None:
         return

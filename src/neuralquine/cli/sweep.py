@@ -15,10 +15,21 @@ from .report import print_json
 def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].")],
     out: Annotated[
-        Path, typer.Option(help="Write the results to this folder; an interrupted sweep in it is continued.")
+        Path,
+        typer.Option(
+            help="Write the results to this folder; an interrupted sweep in it is continued.", metavar="FOLDER"
+        ),
     ],
     processes: Annotated[
-        int, typer.Option("-j", "--processes", help="Use so many processes; 0 for one per core.", min=0)
+        int,
+        typer.Option(
+            "-j",
+            "--processes",
+            help="Use so many processes; by default one per core.",
+            metavar="N",
+            show_default=False,
+            min=0,
+        ),
     ] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Solve on a Ray cluster (extra `ray`).")] = False,
     as_json: AsJson = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, plural
+from .known import check_name, completed
 from .options import (
     AsJson,
     Device,
@@ -37,12 +39,25 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(metavar="RECIPE", help="A named task; `neuralquine recipes` lists them.")],
-    out: Annotated[Path, typer.Option(help="Write the trained quine to this folder.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A named task; `neuralquine recipes` lists them.",
+            autocompletion=completed("task"),
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Write the trained quine to this folder.", metavar="FOLDER")],
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
     patience: Annotated[
-        int, typer.Option(help="Stop after so many epochs without a lower validation loss; 0 for never.", min=0)
+        int,
+        typer.Option(
+            help="Stop after so many epochs without a lower validation loss; by default never.",
+            metavar="N",
+            show_default=False,
+            min=0,
+        ),
     ] = 0,
     resume: Annotated[
         bool,
@@ -51,7 +66,12 @@ def train(
         ),
     ] = False,
     log: Annotated[
-        str, typer.Option(help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).")
+        str,
+        typer.Option(
+            help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).",
+            metavar="TRACKER",
+            show_default=False,
+        ),
     ] = "",
     device: Device = "cpu",
     as_json: AsJson = False,
@@ -60,6 +80,7 @@ def train(
 
     It learns a task, and what it prints equals its weights bit for bit.
     """
+    check_name(task, "task")
     from .. import tasks
     from ..files.logs import beside
     from ..keeping.store import check_target, save
@@ -80,7 +101,7 @@ def train(
         print_json(_training_figures(task, training, accuracy, verification, seed=seed, out=out))
     else:
         _report_training(task, made, training, accuracy, verification)
-        typer.echo(f"written to {out}: try `neuralquine heal {out}`")
+        typer.echo(f"written to {out}: try `neuralquine heal {shlex.quote(str(out))}`")
     if training.interrupted:
         typer.echo(f"neuralquine: interrupted: the same command with --resume goes on from {checkpoint}", err=True)
         raise typer.Exit(130)
@@ -143,7 +164,7 @@ def _report_training(task: str, made: Task, training: Training, accuracy: float,
     )
     pairs(
         [
-            ("recipe", f"{task}, seed {made.seed}, {quine.parameter_count} weights in {verification.dtype}"),
+            ("recipe", f"{task}, seed {made.seed}, {quine.parameter_count:,} weights in {verification.dtype}"),
             ("test accuracy", f"{accuracy:.4f}   (validation {training.score:.4f})"),
             ("bit-exact", f"{'yes' if verification.bit_exact else 'no'}: {differing} differ"),
             ("tape", f"{quine.code_size} signs, {quine.repeats} rows each, margin {quine.margin:.3g}"),

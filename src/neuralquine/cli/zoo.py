@@ -9,6 +9,7 @@ import typer
 
 from ..errors import plural
 from ..files.strict_json import finite_or_none
+from .known import check_recipe
 from .options import AsJson, Recipe, RecipeOption, Seed, app, key_values, terminate_like_interrupt
 from .report import figure, print_json, table
 
@@ -29,13 +30,16 @@ _COLUMNS = (
 @app.command()
 def zoo(
     recipe: Recipe,
-    starts: Annotated[int, typer.Option(help="Search from so many starting points.", min=1)] = 40,
+    starts: Annotated[int, typer.Option(help="Search from so many starting points.", metavar="N", min=1)] = 40,
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Write each quine to a folder of its own in this one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write each quine to a folder of its own in this one.", metavar="FOLDER")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the distinct quines of one network and probe."""
+    check_recipe(recipe)
     from .. import recipes
     from ..solving.zoo import zoo as run
 
