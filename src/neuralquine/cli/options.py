@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, first_line, needed
+from ..errors import NeuralQuineError, needed
 from ..files.names import CERTIFICATE
 from .group import App, Group
 from .known import completed
@@ -54,8 +54,8 @@ TrunkOption = Annotated[
     str,
     typer.Option(
         "--trunk",
-        metavar="MODULE:FACTORY",
-        help="Take the network from this Python factory, for a folder that cannot describe its own.",
+        metavar="FILE.py:FUNCTION",
+        help="Take the network from this Python function (or MODULE:FUNCTION), for a folder that cannot describe its own.",
     ),
 ]
 
@@ -98,19 +98,12 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
 
 def import_trunk(path: str) -> Any:
     """Call the user's own factory of a trunk. The command line names it; a file never does."""
-    import importlib
+    from ..recipes.own import own_trunk
 
-    from torch import nn
-
-    module, _, factory = path.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(module), factory)()
-    except Exception as error:  # whatever the user's own code raises
-        raise typer.BadParameter(f"{path} gives no module: {first_line(error)}", param_hint="--trunk") from error
-    if not isinstance(made, nn.Module):
-        raise typer.BadParameter(f"{path} gives a {type(made).__name__}, not a module", param_hint="--trunk")
-    return made
+        return own_trunk(path)
+    except NeuralQuineError as error:
+        raise typer.BadParameter(str(error), param_hint="--trunk") from error
 
 
 def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,10 +163,10 @@ def _refuse_without_out(asked: dict[str, bool]) -> None:
 
 def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Quine:
     """Build the quine of a recipe, unsolved, on a device."""
-    from .. import recipes
     from ..quines.networks.running import usable
+    from ..recipes.own import recipe_or_own
 
-    return recipes.recipe(recipe, seed=seed, **options).to(usable(device))
+    return recipe_or_own(recipe, seed=seed, **options).to(usable(device))
 
 
 def _tool(method: str, pairs: list[str]) -> Any:
@@ -221,7 +222,7 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
         return None
     from ..keeping.store import save  # a room that most searches have no use for
 
-    out = Path("quines") / f"{recipe}-interrupted"
+    out = Path("quines") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', recipe)}-interrupted"
     save(quine, out)
     return out
 
@@ -248,11 +249,11 @@ def _solve_sharded(
     recipe: str, seed: int, options: dict[str, Any], device: str, out: Path | None, as_json: bool
 ) -> None:
     """Solve over all processes that ``torchrun`` started. Each of them runs this; rank 0 alone writes and reports."""
-    from .. import recipes
     from ..keeping.store import save
+    from ..recipes.own import recipe_or_own
     from ..solving.sharded import solve_sharded
 
-    result = solve_sharded(lambda: recipes.recipe(recipe, seed=seed, **options), seed, device)
+    result = solve_sharded(lambda: recipe_or_own(recipe, seed=seed, **options), seed, device)
     if result is None:
         return
     quine, solution = result

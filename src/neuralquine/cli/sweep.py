@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .known import check_name, check_recipe
 from .options import AsJson, app, terminate_like_interrupt
 from .report import print_json
 
@@ -42,6 +43,10 @@ def sweep(
     from ..solving.sweep import sweep as run
 
     jobs = read_spec(spec)
+    for job in jobs.jobs:
+        check_recipe(job["recipe"])
+        if job.get("method"):
+            check_name(job["method"], "method")
 
     def show(done: int, total: int) -> None:
         typer.echo(f"{done} of {total}", err=True)

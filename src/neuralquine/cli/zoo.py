@@ -40,10 +40,10 @@ def zoo(
 ) -> None:
     """Find the distinct quines of one network and probe."""
     check_recipe(recipe)
-    from .. import recipes
+    from ..recipes.own import recipe_or_own
     from ..solving.zoo import zoo as run
 
-    quine = recipes.recipe(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
+    quine = recipe_or_own(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
     with terminate_like_interrupt():
         found = run(quine, starts=starts, progress=None if as_json else lambda n: typer.echo(f"{n} found", err=True))
     rows = _rows(quine, found, out)

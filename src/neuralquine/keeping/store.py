@@ -35,6 +35,7 @@ from ..files.strict_json import canonical
 from ..quines.networks.description import build, describe
 from ..quines.networks.running import named
 from ..quines.quine import Quine
+from ..recipes import RECIPES
 from ..version import __version__
 from .card import model_card
 from .hub import check_repository, download, is_address, upload
@@ -194,7 +195,7 @@ def _plain(value: Any) -> Any:
 
 def _missing(config: dict[str, Any]) -> list[str]:
     """The arguments that :func:`load` needs beside the folder."""
-    own = config["trunk"] is None and not config["recipe"]
+    own = config["trunk"] is None and (config["recipe"] or {}).get("name") not in RECIPES
     return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
 
 

@@ -123,14 +123,14 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Solve one job. A failure of any kind is a row too, never the end of a sweep."""
     import torch
 
-    from ..recipes import recipe
+    from ..recipes.own import recipe_or_own
     from .loop import Stop
     from .solve import solve
 
     torch.set_num_threads(1)  # the processes share the cores
     row = {k: v for k, v in job.items() if k != "options"} | job["options"]
     try:
-        quine = recipe(job["recipe"], seed=job["seed"], **job["options"])
+        quine = recipe_or_own(job["recipe"], seed=job["seed"], **job["options"])
         stop = Stop(time_limit=job.get("time_limit") or None)
         solution = solve(
             quine,
