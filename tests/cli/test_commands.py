@@ -484,5 +484,6 @@ def test_ctrl_c_before_there_is_anything_to_keep_says_how_to_go_on(tmp_path, mon
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130
-    assert "the same command with --resume goes on from" in capsys.readouterr().err
+    again = f"go on with `neuralquine solve blog --out {tmp_path / 'q'} --resume`"
+    assert capsys.readouterr().err.endswith(f"neuralquine: interrupted: {again}\n")
     assert (tmp_path / "q.journal").exists()

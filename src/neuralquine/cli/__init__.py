@@ -19,6 +19,7 @@ from .options import app
 
 # Each of these modules adds its commands, which `--help` lists in this order.
 from . import solve as solve  # isort: skip
+from . import last as last  # isort: skip
 from . import zoo as zoo  # isort: skip
 from . import names as names  # isort: skip
 from . import look as look  # isort: skip

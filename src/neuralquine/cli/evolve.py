@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .known import check_name, completed
-from .options import AsJson, RecipeOption, app, key_values, terminate_like_interrupt
+from .options import AsJson, RecipeOption, app, interrupted, key_values, terminate_like_interrupt
 from .report import print_json
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def evolve(
         with terminate_like_interrupt():
             life = live(made, out, time_limit=time_limit or None, resume=resume, progress=show if shown else None)
     except KeyboardInterrupt:
-        typer.echo(f"\nneuralquine: interrupted: the same command with --resume goes on from {out}", err=True)
-        raise typer.Exit(130) from None
+        if shown:
+            typer.echo("", err=True)
+        raise interrupted(f"the last state is in {out}", resume="--resume") from None
     if shown:
         typer.echo("\r\x1b[K", err=True, nl=False)
     if as_json:

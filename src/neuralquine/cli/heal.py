@@ -11,7 +11,7 @@ import typer
 from ..errors import NeuralQuineError
 from .group import Verb
 from .known import DAMAGES, check_name, completed, completed_damage
-from .options import AsJson, Folder, TrunkOption, app, load_quine, status_line, terminate_like_interrupt
+from .options import AsJson, Folder, TrunkOption, app, interrupted, load_quine, status_line, terminate_like_interrupt
 from .report import print_json, table
 
 if TYPE_CHECKING:
@@ -92,14 +92,22 @@ def heal(
                 progress=_counting(show, str(one)),
             )
 
-        found = [healed(one) for one in damages]
-        data["damages"] = [h.figures() for h in found]
-        if curve:
-            data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
+        found: list[Healing] = []
+        try:
+            for one in damages:
+                found.append(healed(one))
+            data["damages"] = [h.figures() for h in found]
+            if curve:
+                data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
+        except KeyboardInterrupt:
+            if found and not as_json:
+                _report_healing(found)
+            raise interrupted("nothing is kept" if not found else "these damages were counted") from None
     if as_json:
         print_json(data)
     else:
-        _report_healing(found)
+        if found:
+            _report_healing(found)
         if curve:
             typer.echo(f"drawn to {data['figure']}")
     if not all(h.all_healed for h in found):

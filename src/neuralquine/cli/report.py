@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..solving.solution import Solution
 
 
-def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
-    """Print what a solve found, for a person."""
+def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: bool = False) -> None:
+    """Print what a solve found, for a person; ``kept`` says that ``neuralquine keep`` can still write it to a folder."""
     v = solution
     head = (
         "A quine: the network prints its own weights, every bit."
@@ -55,9 +55,15 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         ]
     )
     if out is not None:
-        typer.echo(f"written to {out}: check it with `neuralquine verify {shlex.quote(str(out))}`")
+        report_kept(out)
     elif v.converged:
-        typer.echo("it was not kept: --out DIR writes it to a folder")
+        after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
+        typer.echo(f"it is in no folder: {after}")
+
+
+def report_kept(folder: Path) -> None:
+    """Say where a quine is, and how to check it."""
+    typer.echo(f"written to {folder}: check it with `neuralquine verify {shlex.quote(str(folder))}`")
 
 
 def verdict(text: str, good: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadOption
+from ..files.names import CERTIFICATE
 from .known import check_name, check_recipe, completed
-from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, named, terminate_like_interrupt
+from .last import remember
+from .options import (
+    AsJson,
+    Device,
+    Recipe,
+    RecipeOption,
+    Seed,
+    app,
+    interrupted,
+    key_values,
+    named,
+    terminate_like_interrupt,
+)
 from .options import progress as show_progress
 from .record import Recording, Request
 from .report import draw, print_json, report_solution
@@ -136,6 +150,7 @@ def solve(
         _solve_sharded(recipe, seed, options, device, out, as_json)
         return
     quine = _problem(recipe, seed, options, device)
+    proved = out if out is not None and (out / CERTIFICATE).exists() else None
     request = Request(
         method=method,
         tool=_tool(method, method_option),
@@ -147,10 +162,15 @@ def solve(
     with Recording(out, quine, request, tracker=log, resume=resume) as recording:
         solution = _search(quine, request, recording, title=f"solving {recipe}", quiet=as_json)
         recording.finish(solution)
+    resumes = out is not None
     out = out or _keep_interrupted(recipe, quine, solution)
+    kept = out is None and remember(quine, solution, probes=probes)
     if out is not None and figures:
         draw(quine, out)
-    _report(recipe, solution, out, as_json)
+    if proved and not (proved / CERTIFICATE).exists():
+        hint = f"neuralquine certify {shlex.quote(str(proved))}"
+        typer.echo(f"the certificate in {proved} was of the quine before this one and went with it: `{hint}`", err=True)
+    _report(recipe, solution, out, as_json, kept=kept, resumes=resumes)
 
 
 def _refuse_without_out(asked: dict[str, bool]) -> None:
@@ -201,10 +221,7 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
                 progress=recording.following(progress),
             )
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
-            journal = recording.journal
-            later = f": the same command with --resume goes on from {journal.path}" if journal else ""
-            typer.echo(f"neuralquine: interrupted{later}", err=True)
-            raise typer.Exit(130) from None
+            raise interrupted(resume="--resume" if recording.journal else None) from None
 
 
 def _limit(quine: Quine, request: Request) -> int | None:
@@ -227,7 +244,9 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
     return out
 
 
-def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) -> None:
+def _report(
+    recipe: str, solution: Solution, out: Path | None, as_json: bool, *, kept: bool = False, resumes: bool = False
+) -> None:
     """Print what was found, and exit with 1 if it is no quine, or with 130 if the search was interrupted."""
     from ..solving.solution import Status
 
@@ -235,9 +254,11 @@ def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) ->
         data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
         print_json(data | ({"out": str(out)} if out is not None else {}))
     else:
-        report_solution(recipe, solution, out)
+        report_solution(recipe, solution, out, kept=kept)
+    if solution.status is Status.INTERRUPTED:
+        raise interrupted(f"the best iterate is in {out}", resume="--resume" if resumes else None)
     if not solution.converged:
-        raise typer.Exit(130 if solution.status is Status.INTERRUPTED else 1)
+        raise typer.Exit(1)
 
 
 def _launched() -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .known import check_name, check_recipe
-from .options import AsJson, app, terminate_like_interrupt
+from .options import AsJson, app, interrupted, terminate_like_interrupt
 from .report import print_json
 
 
@@ -55,8 +55,7 @@ def sweep(
         with terminate_like_interrupt():
             table = run(jobs, out, processes=processes, ray=ray, progress=None if as_json else show)
     except KeyboardInterrupt as error:
-        typer.echo(f"neuralquine: interrupted: the same command goes on from {out}", err=True)
-        raise typer.Exit(130) from error
+        raise interrupted(f"finished jobs are in {out}", resume="") from error
     if as_json:
         print_json({"jobs": len(jobs.jobs), "table": str(table)})
     else:

@@ -20,6 +20,7 @@ from .options import (
     Seed,
     TrunkOption,
     app,
+    interrupted,
     key_values,
     load_quine,
     named,
@@ -103,8 +104,7 @@ def train(
         _report_training(task, made, training, accuracy, verification)
         typer.echo(f"written to {out}: try `neuralquine heal {shlex.quote(str(out))}`")
     if training.interrupted:
-        typer.echo(f"neuralquine: interrupted: the same command with --resume goes on from {checkpoint}", err=True)
-        raise typer.Exit(130)
+        raise interrupted(f"the best epoch is in {out}, the last one in {checkpoint}", resume="--resume")
     if not verification.bit_exact:
         raise typer.Exit(1)
 
@@ -129,8 +129,7 @@ def _learn(task: str, made: Task, out: Path, checkpoint: Path, *, tracker: str, 
         try:
             return made.train(checkpoint=checkpoint, resume=resume, progress=progress)
         except KeyboardInterrupt:  # before there is anything to keep
-            typer.echo("neuralquine: interrupted", err=True)
-            raise typer.Exit(130) from None
+            raise interrupted() from None
 
 
 def _training_figures(

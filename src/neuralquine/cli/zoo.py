@@ -10,7 +10,7 @@ import typer
 from ..errors import plural
 from ..files.strict_json import finite_or_none
 from .known import check_recipe
-from .options import AsJson, Recipe, RecipeOption, Seed, app, key_values, terminate_like_interrupt
+from .options import AsJson, Recipe, RecipeOption, Seed, app, interrupted, key_values, terminate_like_interrupt
 from .report import figure, print_json, table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def zoo(
             f"{found.map_evaluations} map evaluations, {found.jvps} JVPs, {found.seconds:.2f} s"
         )
     if found.interrupted:
-        raise typer.Exit(130)
+        raise interrupted("these are the quines that were found until then")
     if not rows:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import BadOption, NeuralQuineError, UnknownName, first_line
@@ -98,6 +99,8 @@ def _quine(name: str, made: Any, seed: int, options: dict[str, Any]) -> Quine:
         what = "a module alone, and no probe" if isinstance(made, nn.Module) else f"a {type(made).__name__}"
         raise BadOption(f"{name} returns {what}: {_WANTED}")
     trunk, probe, own = (*made, {})[:3]
+    if isinstance(name_of_type := options.get("dtype"), str):  # as a command line spells it
+        options = options | {"dtype": getattr(torch, name_of_type, name_of_type)}
     if not isinstance(own, dict):
         raise BadOption(f"{name} returns options that are no dictionary: {_WANTED}")
     try:
