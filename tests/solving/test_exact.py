@@ -1,7 +1,6 @@
 """Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian
 from neuralquine.solving.exact import settle
@@ -83,7 +83,7 @@ def test_another_process_with_another_number_of_threads_prints_the_same_bits(fol
         "    q = nq.load(f); assert q.theta.numpy().tobytes() == q.printed().numpy().tobytes(), f"
     )
     for threads in ("1", "3"):
-        subprocess.run([sys.executable, "-c", code, threads, *map(str, folders.values())], check=True)
+        forked.run([sys.executable, "-c", code, threads, *map(str, folders.values())], check=True)
 
 
 def test_it_stays_the_same_for_a_thousand_generations(folders):

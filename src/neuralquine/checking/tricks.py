@@ -27,6 +27,7 @@ from .dependence import copied, copy, dependence, in_directions_of_the_code, lin
 from .finding import Finding
 from .lookup import lookup, lookup_in_place, signs_outside
 from .outside import hidden_parameters
+from .second_look import drowned
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _DROWNED = 1e-7  # spread over mean of a tensor below which its mean prints it; an initialization's is never below 1e-6
@@ -178,9 +179,8 @@ def _uniform(quine: Quine) -> Finding | None:
 
 def _huge(quine: Quine) -> Finding | None:
     largest = max(float(stored.abs().max()) for _, stored in quine.stored_pieces() if stored.numel())
-    if largest > _HUGE:
-        return Finding("huge", f"weights up to {largest:.1e}: rounding can hide any difference")
-    return None
+    seen = drowned(quine) if largest > _HUGE else None
+    return Finding("huge", f"weights up to {largest:.1e} hide differences: {seen}") if seen is not None else None
 
 
 def _printed_from_the_means(quine: Quine) -> Finding | None:
@@ -241,7 +241,7 @@ def _constructed(quine: TaskQuine) -> list[Finding]:
     """
     codes = quine.random_codes(3, torch.Generator().manual_seed(1))
     real = codes * (0.5 + torch.rand(codes.shape, generator=torch.Generator().manual_seed(2)).to(codes))
-    findings = [copied(real, torch.stack([quine.real_code(quine.printer(c)) for c in real]), quine.real_code())]
+    findings = [copied(quine, real, torch.stack([quine.real_code(quine.printer(c)) for c in real]), quine.real_code())]
     tensors = quine.tensors(quine.theta)
     without = [torch.zeros_like(t) if name.startswith("body.") else t for name, t in tensors.items()]
     if same(quine.code(torch.cat([t.reshape(-1) for t in without])), quine.code()):

@@ -21,6 +21,7 @@ from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
 DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
+_WIDE = 100  # columns for each row of C from which its steepest direction is computed from C C^T
 _DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
 
 
@@ -116,7 +117,12 @@ class Dense(Directional):
     def steepest(self) -> Tensor:
         if not self.finite:
             return torch.full_like(self.matrix[0], torch.nan)
-        return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
+        matrix = self.matrix.double() if self.matrix.shape[1] > _WIDE * len(self.matrix) else None
+        gram = None if matrix is None else matrix @ matrix.mT
+        if matrix is None or gram is None or not bool(torch.isfinite(gram).all()):
+            return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
+        direction = torch.linalg.eigh(gram).eigenvectors[:, -1] @ matrix  # a small matrix has to be taken apart
+        return (direction / torch.linalg.vector_norm(direction)).to(self.matrix)
 
 
 class Zero(Directional):

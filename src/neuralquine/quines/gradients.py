@@ -82,8 +82,12 @@ def named_failures() -> Iterator[None]:
 
 @contextmanager
 def derivatives_on() -> Iterator[None]:
-    """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant.
+
+    Raises:
+        TrunkError: something inside cannot be differentiated.
+    """
+    with named_failures(), torch.inference_mode(False), torch.enable_grad():
         yield
 
 

@@ -30,7 +30,7 @@ from .quine import Quine, checked_scales
 from .self_printer import SelfPrinter
 from .stack import Linearization, Stack, layers_of
 from .tables.queries import QueryTable
-from .trunk import Trunk, modular
+from .trunk import LAZY, Trunk, modular
 
 _CHUNK = 4096  # queries answered at once
 _FEW = 64  # queries whose gradients are computed at once
@@ -114,6 +114,8 @@ class QueryQuine(Quine):
         copy: bool = True,
     ) -> None:
         module = modular(trunk)
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
+            raise TrunkError(LAZY)
         shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]
         if not any(torch.Size(shape).numel() for shape in shapes):
             raise TrunkError("the trunk has no weights to print")
@@ -158,7 +160,7 @@ class QueryQuine(Quine):
         """The trunk as a plain stack of linear layers, if it is one; its derivatives are written out."""
         if self.dtype not in (torch.float64, torch.float32) or not self._one_by_one:
             return None
-        found = layers_of(self.trunk, list(self.weights))
+        found = layers_of(self.trunk, list(self.weights)) if self._trunk.plain else None
         table = next(iter(self.inputs)) if isinstance(self.inputs, tuple) else None
         return None if found is None or table is None else Stack(table, *found)
 
@@ -188,11 +190,11 @@ class QueryQuine(Quine):
 
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
             replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
-            output = functional_call(self.trunk, replaced, (query[None],), tie_weights=False)
+            output = functional_call(self.trunk, replaced, (query[None].clone(),), tie_weights=False)
             return pick(output, self.select).reshape(())
 
         rows = []
-        with differentiable_kernels():
+        with self.turn, self._settled(), differentiable_kernels():
             for part in table.split(_FEW):
                 gradients = vmap(grad(answer), in_dims=(None, 0))(tensors, part)
                 rows.append(torch.cat([gradients[name].reshape(len(part), -1) for name in tensors], 1))

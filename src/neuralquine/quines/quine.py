@@ -5,7 +5,7 @@
     F(theta) = E(c),    c = Q(N(R trunk(z; theta)))
 
 where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalization, ``Q``
-rounds to a grid or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed
+rounds to a grid, moved by a phase or not, or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed
 point ``F(theta) = theta``. As ``E`` has rank ``d``, every fixed point is ``theta = E(c)`` with ``c`` a fixed point of
 the reduced map ``g(c) = Q(N(R trunk(z; E(c))))`` on R^d, and the other way round; the non-zero eigenvalues agree.
 Solvers and derivatives leave ``Q`` out.
@@ -36,6 +36,7 @@ from .networks.running import Inputs, Probe, Select
 from .printers import PRINTERS, printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
+from .tables.phases import LARGEST_PHASE, grid_name
 from .trunk import LARGE, Trunk, modular
 
 KINDS: dict[str, type[Quine]] = {}
@@ -56,6 +57,7 @@ class Quine(SelfPrinter):
             round-off; a trunk that cannot run in float64, or has more than 100,000 weights, keeps its own type.
         code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
             and ``F(theta) = theta`` can hold to the last bit. None for no rounding.
+        code_phase: moves that grid by offsets drawn from the seed and this number; 0 leaves it at zero.
         normalize: put instance normalization before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -98,6 +100,7 @@ class Quine(SelfPrinter):
         *,
         dtype: torch.dtype | None = None,
         code_bits: int | None = None,
+        code_phase: int = 0,
         normalize: bool = True,
         eps: float = 1e-5,
         alpha: float | None = None,
@@ -110,6 +113,7 @@ class Quine(SelfPrinter):
     ) -> None:
         module = modular(trunk)
         _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
+        _check_phase(code_phase, code_bits)
         held = Trunk(module, probe, dtype=dtype, select=select, print_frozen=print_frozen, copy=copy)
         count = sum(held.sizes)
         if scales is None and alpha is not None:
@@ -119,7 +123,7 @@ class Quine(SelfPrinter):
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
         skip = None if skip is None else float(skip)
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
-        super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits)
+        super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
@@ -128,6 +132,7 @@ class Quine(SelfPrinter):
         return {
             "code_size": self.code_size,
             "code_bits": self.code_bits,
+            **({"code_phase": self.code_phase} if self.code_phase else {}),
             "seed": self.seed,
             "normalize": self.normalize,
             "eps": self.eps,
@@ -152,6 +157,7 @@ class Quine(SelfPrinter):
         """
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
+        given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
         return cls(trunk, probe, scales=(settings["means"], settings["gains"]), copy=False, **given, **options)
 
     def stored_inputs(self) -> Inputs:
@@ -160,8 +166,7 @@ class Quine(SelfPrinter):
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has: labels and values."""
-        grid = "none" if self.code_bits is None else f"2^-{self.code_bits}"
-        return [("code size d", f"{self.code_size}"), ("code grid", grid)]
+        return [("code size d", f"{self.code_size}"), ("code grid", grid_name(self.code_bits, self.code_phase))]
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what; Markdown lines."""
@@ -237,6 +242,14 @@ def _check_options(
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
     if code_bits is not None and not 0 <= code_bits <= 60:
         raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
+
+
+def _check_phase(code_phase: int, code_bits: int | None) -> None:
+    """Refuse a phase out of range, and one without a grid."""
+    if not 0 <= code_phase <= LARGEST_PHASE:
+        raise BadOption(f"code_phase must be from 0 to {LARGEST_PHASE}, not {code_phase}")
+    if code_phase and code_bits is None:
+        raise BadOption("code_phase moves a grid: give code_bits, too")
 
 
 def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]) -> tuple[list[float], list[float]]:

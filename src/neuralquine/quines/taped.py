@@ -148,7 +148,7 @@ class TaskQuine(Quine):
     def features_of(self, tensors: dict[str, Tensor]) -> Tensor:
         """``a = mean |features(z)|`` of a network that holds these tensors: ``(f,)``."""
         body = self._in_the_body(self._read(tensors))
-        with differentiable_kernels():
+        with self.turn, differentiable_kernels():
             features, _ = functional_call(self.network.body, body, tuple(self.inputs), tie_weights=False)
         return features.abs().mean(0)
 
@@ -264,7 +264,7 @@ class TaskQuine(Quine):
             weights = [piece.view(p.shape) for piece, (_, p) in zip(pieces, named, strict=True)]
         read = {name: self.printer.saturate(i, weights[i]) for i, (name, _) in enumerate(named)}
         body = self._in_the_body(read)
-        with differentiable_kernels():
+        with self.turn, differentiable_kernels():
             _, outputs = functional_call(self.network.body, body, (x,), tie_weights=False)
         return outputs
 
@@ -274,7 +274,9 @@ class TaskQuine(Quine):
 
     def new_latent(self, generator: torch.Generator) -> Tensor:
         """A latent vector ``(d,)`` to start training from."""
-        return 0.3 * torch.randn(self.code_size, generator=generator).to(self.trunk_device, self.dtype)
+        return 0.3 * torch.randn(self.code_size, generator=generator, dtype=torch.float32).to(
+            self.trunk_device, self.dtype
+        )
 
     def bound(self, latents: list[Tensor]) -> None:
         """Clamp latent vectors so that a step can still turn their signs; in place, after each step of an optimizer."""

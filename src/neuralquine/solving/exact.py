@@ -148,7 +148,7 @@ def regenerate(
         if count == 0:
             return GridQuine(x / scale, bits, float(0.5 - (image - nearest).abs().max()))
         if count >= fewest:
-            half = torch.rand(f.n, generator=generator).to(x.device) < 0.5
+            half = torch.rand(f.n, generator=generator, dtype=torch.float32).to(x.device) < 0.5
             differs = differs & half if bool((differs & half).any()) else differs
         fewest, x = min(fewest, count), torch.where(differs, nearest, x)
     return None
@@ -166,7 +166,7 @@ def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) 
         differs = new != x
         if not bool(differs.any()):
             return x[None]
-        chosen = differs & (torch.rand(len(x), generator=generator).to(x.device) < 0.5)
+        chosen = differs & (torch.rand(len(x), generator=generator, dtype=torch.float32).to(x.device) < 0.5)
         x = torch.where(chosen if bool(chosen.any()) else differs, new, x)
     return x[None][:0]
 

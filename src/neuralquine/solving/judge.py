@@ -64,6 +64,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         seconds=seconds,
         method=method,
         code_bits=quine.code_bits,
+        code_phase=quine.code_phase,
         detail=found.detail,
         seed=seed,
         dtype=quine.dtype_name,

@@ -27,7 +27,7 @@ _FIGURES = (
         "weight_rms",
     ),
     *("differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations", "jvps", "steps"),
-    *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+    *("seconds", "method", "seed", "dtype", "code_bits", "code_phase", "portable", "proved", "detail"),
 )
 """The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
 
@@ -133,6 +133,7 @@ class Solution(Measurement):
         portable, proved: None, because a solve does not examine them; ``neuralquine verify --portable`` and
             ``neuralquine certify`` do.
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
+        code_phase: how far that grid is moved; 0 where it is not.
         detail: what was tried, where the status alone does not say it.
         method: the method that found the weights.
         seed: seed of the starts.
@@ -162,6 +163,7 @@ class Solution(Measurement):
     course: str = ""
     course_in_words: str = ""
     code_bits: int | None = None
+    code_phase: int = 0
     portable: bool | None = None
     proved: bool | None = None
     detail: str = ""
