@@ -94,8 +94,8 @@ def make_trunk():
 
 
 class Doubled(nn.Linear):
-    def forward(self, x):
-        return 2 * super().forward(x)
+    def forward(self, input):
+        return 2 * super().forward(input)
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -18,7 +19,8 @@ from neuralquine.recipes import RECIPES
 from neuralquine.solving.methods import METHODS
 from neuralquine.tasks import TASKS
 
-COMMANDS = typer.main.get_command(app).commands
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = GROUP.commands
 
 
 @pytest.fixture
@@ -133,13 +135,12 @@ def test_help_lists_every_command_with_a_whole_sentence(run, monkeypatch, width)
 def test_every_command_is_in_a_group_and_has_examples_that_can_be_parsed():
     grouped = [name for members in GROUPS.values() for name in members]
     assert len(grouped) == len(set(grouped))
-    group = typer.main.get_command(app)
     for name in set(COMMANDS) - {"help"}:
         assert name in grouped, name
         for line in EXAMPLES[name]:
             program, verb, *rest = line.split()
             assert (program, verb) == ("neuralquine", name)
-            group.commands[name].make_context(name, rest)
+            COMMANDS[name].make_context(name, rest)
 
 
 def test_help_of_a_command_is_that_of_the_command(run):

@@ -17,37 +17,42 @@ if TYPE_CHECKING:
     from ..evolution.life import Life
 
 
+WorldName = Annotated[
+    str,
+    typer.Argument(
+        help="A world: soup, digits or fertility. docs/evolution.md describes them.",
+        autocompletion=completed("world"),
+    ),
+]
+Generations = Annotated[
+    int,
+    typer.Option(
+        help="End after so many generations; by default after the world's own number.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        help="Begin no generation after so many seconds; by default there is no limit.",
+        metavar="SECONDS",
+        show_default=False,
+        min=0,
+    ),
+]
+
+
 @app.command()
 def evolve(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="A world: soup, digits or fertility. docs/evolution.md describes them.",
-            autocompletion=completed("world"),
-        ),
-    ],
+    recipe: WorldName,
     out: Annotated[
         Path, typer.Option(help="Write the tables, the figures and the state to this folder.", metavar="FOLDER")
     ],
     seed: Annotated[int, typer.Option(help="Seed of everything random.", metavar="N", min=0)] = 0,
-    generations: Annotated[
-        int,
-        typer.Option(
-            help="End after so many generations; by default after the world's own number.",
-            metavar="N",
-            show_default=False,
-            min=0,
-        ),
-    ] = 0,
-    time_limit: Annotated[
-        float,
-        typer.Option(
-            help="Begin no generation after so many seconds; by default there is no limit.",
-            metavar="SECONDS",
-            show_default=False,
-            min=0,
-        ),
-    ] = 0,
+    generations: Generations = 0,
+    time_limit: TimeLimit = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the state in --out.")] = False,
     as_json: AsJson = False,

@@ -60,13 +60,16 @@ class _NamesKinds(Verb):
             formatter.write_dl(list(DAMAGES.items()))
 
 
+Seed = Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)]
+
+
 @app.command(cls=_NamesKinds)
 def heal(
     folder: Folder,
     damage: Damages = [],  # noqa: B006
     trials: Trials = 100,
     generations: Generations = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)] = 0,
+    seed: Seed = 0,
     curve: Curve = "",
     images: Images = "",
     trunk: TrunkOption = "",
@@ -77,8 +80,7 @@ def heal(
     A damaged quine prints itself; it has healed when every bit has come back. The exit status is 1 unless every trial
     healed.
     """
-    for text in [*(t.partition(":")[0] for t in damage), *([curve] if curve else [])]:
-        check_name(text, "damage")
+    _check_kinds([*damage, *([curve] if curve else [])])
     from ..healing.damage import Damage
     from ..healing.heal import heal as run
 
@@ -112,15 +114,26 @@ def heal(
             if found and not as_json:
                 _report_healing(found)
             raise interrupted("nothing is kept" if not found else "these damages were counted") from None
-    if as_json:
-        print_json(data)
-    else:
-        if found:
-            _report_healing(found)
-        if curve:
-            typer.echo(f"drawn to {data['figure']}")
+    _report(found, data, as_json)
     if not all(h.all_healed for h in found):
         raise typer.Exit(1)
+
+
+def _report(found: list[Healing], data: dict[str, Any], as_json: bool) -> None:
+    """Print what was counted, and where the curve is, if one was drawn."""
+    if as_json:
+        print_json(data)
+        return
+    if found:
+        _report_healing(found)
+    if "figure" in data:
+        typer.echo(f"drawn to {data['figure']}")
+
+
+def _check_kinds(texts: list[str]) -> None:
+    """Refuse a kind of damage that does not exist, before anything slow is imported."""
+    for text in texts:
+        check_name(text.partition(":")[0], "damage")
 
 
 def _counting(show: Callable[[str], None], what: str) -> Callable[[int, int], None]:

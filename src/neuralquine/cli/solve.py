@@ -133,13 +133,8 @@ def solve(
 
     They are a fixed point of its self-map.
     """
-    check_recipe(recipe)
-    if method:
-        check_name(method, "method")
-    elif method_option:
-        raise typer.BadParameter("needs --method", param_hint="--method-option")
-    if out is None:
-        _refuse_without_out({"--figures": figures, "--log": bool(log), "--resume": resume})
+    _check_names(recipe, method, method_option)
+    _refuse_without_out(out, {"--figures": figures, "--log": bool(log), "--resume": resume})
     from ..solving.loop import Stop
 
     out = named(out)
@@ -150,7 +145,7 @@ def solve(
         _solve_sharded(recipe, seed, options, device, out, as_json)
         return
     quine = _problem(recipe, seed, options, device)
-    proved = out if out is not None and (out / CERTIFICATE).exists() else None
+    proved = out if out and (out / CERTIFICATE).exists() else None
     request = Request(
         method=method,
         tool=_tool(method, method_option),
@@ -167,16 +162,30 @@ def solve(
     kept = out is None and remember(quine, solution, probes=probes)
     if out is not None and figures:
         draw(quine, out)
-    if proved and not (proved / CERTIFICATE).exists():
-        hint = f"neuralquine certify {shlex.quote(str(proved))}"
-        typer.echo(f"the certificate in {proved} was of the quine before this one and went with it: `{hint}`", err=True)
+    _say_lost(proved)
     _report(recipe, solution, out, as_json, kept=kept, resumes=resumes)
 
 
-def _refuse_without_out(asked: dict[str, bool]) -> None:
+def _check_names(recipe: str, method: str, method_option: list[str]) -> None:
+    """Refuse a name that does not exist, before anything slow is imported."""
+    check_recipe(recipe)
+    if method:
+        check_name(method, "method")
+    elif method_option:
+        raise typer.BadParameter("needs --method", param_hint="--method-option")
+
+
+def _say_lost(proved: Path | None) -> None:
+    """Say so where a folder had a certificate, and the quine that is in it now has none."""
+    if proved and not (proved / CERTIFICATE).exists():
+        hint = f"neuralquine certify {shlex.quote(str(proved))}"
+        typer.echo(f"the certificate in {proved} was of the quine before this one and went with it: `{hint}`", err=True)
+
+
+def _refuse_without_out(out: Path | None, asked: dict[str, bool]) -> None:
     """Refuse an option that writes beside or into a folder, where no folder is named."""
     for flag, is_set in asked.items():
-        if is_set:
+        if is_set and out is None:
             what = "needs the --out of the solve that stopped" if flag == "--resume" else "needs --out"
             raise typer.BadParameter(what, param_hint=flag)
 
@@ -218,7 +227,7 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
                 probes=request.probes,
                 journal=recording.journal,
                 throw=False,
-                progress=recording.following(progress),
+                progress=recording.following(progress) or False,
             )
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
             raise interrupted(resume="--resume" if recording.journal else None) from None

@@ -38,42 +38,46 @@ if TYPE_CHECKING:
 # -- train ------------------------------------------------------------------------------------------------------------
 
 
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A named task; `neuralquine recipes` lists them.",
+        autocompletion=completed("task"),
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(
+        help="Stop after so many epochs without a lower validation loss; by default never.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue a training that was stopped, from the checkpoint beside the same --out."),
+]
+Log = Annotated[
+    str,
+    typer.Option(
+        help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).",
+        metavar="TRACKER",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def train(
-    task: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A named task; `neuralquine recipes` lists them.",
-            autocompletion=completed("task"),
-        ),
-    ],
+    task: TaskName,
     out: Annotated[Path, typer.Option(help="Write the trained quine to this folder.", metavar="FOLDER")],
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
-    patience: Annotated[
-        int,
-        typer.Option(
-            help="Stop after so many epochs without a lower validation loss; by default never.",
-            metavar="N",
-            show_default=False,
-            min=0,
-        ),
-    ] = 0,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue a training that was stopped, from the checkpoint beside the same --out."
-        ),
-    ] = False,
-    log: Annotated[
-        str,
-        typer.Option(
-            help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).",
-            metavar="TRACKER",
-            show_default=False,
-        ),
-    ] = "",
+    patience: Patience = 0,
+    resume: Resume = False,
+    log: Log = "",
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:

@@ -104,7 +104,8 @@ def _quine(name: str, made: Any, seed: int, options: dict[str, Any]) -> Quine:
     if not isinstance(own, dict):
         raise BadOption(f"{name} returns options that are no dictionary: {_WANTED}")
     try:
-        return kind(trunk, probe, **({"seed": seed} | own | options))
+        settings: dict[str, Any] = {"seed": seed} | own | options
+        return kind(trunk, probe, **settings)
     except NeuralQuineError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
