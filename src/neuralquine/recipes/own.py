@@ -98,7 +98,8 @@ def _quine(name: str, made: Any, seed: int, options: dict[str, Any]) -> Quine:
     if not (isinstance(made, tuple) and len(made) in (2, 3) and isinstance(made[0], nn.Module)):
         what = "a module alone, and no probe" if isinstance(made, nn.Module) else f"a {type(made).__name__}"
         raise BadOption(f"{name} returns {what}: {_WANTED}")
-    trunk, probe, own = (*made, {})[:3]
+    parts: Any = (*made, {})
+    trunk, probe, own = parts[:3]
     if isinstance(name_of_type := options.get("dtype"), str):  # as a command line spells it
         options = options | {"dtype": getattr(torch, name_of_type, name_of_type)}
     if not isinstance(own, dict):
