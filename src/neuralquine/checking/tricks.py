@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import TooLarge, first_line
 from ..quines.bits import same
 from ..quines.in_place import mean_square_spread, weights_kept
+from ..quines.itself import SelfQuine
 from ..quines.measure import UNIFORM, variation
 from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
@@ -85,6 +86,11 @@ def _of_any_map(quine: Quine) -> Checks:
 @checks.register
 def _(quine: QueryQuine) -> Checks:
     return [_uniform(quine), *_of_any_map(quine)]
+
+
+@checks.register
+def _(quine: SelfQuine) -> Checks:
+    return [_handed_back(quine), _uniform(quine), *_of_any_map(quine)]
 
 
 @checks.register
@@ -181,6 +187,15 @@ def _huge(quine: Quine) -> Finding | None:
     largest = max(float(stored.abs().max()) for _, stored in quine.stored_pieces() if stored.numel())
     seen = drowned(quine) if largest > _HUGE else None
     return Finding("huge", f"weights up to {largest:.1e} hide differences: {seen}") if seen is not None else None
+
+
+def _handed_back(quine: SelfQuine) -> Finding | None:
+    """Weights that the module returns from where it holds them, whatever they are: nothing computes them."""
+    count = quine.handed_back()
+    if not count:
+        return None
+    seen = f"{count} of the {quine.parameter_count} weights are handed back whatever they are, as they stand or up to a factor"
+    return Finding("copy", seen)
 
 
 def _printed_from_the_means(quine: Quine) -> Finding | None:

@@ -72,9 +72,15 @@ class Quine(SelfPrinter):
         print_frozen: print parameters with ``requires_grad=False`` too. By default they stay as they are and count
             among the numbers outside.
         copy: work on a copy of the module. With False the quine takes the module itself, which saves memory.
+        prints: "itself": the module's output is its weights, and nothing is read of it or expanded. "code": a code is read
+            of the output. By default "itself" where the output has exactly as many numbers as there are weights, in one
+            tensor or in tensors shaped like the parameters, and "code" otherwise. A module that prints itself takes no
+            option of a code.
 
     Raises:
-        TrunkError: the trunk has no weights, fails on the probe, or gives no finite numbers.
+        TrunkError: the trunk has no weights, fails on the probe, gives no finite numbers, or prints its weights in a way
+            that can be read in two ways.
+        BadOption: a module that prints itself is given an option of a code.
         TooLarge: the dense projection would take more than 2 GiB.
 
     Example:
@@ -111,11 +117,23 @@ class Quine(SelfPrinter):
         expansion: str | None = None,
         print_frozen: bool = True,
         copy: bool = True,
+        prints: str | None = None,
     ) -> None:
         module = modular(trunk)
         _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
         _check_phase(code_phase, code_bits)
-        held = Trunk(module, probe, dtype=dtype, select=select, print_frozen=print_frozen, copy=copy)
+
+        def held_in(kind: torch.dtype | None) -> Trunk:
+            return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
+
+        held = held_in(dtype)
+        if _prints_itself(held, prints):
+            given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
+            given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
+            given |= {"code_phase": code_phase != 0}
+            _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
+            self._become_itself(held, seed, held_in if dtype is None else None)
+            return
         count = sum(held.sizes)
         if scales is None and alpha is not None:
             scales = uniform_scales(held.weights, alpha, code_size)
@@ -126,7 +144,29 @@ class Quine(SelfPrinter):
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
+    def _become_itself(self, held: Trunk, seed: int, again: Any) -> None:
+        """Go on as the kind that takes a module at its word: a constructor cannot know it before the module has run."""
+        kind: Any = KINDS.get("itself")
+        if kind is None or type(self) is not Quine:
+            raise TrunkError(
+                'this module prints its own weights: make nq.Quine of it, or ask for a code with prints="code"'
+            )
+        self.__class__ = kind
+        kind._begin(self, held, seed, None, again)
+
     # -- what files and cards say -------------------------------------------------------------------------------
+
+    def question(self) -> tuple[str, str]:
+        """What ``verify`` asks, and what answers, in words that follow "asked: " and "answers: "."""
+        read, width, count = f"the {self.code_size:,} numbers of its output", self._trunk.width, self.parameter_count
+        if width != self.code_size:
+            read = f"{self.code_size:,} numbers, read from its {width:,} outputs by a fixed projection"
+        normal = ", normalized" if self.normalize else ""
+        return (
+            "the module with the stored probe",
+            f"the code of {read}{normal}, is printed to {count:,} numbers by the fixed {self.expansion} expansion, and they "
+            f"are compared with its {count:,} weights",
+        )
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments beside the trunk and the probe, ready for JSON."""
@@ -159,7 +199,8 @@ class Quine(SelfPrinter):
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
         given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
-        return cls(trunk, probe, scales=(settings["means"], settings["gains"]), copy=False, **given, **options)
+        scales = settings["means"], settings["gains"]
+        return cls(trunk, probe, scales=scales, copy=False, prints="code", **given, **options)
 
     def stored_inputs(self) -> Inputs:
         """The tensors of the probe that a file must keep: none where a seed makes them again."""
@@ -247,6 +288,38 @@ def _check_options(
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
     if code_bits is not None and not 0 <= code_bits <= 60:
         raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
+
+
+def _prints_itself(held: Trunk, prints: str | None) -> bool:
+    """Whether a trunk is taken at its word, or a code is read of its output.
+
+    Raises:
+        TrunkError: it cannot be, or nobody said how an output is read that can be in two ways.
+        BadOption: there is no such choice.
+    """
+    if prints not in (None, "itself", "code"):
+        raise BadOption(f'prints must be "itself" or "code", not {prints!r}')
+    if prints is not None:
+        return prints == "itself"
+    doubt = held.doubt
+    if held.layout is not None and not held.layout.certain:
+        doubt = f"the trunk's outputs have as many numbers as it has weights, {sum(held.sizes):,}, in other shapes"
+    if doubt is not None:
+        raise TrunkError(
+            f'{doubt}: say which are meant with select= (such as select=0) or prints="itself", '
+            'or ask for a code that is read of them with prints="code"'
+        )
+    return held.layout is not None
+
+
+def _refuse_given(given: dict[str, bool], count: int) -> None:
+    """Refuse options of a code for a module that prints itself."""
+    option = next((name for name, is_given in given.items() if is_given), None)
+    if option is not None:
+        raise BadOption(
+            f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "
+            f'leave it out, or say prints="code"'
+        )
 
 
 def _check_phase(code_phase: int, code_bits: int | None) -> None:

@@ -224,6 +224,15 @@ class TaskQuine(Quine):
         size, seed, dtype = settings["code_size"], settings["seed"], options["dtype"]
         return cls(trunk, probe[0], size, seed, repeats=repeats, dtype=dtype, scales=scales, copy=False)
 
+    def question(self) -> tuple[str, str]:
+        """What is asked and what answers; see :meth:`neuralquine.Quine.question`."""
+        count = self.parameter_count
+        return (
+            "the network with its fixed probe",
+            f"the {self.what_it_is()[0][1]} that it reads from its tape, by its own features, are printed to {count:,} numbers "
+            f"by a fixed expansion, and they are compared with its {count:,} weights",
+        )
+
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""
         return [("tape", f"{self.code_size} signs"), _margin_row(self.margin)]
