@@ -47,6 +47,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
                 f"{word(v.bit_exact)}: {v.differing_weights:,} of {v.parameters:,} weights differ in some bit",
             ),
             *([("code grid", v.detail)] if v.code_bits is not None else []),
+            *([] if v.portable is None else [("portable", "proved" if v.portable else "not proved")]),
             ("self-sensitivity", sensitivity(v) + "   (0 would be a printed constant)"),
             ("spectral radius", radius(v.spectral_radius) + (_attraction(v.spectral_radius) if v.converged else "")),
             (
@@ -60,6 +61,8 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
     elif v.converged:
         after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
         typer.echo(f"it is in no folder: {after}")
+    if v.converged and not v.bit_exact and v.code_bits is None:
+        typer.echo("--exact finds one that prints every bit, if its weights are printed from a code")
 
 
 def report_kept(folder: Path) -> None:

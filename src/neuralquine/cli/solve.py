@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -157,13 +157,13 @@ def solve(
     with Recording(out, quine, request, tracker=log, resume=resume) as recording:
         solution = _search(quine, request, recording, title=f"solving {recipe}", quiet=as_json)
         recording.finish(solution)
-    resumes = out is not None
+    solution = _examined(quine, solution, out)
     out = out or _keep_interrupted(recipe, quine, solution)
     kept = out is None and remember(quine, solution, probes=probes)
     if out is not None and figures:
         draw(quine, out)
     _say_lost(proved)
-    _report(recipe, solution, out, as_json, kept=kept, resumes=resumes)
+    _report(recipe, solution, out, as_json, kept=kept, resumes=recording.journal is not None)
 
 
 def _check_names(recipe: str, method: str, method_option: list[str]) -> None:
@@ -251,6 +251,16 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
     out = Path("quines") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', recipe)}-interrupted"
     save(quine, out)
     return out
+
+
+def _examined(quine: Quine, solution: Solution, out: Path | None) -> Solution:
+    """The solution of a search for exact bits, with what can be said at once about other machines."""
+    if not (solution.converged and solution.bit_exact and solution.code_bits is not None):
+        return solution
+    from ..keeping.theorems import portability_at_once
+
+    verdict = portability_at_once(quine, out)
+    return solution if verdict is None else replace(solution, portable=verdict.proved)
 
 
 def _report(
