@@ -45,9 +45,9 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .keeping.export import export as export
     from .keeping.store import load as load
     from .keeping.store import save as save
+    from .quines.kinds import Quine as Quine
     from .quines.networks.bodies import Body as Body
     from .quines.queried import QueryQuine as QueryQuine
-    from .quines.quine import Quine as Quine
     from .quines.taped import TaskQuine as TaskQuine
     from .recipes import recipe as recipe
     from .solving.loop import Stop as Stop
@@ -81,9 +81,9 @@ _PUBLIC = {
     "healing.heal": ("Healing", "basin", "heal"),
     "keeping.export": ("export",),
     "keeping.store": ("load", "save"),
+    "quines.kinds": ("Quine",),
     "quines.networks.bodies": ("Body",),
     "quines.queried": ("QueryQuine",),
-    "quines.quine": ("Quine",),
     "quines.taped": ("TaskQuine",),
     "recipes": ("recipe",),
     "solving.loop": ("Stop",),

@@ -70,6 +70,8 @@ def line_goes_on(quine: Quine, derivative: Directional) -> str | None:
         return None
     with torch.no_grad():
         code = quine.real_code()
+        if len(direction) != len(code):  # in coordinates of the few dimensions that all codes lie in
+            direction = getattr(derivative, "printer").linear(direction.to(code))  # noqa: B009 - of Dense alone
         step = _ALONG_THE_LINE * float(torch.linalg.vector_norm(code))
         there = code + step * direction.to(code)
         theta = quine.printer(there)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .gradients import Holder, derivatives_on, stored_gradient, stored_gradients
+from .gradients import Holder, derivatives_on, gradient, stored_gradient, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
@@ -63,6 +65,19 @@ class Directional(Derivative):
         """A unit vector ``(P,)`` along which the network answers most."""
 
 
+class Rows(Protocol):
+    """The part of a printer that a derivative is multiplied by."""
+
+    @property
+    def code_size(self) -> int: ...
+
+    def linear(self, c: Tensor) -> Tensor: ...
+
+    def pull_back(self, rows: Tensor) -> Tensor: ...
+
+    def gram(self) -> Tensor: ...
+
+
 class Dense(Directional):
     """The derivative from ``C`` ``(d, P)``, written out.
 
@@ -72,7 +87,7 @@ class Dense(Directional):
         rows: which rows of C these are; by default all.
     """
 
-    def __init__(self, matrix: Tensor, printer: Printer, rows: Tensor | None = None) -> None:
+    def __init__(self, matrix: Tensor, printer: Printer | Rows, rows: Tensor | None = None) -> None:
         self.matrix, self.printer, self.rows = matrix, printer, rows
         self.products = len(matrix)
         self.finite = bool(torch.isfinite(matrix).all())
@@ -182,6 +197,20 @@ class Matrixless(Directional):
 
     def steepest(self) -> Tensor:
         return self._largest()[1]
+
+
+def from_products(rows: Callable[[Tensor], Tensor], theta: Tensor) -> Matrixless:
+    """The derivative of a map ``(P,)`` to ``(P,)`` at some weights, by forward and reverse products."""
+
+    def jvp(v: Tensor) -> Tensor:
+        return torch.func.jvp(rows, (theta,), (v.to(theta),))[1].detach()
+
+    def vjp(u: Tensor) -> Tensor:
+        with derivatives_on():
+            leaf = theta.detach().clone().requires_grad_(True)
+            return gradient((rows(leaf) * u.to(theta)).sum(), leaf, retain=False)
+
+    return Matrixless(jvp, vjp, theta)
 
 
 class InPlace(Derivative):

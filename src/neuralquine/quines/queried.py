@@ -21,9 +21,10 @@ from torch.func import functional_call, grad, vmap
 
 from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
 from .coding import Coding
-from .derivatives import DENSE, Dense, Directional, Matrixless
-from .gradients import derivatives_on, gradient
+from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
+from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
+from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
 from .quine import Quine, check_grid, checked_scales
@@ -120,6 +121,7 @@ class QueryQuine(Quine):
         copy: bool = True,
     ) -> None:
         module = modular(trunk)
+        seed, scale, width = whole("seed", seed), real("scale", scale), None if width is None else whole("width", width)
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
             raise TrunkError(LAZY)
         shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]
@@ -225,16 +227,7 @@ class QueryQuine(Quine):
         if self.stack is not None:
             at = Linearization(self.stack, theta)
             return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta)
-
-        def jvp(v: Tensor) -> Tensor:
-            return torch.func.jvp(self.real_code, (theta,), (v.to(theta),))[1].detach()
-
-        def vjp(u: Tensor) -> Tensor:
-            with derivatives_on():
-                leaf = theta.detach().clone().requires_grad_(True)
-                return gradient((self.real_code(leaf) * u.to(theta)).sum(), leaf, retain=False)
-
-        return Matrixless(jvp, vjp, theta)
+        return from_products(self.real_code, theta)
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
@@ -260,6 +253,14 @@ class QueryQuine(Quine):
     def stored_inputs(self) -> Inputs:
         """The query table, if it is the user's own; a named one is made again from its name, its width and the seed."""
         return () if self.queries else self.inputs
+
+    def question(self) -> tuple[str, str]:
+        """What is asked and what answers; see :meth:`neuralquine.Quine.question`."""
+        count = self.parameter_count
+        asked = f"the module with {count:,} queries, one for each of its weights"
+        if self.queries is None:
+            asked = "the module with a table of queries of its user's own"
+        return asked, f"its {count:,} answers are compared with its {count:,} weights"
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""

@@ -33,6 +33,7 @@ from torch import nn
 from ..errors import BadOption, TrunkError
 from .coding import coding_of
 from .networks.running import Inputs, Probe, Select
+from .numbers import real, whole
 from .printers import PRINTERS, printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
@@ -71,9 +72,15 @@ class Quine(SelfPrinter):
         print_frozen: print parameters with ``requires_grad=False`` too. By default they stay as they are and count
             among the numbers outside.
         copy: work on a copy of the module. With False the quine takes the module itself, which saves memory.
+        prints: "itself": the module's output is its weights, and nothing is read of it or expanded. "code": a code is read
+            of the output. By default "itself" where the output has exactly as many numbers as there are weights, in one
+            tensor or in tensors shaped like the parameters, and "code" otherwise. A module that prints itself takes no
+            option of a code.
 
     Raises:
-        TrunkError: the trunk has no weights, fails on the probe, or gives no finite numbers.
+        TrunkError: the trunk has no weights, fails on the probe, gives no finite numbers, or prints its weights in a way
+            that can be read in two ways.
+        BadOption: a module that prints itself is given an option of a code.
         TooLarge: the dense projection would take more than 2 GiB.
 
     Example:
@@ -110,22 +117,59 @@ class Quine(SelfPrinter):
         expansion: str | None = None,
         print_frozen: bool = True,
         copy: bool = True,
+        prints: str | None = None,
     ) -> None:
         module = modular(trunk)
+        code_size, seed, eps = whole("code_size", code_size), whole("seed", seed), real("eps", eps)
+        code_bits = None if code_bits is None else whole("code_bits", code_bits)
+        alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
+        normalize = bool(normalize)
         _check_options(code_size, seed, normalize, eps, alpha, skip, expansion)
         check_grid(code_bits, code_phase)
-        held = Trunk(module, probe, dtype=dtype, select=select, print_frozen=print_frozen, copy=copy)
+
+        def held_in(kind: torch.dtype | None) -> Trunk:
+            return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
+
+        held = held_in(dtype)
+        if _prints_itself(held, prints):
+            given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
+            given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
+            given |= {"code_phase": code_phase != 0}
+            _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
+            self._become_itself(held, seed, held_in if dtype is None else None)
+            return
         count = sum(held.sizes)
         if scales is None and alpha is not None:
             scales = uniform_scales(held.weights, alpha, code_size)
         means, gains = checked_scales(held, scales or initial_scales(held.weights, code_size))
         make = printer_named(expansion or ("hadamard" if count > LARGE else "gaussian"))
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
-        skip = None if skip is None else float(skip)
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
+    def _become_itself(self, held: Trunk, seed: int, again: Any) -> None:
+        """Go on as the kind that takes a module at its word: a constructor cannot know it before the module has run."""
+        kind: Any = KINDS.get("itself")
+        if kind is None or type(self) is not Quine:
+            raise TrunkError(
+                'this module prints its own weights: make nq.Quine of it, or ask for a code with prints="code"'
+            )
+        self.__class__ = kind
+        kind._begin(self, held, seed, None, again)
+
     # -- what files and cards say -------------------------------------------------------------------------------
+
+    def question(self) -> tuple[str, str]:
+        """What ``verify`` asks, and what answers, in words that follow "asked: " and "answers: "."""
+        read, width, count = f"the {self.code_size:,} numbers of its output", self._trunk.width, self.parameter_count
+        if width != self.code_size:
+            read = f"{self.code_size:,} numbers, read from its {width:,} outputs by a fixed projection"
+        normal = ", normalized" if self.normalize else ""
+        return (
+            "the module with the stored probe",
+            f"the code of {read}{normal}, is printed to {count:,} numbers by the fixed {self.expansion} expansion, and they "
+            f"are compared with its {count:,} weights",
+        )
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments beside the trunk and the probe, ready for JSON."""
@@ -158,7 +202,8 @@ class Quine(SelfPrinter):
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
         given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
-        return cls(trunk, probe, scales=(settings["means"], settings["gains"]), copy=False, **given, **options)
+        scales = settings["means"], settings["gains"]
+        return cls(trunk, probe, scales=scales, copy=False, prints="code", **given, **options)
 
     def stored_inputs(self) -> Inputs:
         """The tensors of the probe that a file must keep: none where a seed makes them again."""
@@ -241,6 +286,38 @@ def _check_options(
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
 
 
+def _prints_itself(held: Trunk, prints: str | None) -> bool:
+    """Whether a trunk is taken at its word, or a code is read of its output.
+
+    Raises:
+        TrunkError: it cannot be, or nobody said how an output is read that can be in two ways.
+        BadOption: there is no such choice.
+    """
+    if prints not in (None, "itself", "code"):
+        raise BadOption(f'prints must be "itself" or "code", not {prints!r}')
+    if prints is not None:
+        return prints == "itself"
+    doubt = held.doubt
+    if held.layout is not None and not held.layout.certain:
+        doubt = f"the trunk's outputs have as many numbers as it has weights, {sum(held.sizes):,}, in other shapes"
+    if doubt is not None:
+        raise TrunkError(
+            f'{doubt}: say which are meant with select= (such as select=0) or prints="itself", '
+            'or ask for a code that is read of them with prints="code"'
+        )
+    return held.layout is not None
+
+
+def _refuse_given(given: dict[str, bool], count: int) -> None:
+    """Refuse options of a code for a module that prints itself."""
+    option = next((name for name, is_given in given.items() if is_given), None)
+    if option is not None:
+        raise BadOption(
+            f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "
+            f'leave it out, or say prints="code"'
+        )
+
+
 def check_grid(code_bits: int | None, code_phase: int) -> None:
     """Refuse a grid or a phase out of range, and a phase without a grid."""
     if code_bits is not None and not 0 <= code_bits <= 60:
@@ -256,8 +333,12 @@ def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]
 
     Raises:
         TrunkError: there are more or fewer.
+        BadOption: one is not finite.
     """
-    means, gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
+    means, gains = ([real("a scale", v) for v in part] for part in scales)
+    odd = next((v for v in [*means, *gains] if not math.isfinite(v)), None)
+    if odd is not None:
+        raise BadOption(f"scales must be finite, not {odd}")
     if not len(means) == len(gains) == len(trunk.sizes):
         raise TrunkError(f"scales must hold one mean and one gain for each of the {len(trunk.sizes)} tensors")
     return means, gains

@@ -31,6 +31,7 @@ from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
 from .gradients import derivatives_on, gradient
 from .networks.bodies import Taped
 from .networks.running import Probe, differentiable_kernels
+from .numbers import whole
 from .printers.scales import initial_scales
 from .printers.tape import USES, SignTape, sign_images
 from .quine import Quine, checked_scales
@@ -85,6 +86,7 @@ class TaskQuine(Quine):
         scales: tuple[Sequence[float], Sequence[float]] | None = None,
         copy: bool = True,
     ) -> None:
+        code_size, seed, repeats = whole("code_size", code_size), whole("seed", seed), whole("repeats", repeats)
         if dtype not in (torch.float32, torch.float64):
             raise BadOption(f"a task quine computes in float32 or float64, not {dtype}")
         if not 1 <= repeats <= 1024 or code_size < 1:
@@ -223,6 +225,15 @@ class TaskQuine(Quine):
         scales, repeats = (settings["means"], settings["gains"]), settings["tape"]["repeats"]
         size, seed, dtype = settings["code_size"], settings["seed"], options["dtype"]
         return cls(trunk, probe[0], size, seed, repeats=repeats, dtype=dtype, scales=scales, copy=False)
+
+    def question(self) -> tuple[str, str]:
+        """What is asked and what answers; see :meth:`neuralquine.Quine.question`."""
+        count = self.parameter_count
+        return (
+            "the network with its fixed probe",
+            f"the {self.what_it_is()[0][1]} that it reads from its tape, by its own features, are printed to {count:,} numbers "
+            f"by a fixed expansion, and they are compared with its {count:,} weights",
+        )
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""

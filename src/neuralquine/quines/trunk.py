@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,11 @@ from .networks.running import (
     pick,
     places_of,
     probe_inputs,
+    selected,
     unwrapped,
 )
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough
+from .networks.whole import Layout, doubt_about, layout_of
 from .printers.base import Slot, working_type
 from .turns import Turn
 
@@ -48,6 +51,9 @@ class Trunk:
         module: the module, in ``dtype``.
         inputs: the probe's tensors, floating-point ones in ``dtype``.
         width: n, how many numbers are read of the output.
+        layout: how the whole output is the weights; None where it does not have as many numbers as they are.
+        doubt: where the output holds the weights among other numbers, or several times, in words.
+        answered: the type of the output's numbers.
         plain: the module is made of torch's and this package's classes alone.
         turn: whoever holds it has the module to himself.
 
@@ -67,6 +73,10 @@ class Trunk:
     ) -> None:
         module = modular(module)
         self.select, self.print_frozen = checked_select(select), print_frozen
+        self.layout: Layout | None = None
+        self.doubt: str | None = None
+        self.answered: torch.dtype | None = None
+        self._whole = False
         self.turn = Turn()
         inputs, failure = probe_inputs(probe), None
         parameters = self._checked(module)
@@ -140,6 +150,20 @@ class Trunk:
             features = self.run(self.inputs)
         self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
 
+    def taken_whole(self) -> Layout:
+        """Read the whole output from now on, as all weights.
+
+        Raises:
+            TrunkError: it does not have as many numbers as there are weights.
+        """
+        count = sum(self.sizes)
+        if self.layout is None:
+            raise TrunkError(
+                f"the trunk prints {self.width:,} numbers, and has {count:,} weights: it cannot print them itself"
+            )
+        self._whole, self.width = True, count
+        return self.layout
+
     def twin(self, module: nn.Module) -> Trunk:
         """A trunk with the same inputs and another module of the same names, such as a description gives."""
         other = object.__new__(type(self))
@@ -203,9 +227,21 @@ class Trunk:
         The module is lent a copy of the inputs, because it may write into them.
         """
         with self.turn:
-            return self._run(*arguments(inputs), tensors)
+            return self._read(self._run(*arguments(inputs), tensors))
 
-    def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Tensor:
+    def _read(self, output: Any) -> Tensor:
+        """The numbers of a selected output: those of its first tensor, or all where it is taken whole."""
+        if self.answered is None:
+            shapes = {name: p.shape for name, p in self.named_weights()}
+            self.layout, self.doubt = layout_of(output, shapes), doubt_about(output, shapes)
+        picked = self.layout.join(output) if self._whole and self.layout is not None else pick(output, None)
+        if not picked.is_floating_point():
+            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
+        self.answered = picked.dtype
+        return picked.reshape(-1).to(self.code_dtype)
+
+    def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
+        """The part of the module's output that ``select`` names."""
         if tensors is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)):
                 output = self.module(*args, **kwargs)
@@ -218,10 +254,7 @@ class Trunk:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.
                 for module in self._recurrent:
                     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        picked = pick(output, self.select)
-        if not picked.is_floating_point():
-            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
-        return picked.reshape(-1).to(self.code_dtype)
+        return selected(output, self.select)
 
 
 def modular(module: object) -> nn.Module:

@@ -60,7 +60,7 @@ def fixed_points(
     status: list[Status] = []
     width = affordable_starts(quine, starts)
     for first in range(0, starts, width):
-        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
+        points = starting_points(f, min(width, starts - first), generator, own=own and first == 0)
         if costly(quine):
             curves = replace(stop, max_steps=stop.max_steps or _CURVE)
             broyden = iterate(f, Homotopy(), points, curves, trace, every=True)

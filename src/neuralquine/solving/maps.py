@@ -53,8 +53,8 @@ class SelfMap:
         device: torch.device | str = "cpu",
     ) -> None:
         self._rows, self.n, self.dtype = rows, n, dtype
-        self.evaluations = 0
-        self.jvps = 0
+        self.evaluations: int = 0
+        self.jvps: int = 0
         self.journal: Journal | None = None
         self.known = torch.zeros(0, n, dtype=dtype, device=device)
 
@@ -185,6 +185,16 @@ class ReducedMap(SelfMap):
         """Store the weights that a point ``(n,)`` stands for."""
         self.quine.install(x)
 
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random points to start at: ``(count, n)``."""
+        return self.quine.random_codes(count, generator)
+
+    @torch.no_grad()
+    def own(self) -> Tensor:
+        """The point ``(n,)`` that the network as it stands is nearest to."""
+        self.evaluations += 1
+        return self.quine.code()
+
 
 class FullMap(SelfMap):
     """``F(theta)`` of a quine, on all P weights."""
@@ -204,6 +214,12 @@ class FullMap(SelfMap):
 
     def install(self, x: Tensor) -> None:
         self.quine.theta = x
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.quine.expand(self.quine.random_codes(count, generator))
+
+    def own(self) -> Tensor:
+        return self.quine.theta
 
     def collapsed(self, x: Tensor) -> Tensor:
         return ((x - self.quine.printer.mean) / self._scale).square().mean(-1) < 1e-8

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..quines.queried import QueryQuine
 from .queried_map import QueryMap
 
 GRIDS = (12, 16, 20, 24, 28, 32, 36, 40)  # bits tried in turn: the coarser, the more round-off is tolerated
@@ -71,7 +70,7 @@ class Rounded:
 
     def _settled(self, theta: Tensor) -> Tensor | None:
         """Regenerate on the quine's grid; a random half of the weights that disagree takes its new value."""
-        quine: QueryQuine = self.quine
+        quine = self.quine
         quine.install(quine.quantize(theta.to(quine.code_dtype)))
         for _ in range(_EVALUATIONS):
             held, printed = quine.theta, quine.printed()

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import QuineFileError, plural
 from ..files.journal import Journal
 from ..quines.derivatives import DENSE, continuum
+from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
@@ -47,7 +48,15 @@ Rung = tuple[Method, Tensor, Stop]
 
 @search.register(QueryQuine)
 def _search(quine: QueryQuine, request: Request) -> Found:
-    """Find weights that answer themselves: follow starts of the ladder or of one method until one gives a quine."""
+    """Find weights that answer themselves."""
+    return search_all_weights(quine, request)
+
+
+def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found:
+    """Search P equations in P unknowns: follow starts of the ladder or of one method until one gives a quine.
+
+    Where bits are asked for, fixed points are searched until regeneration on a grid settles near one of them.
+    """
     method, stop = request.method, request.stop
     f = QueryMap(quine)
     trace = _SharedTrace(f, request.progress)
@@ -91,8 +100,8 @@ def _search(quine: QueryQuine, request: Request) -> Found:
 
 
 @fixed_points.register(QueryQuine)
-def _fixed_points(
-    quine: QueryQuine,
+def followed_once(
+    quine: QueryQuine | SelfQuine,
     f: QueryMap,
     starts: int,
     generator: torch.Generator,
@@ -235,13 +244,13 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Run
         yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
     while True:
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
-            yield tool, starting_points(f.quine, f, 1, generator, own=False)[0], limits
+            yield tool, starting_points(f, 1, generator, own=False)[0], limits
 
 
 def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
     yield method, f.quine.theta, stop
     while True:
-        yield method, starting_points(f.quine, f, 1, generator, own=False)[0], stop
+        yield method, starting_points(f, 1, generator, own=False)[0], stop
 
 
 def _positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:

@@ -13,7 +13,8 @@ The limits stop bombs, not honest networks: what is refused here may still be lo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,15 @@ from ...errors import TooLarge
 from .running import Inputs, arguments, differentiable_kernels
 from .sequence import Clocked, FreeRunning
 
+Register = Callable[[nn.Module, str, nn.Parameter | None], None]
+_REGISTERING = threading.RLock()  # the method belongs to the whole process, and is put back by whoever replaced it
 _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and what weights can raise it to: 1, 2.5 GiB
 _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of 1,000
 _WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
 _WORK_PER_BYTE = 3e5  # a convolution that uses each weight at 500 places 150 times over, with derivatives
 _CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
-_CALLS = 50_000  # operations of one evaluation: to count them takes some 50 microseconds each
+_CALLS = 10_000  # operations of one evaluation; to count them takes up to half a millisecond each
+_ENDLESS = f"one evaluation of the network it describes takes more than {_CALLS} steps"
 ENTRY = 1000  # the same of an entry of a random table: half a microsecond
 _EVALUATIONS = 150  # of a network while it is verified: 100 generations and the looking for tricks
 _EMITTED = 20_000  # steps of the layers of a network that emits its weights one after the other
@@ -95,20 +99,36 @@ def counted_parameters(allowance: Allowance) -> Iterator[None]:
     Raises:
         TooLarge: it has.
     """
-    register, count = nn.Module.register_parameter, 0
+    count = 0
 
-    def counting(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    def counting(register: Register, module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         nonlocal count
         count += param is not None
         if count > allowance.tensors:
             raise TooLarge(f"it asks for more than {allowance.tensors} tensors, and the file holds fewer")
-        register(self, name, param)
+        register(module, name, param)
 
-    nn.Module.register_parameter = counting
-    try:
+    with registering(counting):
         yield
-    finally:
-        nn.Module.register_parameter = register
+
+
+@contextmanager
+def registering(instead: Callable[[Register, nn.Module, str, nn.Parameter | None], None]) -> Iterator[None]:
+    """Let a function stand for ``Module.register_parameter`` in this thread; it is handed the original."""
+    with _REGISTERING:
+        register, here = nn.Module.register_parameter, threading.get_ident()
+
+        def replaced(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+            if threading.get_ident() == here:
+                instead(register, self, name, param)
+            else:
+                register(self, name, param)
+
+        nn.Module.register_parameter = replaced
+        try:
+            yield
+        finally:
+            nn.Module.register_parameter = register
 
 
 class _Meter(TorchDispatchMode):
@@ -122,7 +142,7 @@ class _Meter(TorchDispatchMode):
         kwargs = kwargs or {}
         self.calls += 1
         if self.calls > _CALLS:  # as of a recurrent network on an endless sequence
-            raise TooLarge(f"one evaluation of the network it describes takes more than {_CALLS} steps")
+            raise TooLarge(_ENDLESS)
         out = func(*args, **kwargs)
         made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor)]
         views = any(r.alias_info is not None for r in func._schema.returns)  # and what is written in place
@@ -161,6 +181,9 @@ def evaluated(module: nn.Module, inputs: Inputs, allowance: Allowance) -> Cost:
             raise TooLarge(f"the network it describes would emit its weights in {steps} steps, more than {_EMITTED}")
         return Cost()
     args, kwargs = arguments(inputs)
+    longest = max((extent for t in (*args, *kwargs.values()) for extent in t.shape[:-1]), default=0)
+    if longest * sum(m.num_layers for m in module.modules() if isinstance(m, nn.RNNBase)) > _CALLS:
+        raise TooLarge(_ENDLESS)  # before its steps are counted one by one
     module = module.eval()
     with suppress(*_FAILURES), torch.no_grad(), torch.device("meta"), differentiable_kernels(), meter:
         output = module(*args, **kwargs)

@@ -115,34 +115,45 @@ def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
 
 def pick(output: Any, select: Select) -> Tensor:
     """The tensor of a module's output that the code is read from."""
-    try:
-        if callable(select):
-            output = select(output)
-        elif isinstance(select, int):
-            output = output[select]
-        elif isinstance(select, str):
-            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:
-        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
-    found = next(_tensors_in(output), None)
+    output = selected(output, select)
+    found = next(tensors_in(output), None)
     if found is None:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    # A user's tensor class would answer for itself whenever it is compared.
-    if not type(found).__module__.startswith("torch"):
-        with torch._C.DisableTorchFunctionSubclass():
-            found = found.as_subclass(Tensor)
-    return found
+    return plain(found)
 
 
-def _tensors_in(output: Any) -> Iterator[Tensor]:
+def selected(output: Any, select: Select) -> Any:
+    """The part of a module's output that ``select`` names; all of it where nothing is selected."""
+    try:
+        if callable(select):
+            return select(output)
+        if isinstance(select, int):
+            return output[select]
+        if isinstance(select, str):
+            return output[select] if isinstance(output, Mapping) else getattr(output, select)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
+    return output
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A tensor of torch's own class: a user's would answer for itself whenever it is compared."""
+    if type(tensor).__module__.startswith("torch"):
+        return tensor
+    with torch._C.DisableTorchFunctionSubclass():
+        return tensor.as_subclass(Tensor)
+
+
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """The tensors of an output, in their order; lists, tuples and mappings are looked into."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
         for value in output.values():
-            yield from _tensors_in(value)
+            yield from tensors_in(value)
     elif isinstance(output, list | tuple):
         for value in output:
-            yield from _tensors_in(value)
+            yield from tensors_in(value)
 
 
 @contextmanager
