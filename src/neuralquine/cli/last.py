@@ -61,6 +61,7 @@ def remember(quine: Quine, solution: Solution, *, probes: int) -> bool:
     told = {
         "recipe": {k: str(v).removeprefix("torch.") if _is_type(v) else v for k, v in quine.recipe.items()},
         "code_bits": quine.code_bits,
+        "code_phase": quine.code_phase,
         "folder": str(Path.cwd()),
         "solve": solution.figures(),
         "environment": solution.environment,
@@ -134,7 +135,7 @@ def recalled(path: Path) -> tuple[Quine, Solution]:
         raise QuineFileError(f"the last result is one of {name}, made in {where}: {error}") from error
     if theta.shape != (quine.parameter_count,) or theta.dtype != quine.dtype:
         raise QuineFileError(f"{name} makes another network now than the one that was solved in {where}")
-    quine.code_bits = told["code_bits"]
+    quine.code_bits, quine.code_phase = told["code_bits"], told["code_phase"]
     with torch.no_grad():
         quine.theta = theta
     found = measure(quine)
