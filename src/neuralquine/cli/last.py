@@ -155,7 +155,8 @@ def _solution(said: dict[str, Any], told: dict[str, Any], theta: Any) -> Solutio
     from ..solving.solution import Solution, Status, TracePoint
 
     lost = {"last_theta": None, "theta": theta, "environment": told["environment"]}
-    lost["trace"] = tuple(TracePoint(**{k: math.nan if v is None else v for k, v in p.items()}) for p in told["trace"])
+    points: list[dict[str, Any]] = [{k: math.nan if v is None else v for k, v in p.items()} for p in told["trace"]]
+    lost["trace"] = tuple(TracePoint(**point) for point in points)
     lost["status"] = Status[str(said["status"]).upper()]
     kept: dict[str, Any] = {}
     for field in fields(Solution):
