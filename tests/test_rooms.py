@@ -27,9 +27,10 @@ ROOMS = {
     "tasks": ("files", "quines", "recipes", "healing", "solving.solution"),
     "evolution": ("files", "quines", "recipes", "checking", "proving", "solving", "healing", "keeping", "tasks"),
     "lab": ("files", "quines", "recipes", "checking", "proving", "solving", "healing", "keeping", "tasks"),
+    "post": ("files", "quines", "recipes", "checking", "solving", "keeping"),
     "cli": (
         *("files", "quines", "recipes", "checking", "proving", "solving"),
-        *("healing", "keeping", "tasks", "evolution", "lab"),
+        *("healing", "keeping", "tasks", "evolution", "lab", "post"),
     ),
 }
 FREE = ("errors", "version")  # for every room
