@@ -12,6 +12,7 @@ import numpy as np
 _SIZES = {"wide": (880, 330, 13), "narrow": (360, 270, 11)}  # width, height and text of the two that a page holds
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 42
 _MOST_TICKS = 7
+_FLAT = 1.0  # powers of ten below which an axis shows more than powers of ten
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def _draw(lines: list[Line], size: str, x_name: str, y_name: str, log_x: bool, f
     xs = np.concatenate([x for x, _ in points] or [np.zeros(0)])
     ys = np.concatenate([y for _, y in points] + ([np.log10([floor])] if floor else []))
     x_low, x_high = (float(xs.min()), float(xs.max())) if len(xs) else (0.0, 1.0)
-    y_low, y_high = (math.floor(float(ys.min())), math.ceil(float(ys.max()))) if len(ys) else (-1, 0)
-    x_high, y_high = max(x_high, x_low + 1e-9), max(y_high, y_low + 1)
+    y_low, y_high, y_ticks = _y_axis(ys)
+    x_high = max(x_high, x_low + 1e-9)
 
     def px(x: np.ndarray | float) -> np.ndarray | float:
         return _LEFT + (x - x_low) / (x_high - x_low) * (right - _LEFT)
@@ -69,9 +70,9 @@ def _draw(lines: list[Line], size: str, x_name: str, y_name: str, log_x: bool, f
 
     parts = [f'<svg class="{size}" viewBox="0 0 {width} {height}" font-size="{text}" role="img">']
     parts.append(f"<title>{escape(y_name)} against {escape(x_name)}</title>")
-    for power in range(y_low, y_high + 1, max(1, -(-(y_high - y_low) // _MOST_TICKS))):
-        parts.append(f'<path class="grid" d="M{_LEFT} {py(power):.1f}H{right}"/>')
-        parts.append(f'<text x="{_LEFT - 7}" y="{py(power) + text / 3:.1f}" text-anchor="end">{_power(power)}</text>')
+    for at, name in y_ticks:
+        parts.append(f'<path class="grid" d="M{_LEFT} {py(at):.1f}H{right}"/>')
+        parts.append(f'<text x="{_LEFT - 7}" y="{py(at) + text / 3:.1f}" text-anchor="end">{name}</text>')
     ticks = _x_ticks(x_low, x_high, log_x, 3 if size == "narrow" else 6)
     for k, (at, name) in enumerate(ticks):
         anchor = "start" if k == 0 and px(at) < _LEFT + 9 else "end" if px(at) > right - 20 else "middle"
@@ -106,6 +107,18 @@ def _path(x: np.ndarray, y: np.ndarray, stairs: bool) -> str:
     for i in kept[1:]:
         steps.append(f"H{x[i]:.1f}V{y[i]:.1f}" if stairs else f"L{x[i]:.1f} {y[i]:.1f}")
     return "".join(steps)
+
+
+def _y_axis(ys: np.ndarray) -> tuple[float, float, list[tuple[float, str]]]:
+    """The ends of the logarithmic axis and its ticks: powers of ten, or 1, 2 and 5 times those where the curves are flat."""
+    low, high = (float(ys.min()), float(ys.max())) if len(ys) else (-1.0, 0.0)
+    if high - low > _FLAT:
+        first, last = math.floor(low), math.ceil(high)
+        step = max(1, -(-(last - first) // _MOST_TICKS))
+        return first, last, [(power, _power(power)) for power in range(first, last + 1, step)]
+    low, high = low - 0.12, high + 0.12
+    numbers = [k * 10.0**p for p in range(math.floor(low), math.ceil(high) + 1) for k in (1, 1.5, 2, 3, 5, 7)]
+    return low, high, [(math.log10(n), f"{n:g}") for n in numbers if low <= math.log10(n) <= high]
 
 
 def _x_ticks(low: float, high: float, log_x: bool, most: int) -> list[tuple[float, str]]:

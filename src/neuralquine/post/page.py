@@ -95,21 +95,24 @@ def _network(story: Story) -> str:
 
 def _part1(story: Story) -> str:
     curve, zero = story.curves["newton-zero"], story.zero
-    steps = np.arange(len(curve.squared))
+    steps = range(len(curve.squared))
+    squared, relative, sizes = curve.squared.tolist(), curve.relative.tolist(), curve.sizes.tolist()
     rows = "".join(
-        f'<tr><td class="n">{k}</td><td class="n">{figure(curve.squared[k])}</td><td class="n">{figure(curve.relative[k])}</td>'
-        f'<td class="n">{figure(curve.sizes[k] / 1020**0.5)}</td></tr>'
+        f'<tr><td class="n">{k}</td><td class="n">{figure(squared[k])}</td><td class="n">{figure(relative[k])}</td>'
+        f'<td class="n">{figure(sizes[k] / 1020**0.5)}</td></tr>'
         for k in steps[:6]
     )
-    seen = next((k for k in steps if curve.squared[k] < 1e-8), steps[-1])
+    seen = next((k for k in steps if squared[k] < 1e-8), steps[-1])
     return (
         "<h2>Part 1: the zero quine<small>Newton’s method on 1,020 equations, without normalization</small></h2>"
-        f"<p>After {seen} steps the loss is {figure(curve.squared[seen])}, and after {steps[-1]} it is "
-        f"{figure(curve.squared[-1])}. A success, says the loss. But the weights have gone to zero, where "
+        f"<p>After {seen} steps the loss is {figure(squared[seen])}, and after {steps[-1]} it is "
+        f"{figure(squared[-1])}. A success, says the loss. But the weights have gone to zero, where "
         "<code>F(0) = 0</code> holds for any such network, and relative to them what is printed is as wrong as ever.</p>"
         '<div class="scroll"><table><tr><th class="n">step</th><th class="n">loss</th><th class="n">relative residual</th>'
         f'<th class="n">RMS weight</th></tr>{rows}</table></div>'
-        + _heats(zero, float(story.initial.abs().max()), "the color scale of the initial weights")
+        + _heats(
+            zero, float(story.initial.abs().max()), "All three on the color scale of the initial weights", same=True
+        )
         + f"<p>The post would have reported a loss of {figure(zero.figures.squared_residual)}. On the scale of the weights "
         "that the search began with there is nothing to see: the quine is zero.</p>"
     )
@@ -155,7 +158,7 @@ def _normalization(story: Story) -> str:
 def _loop(story: Story) -> str:
     curve, last, best = story.curves["loop"], story.last.figures, story.best.figures
     how = course(curve.relative.tolist(), _FLOOR)
-    rows = (("last, which the post keeps", last), ("best, passed on the way", best))
+    rows = (("last, kept", last), ("best", best))
     table = "".join(
         f'<tr><td>{name}</td><td class="n">{figure(m.squared_residual)}</td><td class="n">{figure(m.relative_residual)}</td>'
         f'<td class="n">{figure(m.max_abs_residual)}</td><td class="n">{figure(m.weight_rms)}</td></tr>'
@@ -168,10 +171,11 @@ def _loop(story: Story) -> str:
         "loss.backward()                       # reaches theta only through “- theta”</code></pre>"
         + _curve(story, "loop")
         + f"<p>At its end the loop {_WORDS[how]}. It is no gradient descent: <code>copy_</code> cuts the network off, so a "
-        "step moves <code>θ</code> toward what was printed, and nothing promises that the loss falls.</p>"
+        "step moves <code>θ</code> toward what was printed, and nothing promises that the loss falls. The post keeps the "
+        "last iterate.</p>"
         '<div class="scroll"><table><tr><th>iterate</th><th class="n">loss</th><th class="n">relative</th>'
         f'<th class="n">largest difference</th><th class="n">RMS weight</th></tr>{table}</table></div>'
-        + _heats(story.last, _scale(story.last), "the last iterate, as in the post’s pictures of its three layers")
+        + _heats(story.last, _scale(story.last), "The last iterate, as in the post’s pictures of its three layers")
     )
 
 
@@ -185,7 +189,7 @@ def _meant(story: Story) -> str:
         + f"<p>It {_WORDS[how]}, at a relative residual of {figure(curve.relative[-1])}; its best, "
         f"{figure(curve.relative[lowest])}, came at step {lowest:,}. RMS weight: {figure(curve.sizes[0] / 1020**0.5)} at "
         f"the start, {figure(curve.sizes[-1] / 1020**0.5)} at the end. A fixed learning rate of 10<sup>−3</sup> leaves "
-        "every weight trembling by about as much, so round-off is out of reach.</p>"
+        "the weights trembling, so round-off is out of reach.</p>"
     )
 
 
@@ -201,7 +205,7 @@ def _ours(story: Story) -> str:
     return (
         "<h2>The same network, solved<small>on the same axes as the post’s loop</small></h2>"
         "<p>All that is ever printed is the fixed matrix times 20 numbers. So there are 20 unknowns and not 1,020, and "
-        f"Broyden’s method on them, from 32 starts, finds {verdict}: {figure(solution.relative_residual)} after "
+        f"a search among them from many starts ({escape(solution.method)}) finds {verdict}: {figure(solution.relative_residual)} after "
         f"{solution.map_evaluations:,} evaluations of the network and {solution.seconds:.2g} seconds.</p>"
         + chart(
             [
@@ -214,12 +218,12 @@ def _ours(story: Story) -> str:
             log_x=True,
             floor=_FLOOR,
         )
-        + _heats(pair, _scale(pair), "stored and printed differ in the last bits alone")
+        + _heats(pair, _scale(pair), "Stored and printed differ in the last bits alone")
         + f"<p>{solution.differing_weights:,} of 1,020 weights differ from what is printed in some bit, the largest "
         f"difference is {figure(solution.max_abs_residual)}. “Something in the range of ±10⁻¹⁵ seems decent to me.”</p>"
         + f"<p>Its largest eigenvalue is {solution.spectral_radius:.3g}"
         + (
-            ": printing repels, so no loop that prints again and again could have found it.</p>"
+            ": printing repels here, so to print again and again leads away from it.</p>"
             if solution.spectral_radius > 1
             else ": printing attracts here.</p>"
         )
@@ -237,7 +241,7 @@ def _exact(story: Story) -> str:
         "<h2>Exactly 0<small>“almost impossible to get a perfect quine”</small></h2>"
         "<p>Round the 20 numbers to a grid, and printing becomes a function that does not change when its argument hardly "
         f"does. Then equality can hold exactly, and a lattice search looks for it: {words}.</p>"
-        + _heats(pair, _scale(pair), "green: a difference of exactly 0")
+        + _heats(pair, _scale(pair), "Green: a difference of exactly 0")
         + f'<p class="quiet">{escape(solution.detail)}</p>'
     )
 
@@ -280,14 +284,21 @@ def _scale(pair: Pair) -> float:
     return 3 * pair.figures.weight_rms
 
 
-def _heats(pair: Pair, limit: float, words: str) -> str:
-    """The three layers: stored, printed, difference; one pixel for each weight, the bias as the last column."""
+def _heats(pair: Pair, limit: float, words: str, *, same: bool = False) -> str:
+    """The three layers: stored, printed, difference; one pixel for each weight, the bias as the last column.
+
+    Args:
+        pair: the weights.
+        limit: the modulus of a weight that has the full color.
+        words: the caption.
+        same: show the difference on the scale of the weights, and not on its own.
+    """
     gap = pair.printed - pair.theta
     zero = differing(pair.printed, pair.theta) == 0
     largest = float(gap.abs().max())
-    own = largest or 1.0
     cells = ""
-    panels = ((pair.theta, limit, False), (pair.printed, limit, False), (gap.masked_fill(zero, 0.0), own, True))
+    own = limit if same else largest or 1.0
+    panels = ((pair.theta, limit, False), (pair.printed, limit, False), (gap.masked_fill(zero, 0.0), own, not same))
     drawn = [_matrices(values) for values, _, _ in panels]
     for k, (inputs, outputs) in enumerate(_LAYERS):
         cells += f"<i>layer {k + 1}<br>{outputs} × {inputs}</i>"
@@ -299,7 +310,8 @@ def _heats(pair: Pair, limit: float, words: str) -> str:
                 f'<picture><source srcset="{dark}" media="(prefers-color-scheme: dark)">'
                 f'<img src="{light}" {shape} style="aspect-ratio: {ratio}" alt="layer {k + 1}"></picture>'
             )
-    scale, finest = f"±{figure(limit)}", "exactly 0" if largest == 0 else f"±{figure(largest)}"
+    scale = f"±{figure(limit)}"
+    finest = scale if same else "exactly 0" if largest == 0 else f"±{figure(largest)}"
     heads = (("weights", scale), ("printed", scale), ("difference", finest))
     top = "<span></span>" + "".join(f"<b>{name}<small>{bound}</small></b>" for name, bound in heads)
     return (
