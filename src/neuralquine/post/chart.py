@@ -12,7 +12,7 @@ import numpy as np
 _SIZES = {"wide": (880, 330, 13), "narrow": (360, 270, 11)}  # width, height and text of the two that a page holds
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 42
 _MOST_TICKS = 7
-_FLAT = 1.0  # powers of ten below which an axis shows more than powers of ten
+_FLAT = 1.6  # powers of ten below which an axis shows more than powers of ten
 
 
 @dataclass(frozen=True)

@@ -305,10 +305,10 @@ def _heats(pair: Pair, limit: float, words: str, *, same: bool = False) -> str:
         for (_, bound, green), matrices in zip(panels, drawn, strict=True):
             light, dark = (heat(matrices[k], bound, theme, green=green) for theme in ("light", "dark"))
             shape = f'width="{matrices[k].shape[1]}" height="{matrices[k].shape[0]}"'
-            ratio = f"{matrices[k].shape[1]} / {matrices[k].shape[0]}"
+            width = f"{100 * matrices[k].shape[1] / max(m.shape[1] for m in matrices):.0f}%"  # all pixels are alike
             cells += (
                 f'<picture><source srcset="{dark}" media="(prefers-color-scheme: dark)">'
-                f'<img src="{light}" {shape} style="aspect-ratio: {ratio}" alt="layer {k + 1}"></picture>'
+                f'<img src="{light}" {shape} style="width: {width}" alt="layer {k + 1}"></picture>'
             )
     scale = f"±{figure(limit)}"
     finest = scale if same else "exactly 0" if largest == 0 else f"±{figure(largest)}"
