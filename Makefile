@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quine test test-all browser lint bench docs gallery wheel clean
+.PHONY: quine test test-all browser lint bench docs play gallery wheel clean
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
@@ -32,6 +32,9 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs -d build/doctrees . build/site
 	@echo build/site/index.html
+
+play: $(VENV)/.installed
+	$(BIN)/python benchmarks/play.py
 
 gallery: $(VENV)/.installed
 	$(BIN)/python benchmarks/gallery.py

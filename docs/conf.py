@@ -8,6 +8,7 @@ while a page is read: the tree of pages, from the lists of links in ``docs/index
 from __future__ import annotations
 
 import re
+from os.path import relpath
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -15,6 +16,7 @@ from sphinx.application import Sphinx
 from neuralquine.version import __version__
 
 _ROOT = Path(__file__).resolve().parents[1]
+_EXTRA = _ROOT / "docs" / "site"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)\)")
 
 project = "neuralquine"
@@ -106,7 +108,10 @@ def _read(app: Sphinx, document: str, source: list[str]) -> None:
 
     def link(match: re.Match[str]) -> str:
         words, target = match.groups()
-        return words if (folder / target).is_dir() else match.group(0)  # the site holds pages, not folders
+        place = (folder / target).resolve()
+        if place.is_relative_to(_EXTRA):  # copied as it is, to the root of the site
+            return f'<a href="{relpath(_ROOT / place.relative_to(_EXTRA), folder)}">{words}</a>'
+        return words if place.is_dir() else match.group(0)  # the site holds pages, not folders
 
     source[0] = _LINK.sub(link, source[0])
     if document == root_doc:

@@ -10,7 +10,18 @@ import torch
 from neuralquine.solving.maps import SelfMap
 
 PICARDS = frozenset({"picard", "regeneration"})
-SOLVERS = ("picard", "regeneration", "anderson", "broyden", "newton", "newton-krylov", "newton-full", "deflation")
+UNBOUNDED = PICARDS | {"homotopy"}  # of maps that leave every ball, whose curves go to infinity
+SOLVERS = (
+    "picard",
+    "regeneration",
+    "anderson",
+    "broyden",
+    "newton",
+    "newton-krylov",
+    "newton-full",
+    "deflation",
+    "homotopy",
+)
 EVERY_SOLVER = frozenset(SOLVERS)
 COSINE = 0.7390851332151607  # cos x = x
 TANH3 = 0.9949015284526289  # tanh 3x = x
@@ -46,7 +57,7 @@ def affine(radius, dtype=torch.float64, n=8):
     solution = torch.randn(n, generator=generator, dtype=torch.float64)
     offset = (solution - matrix @ solution).to(dtype)
     matrix, solution = matrix.to(dtype), solution.to(dtype)
-    return Problem(lambda x: x @ matrix.T + offset, n, solution[None], PICARDS if radius > 1 else frozenset())
+    return Problem(lambda x: x @ matrix.T + offset, n, solution[None], UNBOUNDED if radius > 1 else frozenset())
 
 
 def rotation(dtype=torch.float64):
@@ -73,7 +84,7 @@ def one_minus(dtype=torch.float64):
 
 def doubling(dtype=torch.float64):
     """``2 x + 1``: repels in every direction, whatever the damping."""
-    return Problem(lambda x: 2 * x + 1, 3, torch.full((1, 3), -1.0, dtype=dtype), PICARDS)
+    return Problem(lambda x: 2 * x + 1, 3, torch.full((1, 3), -1.0, dtype=dtype), UNBOUNDED)
 
 
 def cosine(dtype=torch.float64):

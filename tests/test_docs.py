@@ -20,8 +20,8 @@ from neuralquine import cli
 from neuralquine.cli.options import app
 from neuralquine.evolution.worlds import WORLDS
 from neuralquine.recipes import RECIPES
+from neuralquine.solving.ladder import LADDER
 from neuralquine.solving.methods import METHODS
-from neuralquine.solving.solve import LADDER
 from neuralquine.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,11 +2,12 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 TAPE = str(ROOT / "tests" / "golden" / "folders" / "tape")
@@ -34,6 +35,7 @@ for words in json.loads(sys.argv[1]):
 SOLVED = """
 import sys, torch, neuralquine as nq
 from torch import nn
+import forked
 
 torch.manual_seed(0)
 trunk = nn.Sequential(nn.Linear(8, 24), nn.{activation}(), nn.Linear(24, 16))
@@ -61,7 +63,7 @@ def run(tmp_path):
 
     def run(added, *lines, code=""):
         whole = "\n".join([f"import {added}" if added else "", code, COMMANDS])
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-c", whole, json.dumps(lines)],
             cwd=tmp_path,
             capture_output=True,

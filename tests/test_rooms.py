@@ -37,7 +37,7 @@ FREE = ("errors", "version")  # for every room
 FACES = ("", "__main__")  # the package's own names and `python -m neuralquine`: above all rooms
 # The Hub's conventions want save_pretrained and push_to_hub as methods of the quine: the only way upwards.
 DOOR = ("quines.quine", "keeping.store")
-KINDS = {"Quine", "QueryQuine", "TaskQuine", "BiasTapeQuine", "ShardedQuine"}
+KINDS = {"Quine", "QueryQuine", "TaskQuine", "BiasTapeQuine", "SelfQuine", "ShardedQuine"}
 
 FILES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

@@ -45,9 +45,9 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .keeping.export import export as export
     from .keeping.store import load as load
     from .keeping.store import save as save
+    from .quines.kinds import Quine as Quine
     from .quines.networks.bodies import Body as Body
     from .quines.queried import QueryQuine as QueryQuine
-    from .quines.quine import Quine as Quine
     from .quines.taped import TaskQuine as TaskQuine
     from .recipes import recipe as recipe
     from .solving.loop import Stop as Stop
@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .solving.methods import Epochs as Epochs
     from .solving.methods import Gradient as Gradient
     from .solving.methods import HillClimbing as HillClimbing
+    from .solving.methods import Homotopy as Homotopy
     from .solving.methods import KrylovLM as KrylovLM
     from .solving.methods import Newton as Newton
     from .solving.methods import NewtonKrylov as NewtonKrylov
@@ -80,14 +81,14 @@ _PUBLIC = {
     "healing.heal": ("Healing", "basin", "heal"),
     "keeping.export": ("export",),
     "keeping.store": ("load", "save"),
+    "quines.kinds": ("Quine",),
     "quines.networks.bodies": ("Body",),
     "quines.queried": ("QueryQuine",),
-    "quines.quine": ("Quine",),
     "quines.taped": ("TaskQuine",),
     "recipes": ("recipe",),
     "solving.loop": ("Stop",),
     "solving.methods": (
-        *("Anderson", "Broyden", "Epochs", "Gradient", "HillClimbing"),
+        *("Anderson", "Broyden", "Epochs", "Gradient", "HillClimbing", "Homotopy"),
         *("KrylovLM", "Newton", "NewtonKrylov", "Picard"),
     ),
     "solving.solution": ("Solution", "Status"),

@@ -4,7 +4,7 @@
 
 forges folders FIRST .. FIRST + COUNT from the honest ones in WORK and loads each; what loads is verified as well. One line
 of JSON says what became of each: ``refused``, ``loaded`` (with the verdict) or ``traceback``. The same number is the same
-folder for ever. The process takes no more than 4 GiB, and an alarm ends it where one folder takes longer than 20 s.
+folder for ever. The process takes no more than 4 GiB, and an alarm ends it where one folder takes longer than 20 s of the processor.
 """
 
 import copy
@@ -198,12 +198,12 @@ def main(work, first, count):
     for number in range(first, first + count):
         print(json.dumps({"number": number, "end": "begun"}), flush=True)
         folder = forge(work, number)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             said = tried(folder)
         except Exception:
             said = {"end": "traceback", "text": traceback.format_exc()[-1500:]}
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         shutil.rmtree(folder)
         print(json.dumps({"number": number, **said}), flush=True)
 

@@ -89,3 +89,14 @@ def test_nan_counts_as_dead():
 def test_at_least_one_generation_is_asked_for(small, n):
     with pytest.raises(ValueError, match="n must be at least 1"):
         nq.generations(small, n)
+
+
+def test_nothing_more_is_printed_once_a_child_is_its_parent_bit_for_bit(monkeypatch):
+    quine = nq.recipe("blog", seed=2)
+    nq.solve(quine, exact=True)
+    printed = []
+    self_map = type(quine).self_map
+    monkeypatch.setattr(type(quine), "self_map", lambda *args: printed.append(1) or self_map(*args))
+    line = nq.generations(quine, 100)
+    assert (line.survived, line.identical, len(line.distances), set(line.distances)) == (100, 100, 100, {0.0})
+    assert len(printed) < 5

@@ -9,11 +9,12 @@ import time
 import pytest
 import torch
 
+import forked
 import neuralquine as nq
 
 
 def run(*arguments, code=0):
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "neuralquine", *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == code, done.stderr
@@ -49,7 +50,7 @@ def test_it_is_looked_at_like_any_other(folder):
 
 
 def test_what_it_cannot_be_is_one_line(folder):
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "neuralquine", "solve", "queried-121", "--exact"],
         capture_output=True,
         text=True,
@@ -72,7 +73,7 @@ def test_a_search_killed_in_the_middle_goes_on(tmp_path):
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "neuralquine", *command, "--resume", "--time-limit", "8", "--json"],
         capture_output=True,
         text=True,

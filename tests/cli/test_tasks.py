@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import forked
 import neuralquine as nq
 from neuralquine.quines.bits import differing
 from neuralquine.tasks import TASKS, auxiliary, digits
@@ -21,7 +22,7 @@ SMALL = ["-r", "hidden=48", "-r", "code_size=1024", "-r", "repeats=3", "-r", "ep
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "neuralquine", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, **options)
+    return forked.run(command, capture_output=True, text=True, timeout=240, **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Fertility: the map against torch's own layers, what is copied, and lines that settle only with the sink loss."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
 
+import forked
 from neuralquine.evolution import live
 from neuralquine.evolution.fertility import Fertility
 from neuralquine.evolution.life import STATE
@@ -103,7 +103,7 @@ def test_the_command_line_writes_lines_and_results(tmp_path):
     pytest.importorskip("matplotlib")
     words = [sys.executable, "-m", "neuralquine", "evolve", "fertility", "--out", str(tmp_path), "--json"]
     options = [part for k, v in (SMALL | {"steps": 10}).items() for part in ("-r", f"{k}={v}")]
-    done = subprocess.run([*words, *options, "--generations", "3"], capture_output=True, text=True)
+    done = forked.run([*words, *options, "--generations", "3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)["result"]
     table = parquet.read_table(tmp_path / "lines.parquet").to_pydict()
@@ -111,7 +111,7 @@ def test_the_command_line_writes_lines_and_results(tmp_path):
     assert result["last_step"] == [pytest.approx(table["step"][6], rel=5e-3)]
     assert result["genome"] == result["weights"] == len(Fertility(**SMALL).theta[0])
     assert (tmp_path / "fertility.png").stat().st_size > 10_000
-    wrong = subprocess.run([*words, "-r", "share=1.0"], capture_output=True, text=True)
+    wrong = forked.run([*words, "-r", "share=1.0"], capture_output=True, text=True)
     assert wrong.returncode != 0
     assert "share must be" in wrong.stderr
     assert len(wrong.stderr.strip().splitlines()) == 1

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import forked
 from neuralquine.errors import BadOption, QuineFileError, UnknownName
 from neuralquine.evolution import life, live, world
 from neuralquine.evolution.life import RESULT, STATE
@@ -133,7 +134,7 @@ def test_the_command_line_resumes_what_was_killed(tmp_path):
     time.sleep(0.5)
     long.send_signal(signal.SIGKILL)
     long.communicate()
-    done = subprocess.run([*words, *options, "--generations", "3", "--resume"], capture_output=True, text=True)
+    done = forked.run([*words, *options, "--generations", "3", "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["finished"] is True

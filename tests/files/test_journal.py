@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import forked
 import neuralquine as nq
 from neuralquine.files.journal import Journal
 from neuralquine.solving.loop import Stop
@@ -114,11 +115,11 @@ def test_kill_9_on_the_command_line(tmp_path):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "b").exists()
-    resumed = subprocess.run([*command, str(tmp_path / "b"), "--resume"], capture_output=True, text=True, check=False)
+    resumed = forked.run([*command, str(tmp_path / "b"), "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after" in resumed.stderr
     assert not journal.exists()
-    subprocess.run([*command, str(tmp_path / "a")], capture_output=True, check=True)
+    forked.run([*command, str(tmp_path / "a")], capture_output=True, check=True)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import neuralquine as nq
 from neuralquine.files import logs
 from neuralquine.files.logs import Lines, Several, beside, open_logger
@@ -133,7 +134,7 @@ def test_every_tracker_is_an_extra_that_the_help_names():
     text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
     for name in logs.TRACKERS:
         assert f'\n{name} = ["{name}' in text
-    run = subprocess.run(
+    run = forked.run(
         command("--help"), capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "200"}
     )
     assert all(name in run.stdout for name in logs.TRACKERS)
@@ -185,7 +186,7 @@ def command(*words):
 
 
 def test_a_solve_moves_its_lines_into_the_folder(tmp_path):
-    run = subprocess.run(command("--out", "q", "--json"), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = forked.run(command("--out", "q", "--json"), cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     told = lines(tmp_path / "q" / "metrics.jsonl")
     answer = json.loads(run.stdout)
@@ -212,7 +213,7 @@ def test_lines_survive_a_kill_and_a_resumed_solve_goes_on_with_them(tmp_path):
     process.wait(timeout=60)
     before = lines(path)
     assert len(before) > 50
-    again = subprocess.run(
+    again = forked.run(
         [*slow, "--resume", "--time-limit", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert again.returncode == 1, again.stderr
@@ -228,7 +229,7 @@ def test_what_cannot_be_logged_is_said_before_anything_is_computed(tmp_path):
         (("--log", "tensorboard"), "needs --out"),
         (("--log", "tensorbord", "--out", "q"), "did you mean 'tensorboard'?"),
     ):
-        run = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        run = forked.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert run.returncode == 2
         assert said in run.stderr
     assert list(tmp_path.iterdir()) == []

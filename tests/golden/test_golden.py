@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 import neuralquine as nq
 from neuralquine.proving.portable import portability
 
@@ -108,7 +108,7 @@ def test_a_search_is_resumed_to_the_same_figures(name, tmp_path):
     journal = tmp_path / f"{name}.journal"
     shutil.copy(HERE / "journals" / journal.name, journal)
     line = ["solve", *JOURNALS[name], "--out", name, "--resume", "--json"]
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, "-m", "neuralquine", *line],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

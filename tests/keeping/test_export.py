@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import load_file
 from torch import nn
 
+import forked
 import neuralquine as nq
 from browser import chromium, served
 from keeping.onnx.test_functions import POINTS, ulps
@@ -207,7 +208,7 @@ def test_other_names_are_refused(name, tmp_path, kept):
 
 
 def command(*words):
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=120
     )
     return run.returncode, run.stdout, run.stderr

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+import forked
 import neuralquine as nq
 from neuralquine.errors import QuineFileError
 from neuralquine.keeping.report import false_claims, saved_trace
@@ -110,7 +110,7 @@ def test_another_process_reads_and_prints_the_same_bits(tmp_path, solved):
         "q = nq.load(sys.argv[1])\n"
         "for t in (q.theta, q.printed()): print(hashlib.sha256(t.numpy().tobytes()).hexdigest())"
     )
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=120, check=True
     )
     expected = [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in (solved.theta, solved.printed())]

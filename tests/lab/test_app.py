@@ -10,6 +10,7 @@ pytest.importorskip("starlette")
 
 from starlette.testclient import TestClient
 
+import neuralquine as nq
 from neuralquine.lab.app import Lab, make_app
 
 HOME = "http://127.0.0.1:8765"
@@ -176,3 +177,22 @@ def test_a_quine_without_work_reads_no_digits(client, quine):
     assert "no work" in client.post(f"{path}/read", json={"ink": [0] * 64}).json()["error"]
     for ink in ([0] * 63, [17] * 64, ["0"] * 64, None):
         assert "64 numbers" in client.post(f"{path}/read", json={"ink": ink}).json()["error"]
+
+
+def test_the_graph_of_an_exported_file_is_compared(client, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    forgeries = pytest.importorskip("keeping.onnx.forged")
+    quine = nq.recipe("blog", seed=0)
+    nq.solve(quine, exact=True)
+    data = nq.export(quine, tmp_path / "self.onnx").read_bytes()
+    found = client.post("/api/check", content=data).json()
+    assert (found["verdict"], found["is_quine"], found["reason"]) == ("quine", True, "")
+    model = onnx.load(tmp_path / "self.onnx")
+    for forgery in forgeries.FORGERIES:
+        said = client.post("/api/check", content=forgeries.forged(model, forgery)).json()
+        assert not said["is_quine"], forgery
+        assert said["reason"] or said["said"]
+    unreadable = client.post("/api/check", content=b"not a model").json()
+    assert unreadable["verdict"] in ("unreadable", "foreign")
+    assert "neuralquine-checked" not in json.dumps(unreadable)

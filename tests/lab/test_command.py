@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+import forked
 
 pytest.importorskip("uvicorn")
 
@@ -73,7 +74,7 @@ def alive(pid):
 def test_a_port_that_is_taken_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        run = subprocess.run(
+        run = forked.run(
             [sys.executable, "-m", "neuralquine", "lab", "--no-browser", "--port", str(port)],
             capture_output=True,
             text=True,

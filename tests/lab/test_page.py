@@ -367,6 +367,24 @@ def test_a_file_that_is_no_quine_is_named_so_in_one_line(visit):
     expect(status).to_contain_text("foreign.onnx is not what neuralquine exports: it must take no input", timeout=LONG)
 
 
+def test_where_the_lab_did_not_compare_the_graph_the_page_says_so(visit, tmp_path):
+    pytest.importorskip("onnx")
+    page = visit()
+    solved(page, "blog", "exact")
+    with page.expect_download(timeout=LONG) as download:
+        page.click("#get-onnx")
+    download.value.save_as(tmp_path / "self.onnx")
+    refused = json.dumps({"error": "onnx is not installed"})
+    page.route("**/api/check", lambda route: route.fulfill(status=400, body=refused, content_type="application/json"))
+    drop(page, "self.onnx", (tmp_path / "self.onnx").read_bytes())
+    expect(page.locator("#check-status")).to_contain_text("prints its own weights, also here", timeout=LONG)
+    word = page.locator("#check-word")
+    expect(word).to_contain_text("only the file’s own word")
+    expect(word).to_contain_text("The lab did not: onnx is not installed.")
+    assert all("400" in message for message in page.wrong)  # the browser tells of every refusal
+    page.wrong.clear()
+
+
 def test_an_exported_quine_is_read_and_run_in_the_page_and_a_forged_one_is_not_believed(visit, tmp_path):
     onnx = pytest.importorskip("onnx")
     forgeries = pytest.importorskip("keeping.onnx.forged")
@@ -383,7 +401,9 @@ def test_an_exported_quine_is_read_and_run_in_the_page_and_a_forged_one_is_not_b
     )
     expect(found).to_have_count(6)
     expect(found.last).to_have_text("Run once more with other weights, it printed 1,020 of 1,020 otherwise.")
-    expect(page.locator("#check-word")).to_contain_text("only the file’s own word")
+    expect(page.locator("#check-word")).to_contain_text(
+        "Compared by the lab: the graph is exactly what neuralquine exports"
+    )
     model = onnx.load(tmp_path / "self.onnx")
     for number, forgery in enumerate(forgeries.FORGERIES):
         name = f"{number}-{forgery.__name__}.onnx"
@@ -401,9 +421,9 @@ def test_an_exported_quine_is_read_and_run_in_the_page_and_a_forged_one_is_not_b
 FOREIGN = "is not what neuralquine exports: "
 SEEN = {
     "code_as_a_constant": "is not a quine: it prints the same 1,020 weights whatever it holds.",
-    # What only the whole graph tells; the page says that it did not compare it.
-    "planted_offset": "prints its own weights, also here: 1,020 weights, 0 printed with other bits",
-    "echo": "prints its own weights, also here: 1,020 weights, 0 printed with other bits",
+    # What only the whole graph tells, which the lab writes again.
+    "planted_offset": "is not believed: ",
+    "echo": "is not believed: ",
 }
 
 

@@ -31,7 +31,8 @@ def test_the_page_has_every_chapter_and_asks_for_nothing(tmp_path):
     found = json.loads(done.stdout)
     page = (tmp_path / "p" / "index.html").read_text(encoding="utf-8")
     assert [chapter for chapter in CHAPTERS if f"<h2>{chapter}" in page] == list(CHAPTERS)
-    assert not re.search(r"""https?://|//[a-z]|url\(|<script|<link|@import""", page)
+    words = re.sub("data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.search(r"""https?:|//|url\(|<script|<link|@import""", words)
     assert all(src.startswith("data:image/png;base64,") for src in re.findall(r'src(?:set)?="([^"]*)', page))
     assert len(re.findall("<picture>", page)) == 4 * 9
     assert found["loop"]["steps"] == 4

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+import forked
 import neuralquine as nq
 from neuralquine.files.folder import sha256
 from neuralquine.files.strict_json import canonical
@@ -305,7 +306,7 @@ def test_portable_is_denied_in_float32_where_the_sums_do_not_fit(tmp_path):
 
 def test_verify_says_proved_only_with_a_certificate_that_holds(smooth, tmp_path):
     def run(folder):
-        out = subprocess.run(
+        out = forked.run(
             [sys.executable, "-m", "neuralquine", "verify", str(folder), "--json"],
             capture_output=True,
             text=True,

@@ -6,6 +6,7 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import TooLarge
+from neuralquine.quines.networks import cost
 from neuralquine.quines.networks.cost import Allowance, check_printing, counted_parameters, evaluated
 from neuralquine.quines.networks.description import _CLASSES, build, describe
 
@@ -114,3 +115,14 @@ def test_whoever_hands_in_the_module_may_run_what_a_file_may_not(tmp_path):
     quine.trunk[1] = nn.AdaptiveAvgPool2d(4)
     nq.save(quine, tmp_path / "q")
     assert torch.equal(nq.load(tmp_path / "q", trunk=trunk).theta, quine.theta)
+
+
+def test_an_endless_sequence_is_refused_after_some_thousand_steps(monkeypatch):
+    """To count the steps of a recurrent network takes time itself."""
+    monkeypatch.setattr(cost, "_CALLS", 500)
+    with torch.device("meta"):
+        network = nn.RNN(1, 2, batch_first=True)
+    allowance = Allowance.of(64, 4)
+    assert evaluated(network, (torch.empty(1, 20, 1, device="meta"),), allowance).width is not None
+    with pytest.raises(nq.TooLarge, match="more than 10000 steps"):
+        evaluated(network, (torch.empty(1, 300_000, 1, device="meta"),), allowance)

@@ -1,6 +1,5 @@
 """A task quine prints every weight, bit for bit, whatever it has learned, and reads them with its own features."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 import neuralquine as nq
 from attacks.test_files import forge
 from neuralquine.quines.bias_tape import BiasTapeQuine
@@ -197,7 +197,7 @@ def test_another_process_with_other_threads_prints_the_same_bits(tmp_path):
     )
     for threads in ("1", "3"):
         run = [sys.executable, "-c", code, str(tmp_path / "q"), threads]
-        assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "0"
+        assert forked.run(run, capture_output=True, text=True, check=True).stdout.strip() == "0"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from neuralquine.solving.solution import Status
 
 SMALL = ("cnn", "rnn", "gru", "lstm", "transformer")
 TINY = {
-    "gpt2": {"layers": 2, "width": 64},
-    "gpt2-xl": {"layers": 2, "width": 64},
-    "llama-8b": {"layers": 1, "width": 128},
+    "gpt2": {"layers": 2, "width": 16},
+    "gpt2-xl": {"layers": 2, "width": 16},
+    "llama-8b": {"layers": 1, "width": 32},
 }
 WEIGHTS = {
     "blog": 1020,

@@ -1,7 +1,6 @@
 """Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+import forked
 import neuralquine as nq
-from neuralquine.quines.tables.philox import dyadic_gaussian
-from neuralquine.solving.exact import settle
+from neuralquine.quines.tables.philox import dyadic_gaussian, words
+from neuralquine.solving.grids import Grid, settle
 from neuralquine.solving.lattice import points_in_cube
 from neuralquine.solving.maps import SelfMap
 
@@ -30,8 +30,9 @@ def printed_by_numpy(folder):
     h = held["probe.0"][0]
     for layer in range(3):
         h = norm(np.tanh(weights[2 * layer] @ h + weights[2 * layer + 1]))
-    scale = 2.0 ** config["code_bits"]
-    code = np.round(h * scale) / scale
+    scale, phase = 2.0 ** config["code_bits"], config.get("code_phase", 0)
+    offset = (words(config["seed"], 11, 20 * phase, 20) >> 29) / 8 if phase else 0.0
+    code = (np.round(h * scale - offset) + offset) / scale
     matrix = dyadic_gaussian(config["seed"], 1, 0, theta.size * 20).reshape(-1, 20)
     return theta, 0.25 / 20 * (matrix @ code)
 
@@ -83,7 +84,7 @@ def test_another_process_with_another_number_of_threads_prints_the_same_bits(fol
         "    q = nq.load(f); assert q.theta.numpy().tobytes() == q.printed().numpy().tobytes(), f"
     )
     for threads in ("1", "3"):
-        subprocess.run([sys.executable, "-c", code, threads, *map(str, folders.values())], check=True)
+        forked.run([sys.executable, "-c", code, threads, *map(str, folders.values())], check=True)
 
 
 def test_it_stays_the_same_for_a_thousand_generations(folders):
@@ -128,9 +129,9 @@ def test_a_given_grid_is_kept():
 
 
 def test_failure_says_what_was_tried():
-    quine = nq.Quine(*_net(), code_size=12, code_bits=0)  # a grid of whole numbers is too coarse
+    quine = nq.Quine(*_net(), code_size=12, code_bits=9)
     with pytest.raises(nq.NotSolved, match=r"tried \d+ fixed points? on 1 grid \(.* with 2 probes") as caught:
-        nq.solve(quine, starts=4, probes=1)
+        nq.solve(quine, starts=4, probes=1, stop=nq.Stop(max_steps=1))
     assert caught.value.solution.status is nq.Status.NOT_EXACT
 
 
@@ -140,15 +141,18 @@ def test_large_codes_are_settled_asynchronously():
     shift = torch.randn(100, generator=generator, dtype=torch.float64)
     f = SelfMap(lambda x: x @ matrix.mT + shift, 100)
     point = torch.linalg.solve(torch.eye(100, dtype=torch.float64) - matrix, shift)
-    found = [(bits, x) for bits in range(8, 20) for x in settle(f, point, bits, generator)]
-    assert found  # about one in 1 / |det| grids has one
-    for bits, x in found:
-        assert torch.equal(torch.round(f(x[None])[0] * 2**bits) / 2**bits, x)
+    moved = torch.arange(100, dtype=torch.float64) % 8 / 8
+    tried = [Grid(bits, phase, phase * moved) for bits in range(8, 20) for phase in (0, 1)]
+    found = [(grid, x) for grid in tried for x in settle(f, point, grid, generator)]
+    assert {grid.phase for grid, _ in found} == {0, 1}  # about one in 1 / |det| grids has one
+    for grid, x in found:
+        assert torch.equal(torch.round(grid.steps(f(grid.code(x)[None])[0])), x)
 
 
 def test_a_grid_that_does_not_settle_gives_nothing():
     f = SelfMap(lambda x: 1 - x, 3)
-    assert len(settle(f, torch.full((3,), 0.5, dtype=torch.float64), 0, torch.Generator().manual_seed(0))) == 0
+    point, grid = torch.full((3,), 0.5, dtype=torch.float64), Grid(0, 0, torch.zeros(3, dtype=torch.float64))
+    assert not list(settle(f, point, grid, torch.Generator().manual_seed(0)))
 
 
 def test_other_methods_are_refused_together_with_exact():
@@ -186,6 +190,32 @@ def test_a_search_that_runs_out_of_time_says_so_and_claims_nothing():
         nq.solve(quine, exact=True, stop=nq.Stop(time_limit=0.05))
     assert quine.solution.status.name == "TIME_LIMIT"
     assert quine.code_bits is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_of_every_type_are_printed_to_the_last_bit(dtype, tmp_path):
+    seed = {"float32": 640, "bfloat16": 641, "float16": 642}[dtype]
+    quine = nq.recipe("blog", seed=seed, dtype=getattr(torch, dtype))
+    solution = nq.solve(quine, exact=True)
+    assert solution.differing_weights == 0
+    assert solution.self_sensitivity > 1
+    nq.save(quine, tmp_path / "quine")
+    again = nq.load(tmp_path / "quine")
+    assert again.theta.dtype == quine.dtype
+    assert nq.verify(again).bit_exact
+    again.code_phase += 1
+    assert not nq.verify(again).is_quine
+
+
+def test_the_same_seed_finds_the_same_quine_and_a_given_grid_is_moved():
+    found = []
+    for _ in range(2):
+        quine = nq.recipe("blog", seed=77)
+        quine.code_bits = 9
+        nq.solve(quine)
+        found.append((quine.code_bits, quine.code_phase, quine.theta.numpy().tobytes()))
+    assert found[0] == found[1]
+    assert found[0][0] == 9
 
 
 def test_where_everything_ends_at_zero_the_zero_quine_is_named():

@@ -13,7 +13,8 @@ import neuralquine as nq
 from neuralquine.cli import app
 from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
-from neuralquine.solving.maps import SelfMap
+from neuralquine.solving.enumerate import costly
+from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.methods import (
     METHODS,
     Anderson,
@@ -566,8 +567,8 @@ def test_a_name_that_is_taken_is_refused():
 
 
 def test_the_order_of_the_methods_is_that_of_their_files():
-    first = ["picard", "regeneration", "anderson", "broyden", "newton", "newton-full", "deflation", "newton-krylov"]
-    assert list(METHODS) == [*first, "krylov-lm", "epochs", "hill-climbing", *OPTIMIZERS]
+    first = ["picard", "regeneration", "anderson", "broyden", "homotopy", "newton", "newton-full", "deflation"]
+    assert list(METHODS) == [*first, "newton-krylov", "krylov-lm", "epochs", "hill-climbing", *OPTIMIZERS]
 
 
 def test_methods_are_frozen_and_an_option_changes_one_of_them_only():
@@ -576,3 +577,36 @@ def test_methods_are_frozen_and_an_option_changes_one_of_them_only():
     assert METHODS["anderson"].depth == 10
     with pytest.raises(AttributeError):
         method.depth = 4
+
+
+# -- following curves -------------------------------------------------------------------------------------------------
+
+
+def test_curves_end_at_several_quines_of_a_free_network():
+    quine = nq.recipe("blog", seed=41)
+    f = ReducedMap(quine)
+    starts = quine.random_codes(8, torch.Generator().manual_seed(2))
+    search = iterate(f, nq.Homotopy(), starts, Stop(max_steps=250), Trace(f, None), every=True)
+    found = search.best[torch.tensor([s is Status.CONVERGED for s in search.status])]
+    assert len(found) >= 2
+    for point in found:
+        assert float((f(point[None])[0] - point).abs().max()) < 1e-12
+        assert float(point.norm()) > 1
+    assert float(torch.pdist(found).max()) > 0.1
+
+
+def test_a_curve_that_is_lost_is_left_for_another():
+    quine = nq.recipe("blog", seed=41)
+    f = ReducedMap(quine)
+    starts = quine.random_codes(2, torch.Generator().manual_seed(2))
+    search = iterate(f, nq.Homotopy(budget=3), starts, Stop(max_steps=30), Trace(f, None), every=True)
+    assert search.status == [Status.MAX_STEPS] * 2  # three evaluations follow no curve to its end
+    assert bool(torch.isfinite(search.last).all())
+    assert float(search.last.norm(dim=1).min()) > 1
+
+
+def test_a_large_free_network_climbs_the_curves_first():
+    small, large = nq.recipe("blog"), nq.recipe("transformer")
+    assert not costly(small)
+    assert costly(large)
+    assert not costly(nq.recipe("transformer", skip=0.1))

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+import forked
+
 pytest.importorskip("transformers")
 OPTIONS = ["solve", "gpt2", "-r", "layers=2", "-r", "width=64", "--out"]
 
@@ -21,9 +23,7 @@ def test_two_gloo_ranks_write_the_file_of_one_process(tmp_path):
     )
     assert sharded.returncode == 0, sharded.stderr
     assert '"bit_exact": true' in sharded.stdout
-    subprocess.run(
-        [sys.executable, "-m", "neuralquine", *OPTIONS, str(tmp_path / "one")], capture_output=True, check=True
-    )
+    forked.run([sys.executable, "-m", "neuralquine", *OPTIONS, str(tmp_path / "one")], capture_output=True, check=True)
     one, two = ((tmp_path / part / "README.md").read_text().splitlines() for part in ("one", "two"))
     # What foreign code keeps beside its weights is counted as each process holds it.
     assert [r for r in one if "stored outside" not in r] == [r for r in two if "stored outside" not in r]

@@ -252,7 +252,19 @@ def test_the_figures_keep_their_names_and_their_order(solved):
         *("status", "converged", "parameters", "relative_residual", "max_abs_residual", "last_relative_residual"),
         *("squared_residual", "last_squared_residual", "course"),
         *("weight_rms", "differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations"),
-        *("jvps", "steps", "seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+        *(
+            "jvps",
+            "steps",
+            "seconds",
+            "method",
+            "seed",
+            "dtype",
+            "code_bits",
+            "code_phase",
+            "portable",
+            "proved",
+            "detail",
+        ),
     ]
     assert solved.solution.max_ulp >= 0
     assert solved.solution.nonfinite_weights == 0

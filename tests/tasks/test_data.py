@@ -10,6 +10,7 @@ import torch
 import neuralquine as nq
 from neuralquine.tasks import digits, mnist
 from neuralquine.tasks.data import read_idx
+from neuralquine.tasks.recipes import test_data as test_images
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -126,3 +127,13 @@ def test_files_that_do_not_fit_together(tmp_path):
     (tmp_path / NAMES[3]).unlink()
     with pytest.raises(nq.QuineFileError, match=NAMES[3]):
         mnist(tmp_path)
+
+
+def test_a_folder_that_a_recipe_names_is_not_opened(tmp_path, monkeypatch):
+    """What a file says of itself may be forged; the user's word and the usual place are followed."""
+    monkeypatch.delenv("NQ_MNIST_DIR", raising=False)
+    write(tmp_path / "elsewhere")
+    made = {"name": "mnist-cnn", "seed": 0, "folder": str(tmp_path / "elsewhere")}
+    with pytest.raises(nq.QuineFileError, match="MNIST is not downloaded"):
+        test_images(made)
+    assert len(test_images(made, str(tmp_path / "elsewhere")).dataset) == 30

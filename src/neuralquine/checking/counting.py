@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..quines.bias_tape import BiasTapeQuine
+from ..quines.itself import SelfQuine
 from ..quines.networks.description import build, describe, parameters_on_meta
 from ..quines.networks.running import named
 from ..quines.printers.tape import sign_images
@@ -90,6 +91,12 @@ def counted(places: tuple[tuple[str, int], ...], answer: int, foreign: bool) -> 
 def answer_bits(quine: Quine) -> int:
     """Bits of the code from below: as many for each number as the grid, or the type of the weights, has places."""
     return quine.code_size * (_precision(quine) if quine.code_bits is None else quine.code_bits)
+
+
+@answer_bits.register
+def _(quine: SelfQuine) -> int:
+    """Those of the coordinates in the subspace that the module's outputs lie in."""
+    return (quine.code_size if quine.subspace is None else quine.subspace.rank) * _precision(quine)
 
 
 @answer_bits.register

@@ -11,6 +11,7 @@ from ..quines.in_place import responses, weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
+from .second_look import installed_answers, line_goes_on, multiples_printed
 
 _STEP = 1e-6  # relative size of the finite differences: most of float64's digits are left on both sides of it
 _STEP_IN_PLACE = 1e-3  # the same in the code of a large network, which computes in float32
@@ -149,12 +150,15 @@ def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -
     eigenvalues, complete = _all_eigenvalues(derivative)
     if complete:
         if quine.code_dtype == quine.dtype and continuum(eigenvalues, quine.dtype) is not None:
-            seen = "it prints whatever it is given along a line: the derivative has an eigenvalue of 1"
-            return Finding("copy", seen)
+            seen = line_goes_on(quine, derivative)
+            said = f"it prints whatever it is given along a line: the derivative has an eigenvalue of 1, and {seen}"
+            return Finding("copy", said) if seen is not None else None
         return None
     along = theta / torch.linalg.vector_norm(theta)
     if float(torch.linalg.vector_norm(derivative.jvp(along) - along)) < _ALONG:
-        return Finding("copy", "any multiple of these weights is printed again: a line of fixed points")
+        seen = multiples_printed(quine, theta)
+        said = f"any multiple of these weights is printed again, a line of fixed points: {seen}"
+        return Finding("copy", said) if seen is not None else None
     return None
 
 
@@ -168,18 +172,35 @@ def copy(quine: Quine) -> Finding | None:
     """Does the network print whatever weights it is given? Then every point is a fixed point, and none was found."""
     generator = torch.Generator().manual_seed(1)
     codes = quine.random_codes(3, generator)
-    return copied(codes, torch.stack([quine.real_code(quine.printer(c)) for c in codes]), quine.real_code())
+    return copied(quine, codes, torch.stack([quine.real_code(quine.printer(c)) for c in codes]), quine.real_code())
 
 
-def copied(codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
-    """Find a copy or a constant from what a network answers to three random codes, and to its own."""
-    gap = torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes)
-    if float(gap) < _COPIED:
-        return Finding("copy", "it prints whatever weights it is given: every point is a fixed point")
-    spread = torch.linalg.vector_norm(answers - own) / (3**0.5 * torch.linalg.vector_norm(own))
-    if float(spread) < _UNMOVED:
-        return Finding("constant", "networks that hold other weights print the same ones")
+@torch.no_grad()
+def copied(quine: Quine, codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
+    """Find a copy or a constant from what a network answers to three random codes, and to its own.
+
+    What is found is looked at again with other codes, smaller and larger, whose weights are installed for real.
+    """
+    gap, spread = _gap(codes, answers), _moved(answers, own)
+    if gap >= _COPIED and spread >= _UNMOVED:
+        return None
+    others, again = installed_answers(quine)
+    if gap < _COPIED and _gap(others, again) < _COPIED:
+        seen = f"three random codes came back up to {gap:.0e}, two of other sizes, installed, up to {_gap(others, again):.0e}"
+        return Finding("copy", f"it prints whatever weights it is given, every point is a fixed point: {seen}")
+    if spread < _UNMOVED and _moved(again, own) < _UNMOVED:
+        seen = f"{spread:.0e} away for three random codes, {_moved(again, own):.0e} for two of other sizes, installed"
+        return Finding("constant", f"networks that hold other weights print the same ones: {seen}")
     return None
+
+
+def _gap(codes: Tensor, answers: Tensor) -> float:
+    return float(torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes))
+
+
+def _moved(answers: Tensor, own: Tensor) -> float:
+    """How far answers are from the network's own, relative, root mean square."""
+    return float(torch.linalg.vector_norm(answers - own) / (len(answers) ** 0.5 * torch.linalg.vector_norm(own)))
 
 
 def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
@@ -188,7 +209,7 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
         own, center = quine.real_code(), _center(quine)
         codes, answers, up, down = responses(quine, _STEP_IN_PLACE)
     slope = _slope(quine, up, down, _STEP_IN_PLACE)
-    findings: list[Finding | None] = [copied(codes, answers, own)]
+    findings: list[Finding | None] = [copied(quine, codes, answers, own)]
     bound, _ = quine.derivative().norm()
     claim = _claimed(quine, up - down)
     closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]

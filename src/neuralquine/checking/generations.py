@@ -55,7 +55,7 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
         distances.append(relative_residual(child, start))
         whole = whole and same(child, start)
         identical += whole
-        if quine.constructed and bool(settled):  # so are all that follow
+        if (quine.constructed and bool(settled)) or same(child, current):  # so are all that follow
             left = n - len(distances)
             distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left
             identical += left if whole else 0

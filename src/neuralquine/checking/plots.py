@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_UP, Context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _ROWS = 6  # tensors on one page
 _MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
 _INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
 _REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches at least: few lie beyond
+_ONE_DIGIT_UP = Context(prec=1, rounding=ROUND_UP)
 _CURRENT = {"color": "#d9a886", "linewidth": 0.8, "label": "current iterate"}
 _BEST = {"color": _ACCENT, "linewidth": 1.4, "drawstyle": "steps-post", "label": "best so far"}
 
@@ -148,7 +150,12 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
 def _difference_title(largest: float, differing_count: int, count: int) -> str:
     if differing_count == 0:
         return "difference: exactly 0 everywhere"
-    return f"difference: at most {largest:.0e}, exactly 0 in {count - differing_count} of {count} (green)"
+    return f"difference ≤ {_rounded_up(largest)}, 0 in {count - differing_count} of {count} (green)"
+
+
+def _rounded_up(bound: float) -> str:
+    """A bound to one digit, never below what it bounds."""
+    return f"{_ONE_DIGIT_UP.create_decimal(bound):.0e}"
 
 
 def eigenvalue_figure(quine: Quine, words: str = "") -> Any:

@@ -22,7 +22,10 @@ from ..quines.quine import Quine
 from ..recipes import RECIPES, problem, recipe
 from .outside import module_tree, outside_numbers
 
-SOUGHT = ("code_bits",)  # settings that a search finds and no recipe says: these are counted, and not compared
+SOUGHT = (
+    "code_bits",
+    "code_phase",
+)  # settings that a search finds and no recipe says: these are counted, and not compared
 _LARGEST = 1 << 24  # weights up to which a recipe is built again, which takes a second at most
 _SEEDS = 1 << 63  # as torch takes them
 

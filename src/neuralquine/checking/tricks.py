@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import TooLarge, first_line
 from ..quines.bits import same
 from ..quines.in_place import mean_square_spread, weights_kept
+from ..quines.itself import SelfQuine
 from ..quines.measure import UNIFORM, variation
 from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
@@ -27,6 +28,7 @@ from .dependence import copied, copy, dependence, in_directions_of_the_code, lin
 from .finding import Finding
 from .lookup import lookup, lookup_in_place, signs_outside
 from .outside import hidden_parameters
+from .second_look import drowned
 
 _HUGE = 1e8  # above it a difference of 1 starts to drown in rounding
 _DROWNED = 1e-7  # spread over mean of a tensor below which its mean prints it; an initialization's is never below 1e-6
@@ -84,6 +86,11 @@ def _of_any_map(quine: Quine) -> Checks:
 @checks.register
 def _(quine: QueryQuine) -> Checks:
     return [_uniform(quine), *_of_any_map(quine)]
+
+
+@checks.register
+def _(quine: SelfQuine) -> Checks:
+    return [_handed_back(quine), _uniform(quine), *_of_any_map(quine)]
 
 
 @checks.register
@@ -178,9 +185,17 @@ def _uniform(quine: Quine) -> Finding | None:
 
 def _huge(quine: Quine) -> Finding | None:
     largest = max(float(stored.abs().max()) for _, stored in quine.stored_pieces() if stored.numel())
-    if largest > _HUGE:
-        return Finding("huge", f"weights up to {largest:.1e}: rounding can hide any difference")
-    return None
+    seen = drowned(quine) if largest > _HUGE else None
+    return Finding("huge", f"weights up to {largest:.1e} hide differences: {seen}") if seen is not None else None
+
+
+def _handed_back(quine: SelfQuine) -> Finding | None:
+    """Weights that the module returns from where it holds them, whatever they are: nothing computes them."""
+    count = quine.handed_back()
+    if not count:
+        return None
+    seen = f"{count} of the {quine.parameter_count} weights are handed back whatever they are, as they stand or up to a factor"
+    return Finding("copy", seen)
 
 
 def _printed_from_the_means(quine: Quine) -> Finding | None:
@@ -241,7 +256,7 @@ def _constructed(quine: TaskQuine) -> list[Finding]:
     """
     codes = quine.random_codes(3, torch.Generator().manual_seed(1))
     real = codes * (0.5 + torch.rand(codes.shape, generator=torch.Generator().manual_seed(2)).to(codes))
-    findings = [copied(real, torch.stack([quine.real_code(quine.printer(c)) for c in real]), quine.real_code())]
+    findings = [copied(quine, real, torch.stack([quine.real_code(quine.printer(c)) for c in real]), quine.real_code())]
     tensors = quine.tensors(quine.theta)
     without = [torch.zeros_like(t) if name.startswith("body.") else t for name, t in tensors.items()]
     if same(quine.code(torch.cat([t.reshape(-1) for t in without])), quine.code()):

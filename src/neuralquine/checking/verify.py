@@ -23,7 +23,7 @@ _FIGURES = (
     *("is_quine", "converged", "bit_exact", "portable", "proved", "trivial", "parameters", "relative_residual"),
     *("max_abs_residual", "weight_rms", "differing_weights", "max_ulp", "nonfinite_weights", "subnormal_weights"),
     *("self_sensitivity", "response", "spectral_radius", "generations_survived", "generations_tried"),
-    *("numbers_outside", "dtype", "outside_bits", "answer_bits", "foreign"),
+    *("numbers_outside", "dtype", "outside_bits", "answer_bits", "foreign", "asked", "answers"),
 )
 """The keys of :meth:`Verification.figures` after the status, in the order in which every JSON shows them."""
 
@@ -57,6 +57,8 @@ class Verification(Measurement):
         foreign: the trunk ran code that cannot be read here, so that what stands outside is known in part and the
             verdict is best effort.
         places: the bits outside by name.
+        asked: what was asked, in words: which module, with which input.
+        answers: what answers and is compared with the weights, in words: the output itself, or what a code is printed to.
     """
 
     is_quine: bool
@@ -78,6 +80,8 @@ class Verification(Measurement):
     answer_bits: int
     foreign: bool
     places: tuple[tuple[str, int], ...] = ()
+    asked: str = ""
+    answers: str = ""
 
     @property
     def room(self) -> str:
@@ -100,7 +104,7 @@ class Verification(Measurement):
             f"{word(self.portable)}, proved {word(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{'at least ' if self.bound else ''}{self.self_sensitivity:.3g}, spectral radius "
             f"{self.spectral_radius:.3g}, survives {self.generations_survived} of {self.generations_tried} "
-            f"generations{reasons})"
+            f"generations\n  asked: {self.asked}; answers: {self.answers}{reasons})"
         )
 
 
@@ -142,7 +146,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
     far = response(quine) if finite and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
-    bits = count(quine)
+    bits, (asked, answers) = count(quine), quine.question()
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = finite and measured.relative_residual <= limit
     return Verification(
@@ -166,4 +170,6 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
         answer_bits=bits.answer,
         foreign=bits.foreign,
         places=bits.places,
+        asked=asked,
+        answers=answers,
     )

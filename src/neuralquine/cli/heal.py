@@ -35,6 +35,14 @@ Curve = Annotated[
     str,
     typer.Option(metavar="KIND", help="Also draw how many quines heal as this kind of damage grows (extra `plot`)."),
 ]
+Images = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="Measure a task quine's accuracy on the test images of this folder; by default on those that come with the "
+        "package or that NQ_MNIST_DIR names. A folder that the quine itself names is not opened.",
+    ),
+]
 
 
 class _NamesKinds(TyperCommand):
@@ -56,6 +64,7 @@ def heal(
     generations: Generations = 8,
     seed: Annotated[int, typer.Option(help="Seed of the damages.", min=0)] = 0,
     curve: Curve = "",
+    images: Images = "",
     trunk: TrunkOption = "",
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +80,7 @@ def heal(
     if curve:
         Damage(curve, 0.5)  # which refuses a kind that does not exist before anything is read
     quine = load_quine(folder, trunk)
-    evaluate = _accuracy_of(quine)
+    evaluate = _accuracy_of(quine, images)
     data: dict[str, Any] = {"folder": str(folder)}
     with status_line("healing", quiet=as_json) as show, terminate_like_interrupt():
 
@@ -122,7 +131,7 @@ def _row(h: Healing) -> list[str]:
     return [str(h.damage), f"{h.healed}/{h.trials}", f"{low:.2f}-{high:.2f}", str(h.mutants), prints, *scores]
 
 
-def _accuracy_of(quine: Quine) -> Callable[[Any], float] | None:
+def _accuracy_of(quine: Quine, folder: str) -> Callable[[Any], float] | None:
     """Make the measurement of a quine's test accuracy; None if it has no named task, or its data are not at hand."""
     from ..tasks.recipes import TASKS, test_data
     from ..tasks.training import evaluate
@@ -131,7 +140,7 @@ def _accuracy_of(quine: Quine) -> Callable[[Any], float] | None:
     if made.get("name") not in TASKS or not quine.constructed:
         return None
     try:
-        data = test_data(made)
+        data = test_data(made, folder)
         images, _ = next(iter(data))
         quine.answer(images.to(quine.trunk_device, quine.dtype))
     except (NeuralQuineError, ValueError, RuntimeError):  # not at hand, or those of another network: a file may lie

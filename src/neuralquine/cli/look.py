@@ -44,6 +44,7 @@ def verify(
         return
     from ..checking.verify import verify as run
     from ..keeping.report import false_claims
+    from .prove import patience
 
     started = time.perf_counter()
     quine = load_quine(folder, trunk)
@@ -51,7 +52,8 @@ def verify(
     extra: dict[str, Any] = {}
     if portable:
         verification, extra = _with_portability(folder, verification)
-    proved, reason = check_certificate(folder)
+    with patience(folder):
+        proved, reason = check_certificate(folder)
     if proved and not verification.converged:
         proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
     verification = replace(verification, proved=proved)
@@ -177,11 +179,13 @@ def _with_portability(folder: Path, verification: Verification) -> tuple[Verific
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
     require_flint()
     from ..proving.portable import portability
+    from .prove import patience
 
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
         return replace(verification, portable=False), nothing
-    found = portability(folder)
+    with patience(folder):
+        found = portability(folder)
     margins = {"exact_margin": found.exact_margin, "float_margin": found.float_margin}
     return replace(verification, portable=found.proved), {"portable_reason": found.reason, **margins}
 

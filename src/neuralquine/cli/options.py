@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, first_line, needed
+from ..errors import NeuralQuineError, TooLarge, first_line, needed
 from ..files.names import CERTIFICATE
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
     """Check the folder's own certificate.
 
     Returns:
-        Whether it holds, and if not, why. None if there is no certificate, or no library to check it with.
+        Whether it holds, and if not, why. None if there is no certificate, no library to check it with, or not the time.
     """
     import importlib.util
 
@@ -78,6 +78,8 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
 
     try:
         check(folder / CERTIFICATE)
+    except TooLarge:
+        return None, ""
     except NeuralQuineError as error:
         return False, f"{CERTIFICATE}: {error}"
     return True, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,31 @@ from typing import Annotated
 
 import typer
 
-from ..errors import NotSound
-from ..files.names import CERTIFICATE
+from ..errors import NotSound, TooLarge
+from ..files.names import CERTIFICATE, WEIGHTS
 from .options import AsJson, Folder, app, require_flint
 from .report import print_json
 
+_PATIENCE = 12.0  # seconds of the processor that a proof may take whatever the folder holds
+_FEW, _ENDLESS = (
+    100,
+    1e6,
+)  # digits that are written within that limit; whoever asks for more has asked for the time, too
+_PER_BYTE = (
+    1e-3  # more of them for each byte of its weights: what a recipe takes is far below, what a bomb takes is not
+)
+
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="Give up after so many seconds of the processor; by default 12, and one more for each 1,000 bytes of weights.",
+        min=1,
+    ),
+]
+
 
 @app.command()
-def certify(folder: Folder, as_json: AsJson = False) -> None:
+def certify(folder: Folder, time_limit: TimeLimit = None, as_json: AsJson = False) -> None:
     """Prove that a quine exists where the weights are.
 
     The certificate is written to the folder (extra `proof`).
@@ -24,7 +42,7 @@ def certify(folder: Folder, as_json: AsJson = False) -> None:
     require_flint()
     from ..keeping.theorems import certify as run
 
-    with _refusal("not proved", as_json):
+    with _refusal("not proved", as_json), patience(folder, time_limit):
         certificate = run(folder)
     if as_json:
         print_json({"proved": True, **certificate})
@@ -39,6 +57,7 @@ def check_proof(
     weights: Annotated[
         Path | None, typer.Option(help="The quine's folder; by default the one that the certificate lies in.")
     ] = None,
+    time_limit: TimeLimit = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a certificate from the weights alone.
@@ -52,7 +71,7 @@ def check_proof(
 
     if certificate.is_file() and importlib.util.find_spec("torch") is not None:
         from ..keeping.theorems import check
-    with _refusal("refused", as_json):
+    with _refusal("refused", as_json), patience(weights or certificate.parent, time_limit):
         held = check(certificate, weights)
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
@@ -69,6 +88,7 @@ def digits(
     out: Annotated[
         Path | None, typer.Option(help="Write the digits to this file, one weight a line; by default to stdout.")
     ] = None,
+    time_limit: TimeLimit = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the weights of the real quine to many digits.
@@ -79,7 +99,7 @@ def digits(
     from ..files.atomic import replace_file
     from ..keeping.theorems import digits as run
 
-    with _refusal("not proved", as_json):
+    with _refusal("not proved", as_json), patience(folder, time_limit or (None if count <= _FEW else _ENDLESS)):
         weights = run(folder, count)
     if out is not None:
         with replace_file(out) as path:
@@ -92,6 +112,38 @@ def digits(
             typer.echo(weight)
     else:
         typer.echo(f"{len(weights)} weights to {count} digits written to {out}")
+
+
+@contextmanager
+def patience(folder: Path, limit: float | None = None) -> Iterator[None]:
+    """Let a proof about a stranger's folder end: some hundred bytes can describe one that takes days.
+
+    Args:
+        folder: of the quine.
+        limit: seconds of the processor; by default what grows with the weights in the folder.
+
+    Raises:
+        TooLarge: the proof took longer.
+    """
+    weights = folder / WEIGHTS
+    size = weights.stat().st_size if weights.is_file() else 0
+    seconds = _PATIENCE + _PER_BYTE * size if limit is None else limit
+
+    def ended(*_: object) -> None:
+        raise TooLarge(
+            f"the proof takes longer than {seconds:.0f} seconds of the processor: --time-limit allows for more"
+        )
+
+    if not hasattr(signal, "setitimer"):  # where there is no such clock, Ctrl-C is left
+        yield
+        return
+    before = signal.signal(signal.SIGPROF, ended)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextmanager

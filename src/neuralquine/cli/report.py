@@ -33,6 +33,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
     pairs(
         [
             ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
+            *question(v),
             ("relative residual", f"{v.relative_residual:.2e}   (||F(theta) - theta|| / ||theta||)"),
             *_last_iterate(v),
             ("largest difference", f"{v.max_abs_residual:.1e}"),
@@ -84,6 +85,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
         typer.echo(f"  trivial, {trick}")
     pairs(
         [
+            *question(v),
             (
                 "converged",
                 f"{word(v.converged)}   (relative residual {v.relative_residual:.2e}, largest difference {v.max_abs_residual:.1e})",
@@ -112,6 +114,11 @@ def pairs(rows: list[tuple[str, str]]) -> None:
     """Print labels and their values in two columns."""
     for label, value in rows:
         typer.echo(f"  {label:<21}{value}")
+
+
+def question(v: Solution | Verification) -> list[tuple[str, str]]:
+    """What was asked and what answered, as two rows."""
+    return [("asked", v.asked), ("answers", v.answers)]
 
 
 def sensitivity(v: Solution | Verification) -> str:

@@ -137,6 +137,9 @@ _GENERAL: dict[str, Rule] = {
 }
 """Keys that every folder has."""
 
+_OPTIONAL: dict[str, Rule] = {"code_phase": lambda v: _integer(v) and 0 <= v < 2**32}
+"""Keys that stand in a folder only where they say something: a code whose grid is not moved has no phase."""
+
 _FIRST_KINDS: dict[str, Rule] = {
     "queries": lambda v: v is None or _name(v),
     "tape": lambda v: v is None or _tape(v),
@@ -154,6 +157,9 @@ def _check(config: dict[str, Any], where: Path) -> None:
     later = named and config["kind"] not in ("coded", "queried", *TAPES)
     for key, rule in (_GENERAL if later else _GENERAL | _FIRST_KINDS).items():
         if key not in config or not rule(config[key]):
+            raise QuineFileError(f"{where} has a malformed {key!r}")
+    for key, rule in _OPTIONAL.items():
+        if key in config and not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")
     if later:
         return

@@ -163,7 +163,12 @@ def _write(graph: Graph, network: Network) -> list[Value]:
 
     weights = hold_weights(graph, network)
     grid = 2.0 ** int(network.code_bits or 0)
-    code = (real_code(graph, network, weights) * grid).unary("Round") / grid
+    code = real_code(graph, network, weights) * grid
+    if network.code_phase:
+        offset = graph.hold("/offset", network.printer.offset.copy())
+        code = ((code - offset).unary("Round") + offset) / grid
+    else:
+        code = code.unary("Round") / grid
     printed = concat(EXPANSIONS[network.expansion](graph, network, code.cast(network.dtype)), 0, "printed")
     stored = concat([value.reshape(-1) for value in weights.values()], 0, "stored")
     return [printed, stored, _same_bits(printed, stored, network.theta.dtype)]

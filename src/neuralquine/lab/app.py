@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import BadOption, NeuralQuineError
 from . import asked, opened
-from .guard import UPLOADS, Guard
+from .guard import CHECKED, UPLOADS, Guard
 from .jobs import Busy, Jobs
 from .process import Interrupted, Process
 from .shelf import Entry, Shelf
@@ -104,6 +104,7 @@ def make_app(lab: Lab, *, token: str, port: int) -> Guard:
         route("/api/folders", _folders),
         route("/api/folders", _open_folder, "POST"),
         route(UPLOADS, _open_archive, "POST"),
+        route(CHECKED, _check, "POST"),
         route("/api/jobs/{job}", _story),
         route("/api/jobs/{job}/cancel", _cancel, "POST"),
         route("/api/quines/{quine}", _look),
@@ -193,6 +194,14 @@ async def _open_archive(lab: Lab, request: Request) -> Response:
     with tempfile.TemporaryDirectory(prefix="neuralquine-opened-") as place:
         await asyncio.to_thread(opened.unpack, data, Path(place))
         return JSONResponse(await _opened(lab, Path(place)), 201)
+
+
+async def _check(lab: Lab, request: Request) -> Response:
+    """Compare the graph of an exported file with what the exporter writes; nothing of it stays here."""
+    with tempfile.TemporaryDirectory(prefix="neuralquine-checked-") as place:
+        file = Path(place) / "self.onnx"
+        file.write_bytes(await request.body())
+        return JSONResponse(await lab.desk.ask("compare", {"file": str(file)}, limit=_QUICK))
 
 
 async def _opened(lab: Lab, source: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@
   to one port; a cookie would be sent to every other server on 127.0.0.1. Another origin cannot send the header either:
   browsers ask first, and the lab never answers that question.
 - ``Origin``, where a browser sends one, must be ours, and on writes there must be one.
-- Bodies have a stated length of at most ``MAX_BODY``, archives of ``MAX_ARCHIVE``, and are read to that length, whatever was stated and in whatever
+- Bodies have a stated length of at most ``MAX_BODY``, archives and exported files of ``MAX_ARCHIVE``, and are read to that length, whatever was stated and in whatever
   encoding, before anything else sees them.
 """
 
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 TOKEN_HEADER = "x-lab-token"
 _READS = ("GET", "HEAD")
 MAX_BODY = 1 << 18  # bytes; the largest honest one is a painted wound
-UPLOADS = "/api/opened"  # where an archive is taken
+UPLOADS, CHECKED = "/api/opened", "/api/check"  # where an archive, and where an exported file is taken
 MAX_ARCHIVE = 32 << 20  # bytes of one: the lab's largest network is 16 MB in float64
 _GONE = (400, "the client has gone")  # in the middle of its body: nobody is answered
 
@@ -101,7 +101,7 @@ class Guard:
 
 def _most(scope: Scope) -> int:
     """The bytes that a body of this request may have."""
-    return MAX_ARCHIVE if scope["path"] == UPLOADS else MAX_BODY
+    return MAX_ARCHIVE if scope["path"] in (UPLOADS, CHECKED) else MAX_BODY
 
 
 def _too_large(most: int) -> tuple[int, str]:

@@ -121,6 +121,7 @@ def _description(quine: Quine) -> dict[str, Any]:
         "parameters": quine.parameter_count,
         "code_size": quine.code_size,
         "code_bits": quine.code_bits,
+        "code_phase": quine.code_phase,
         "dtype": quine.dtype_name,
         "layers": [[name, list(p.shape)] for name, p in quine.named_weights() if p.numel()],
         "task": hasattr(quine, "outputs"),

@@ -55,9 +55,11 @@ def main() -> None:
     line = _Line(out)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    from . import patient, search, work
+    from . import compared, patient, search, work
 
-    tasks = {task.__name__: task for task in (*search.DONE_HERE, *patient.DONE_HERE, *work.DONE_HERE)}
+    tasks = {
+        task.__name__: task for task in (*search.DONE_HERE, *patient.DONE_HERE, *work.DONE_HERE, *compared.DONE_HERE)
+    }
     while True:
         request = json.loads(requests.get())
         line.begin()

@@ -21,7 +21,10 @@ from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
 from .witness import Asked, heard
 
 FORMAT = 1
-_KEYS = {"fixed point": ("code_midpoint", "code_radius", "theta_radius"), "bit-exact": ("code_bits", "code", "margin")}
+_KEYS = {
+    "fixed point": ("code_midpoint", "code_radius", "theta_radius"),
+    "bit-exact": ("code_bits", "code_phase", "code", "margin"),
+}
 _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
@@ -110,7 +113,8 @@ def _rounding_certificate(network: Network) -> dict[str, Any]:
     if not margin > 0:
         raise NotProved("in exact arithmetic the code does not round to the stored one")
     certificate = _common(network, "bit-exact")
-    certificate |= {"code_bits": network.code_bits, "code": x, "margin": margin}
+    phase = {"code_phase": network.code_phase} if network.code_phase else {}
+    certificate |= {"code_bits": network.code_bits, **phase, "code": x, "margin": margin}
     return certificate | {"claim": _claim(certificate)}
 
 
@@ -120,9 +124,10 @@ def _rms(network: Network) -> float:
 
 def _claim(c: dict[str, Any]) -> str:
     if c["kind"] == "bit-exact":
+        phase = f" in phase {c['code_phase']}" if "code_phase" in c else ""
         return (
             f"In exact real arithmetic the network with the stored {c['parameters']} weights computes a code that rounds, "
-            f"with a margin of at least {c['margin']!r} of a grid step 2^-{c['code_bits']}, to one that prints these weights."
+            f"with a margin of at least {c['margin']!r} of a grid step 2^-{c['code_bits']}{phase}, to one that prints these weights."
         )
     return (
         f"In exact real arithmetic the network has a quine, not zero, whose {c['parameters']} weights are within "
@@ -188,8 +193,13 @@ def _check(c: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _check_rounding(c: dict[str, Any], network: Network) -> None:
     x = c["code"]
+    phase = c.get("code_phase", 0)
+    if type(phase) is not int or phase != network.code_phase or ("code_phase" in c) != bool(phase):
+        raise NotProved("the grid is not moved as this network moves it")
     if c["code_bits"] != network.code_bits or len(x) != network.d or not all(type(v) is int for v in x):
         raise NotProved("the code is not one of this network")
+    if not network.printer.on_grid(x):
+        raise NotProved("the code is not on the grid")
     if not network.printer.prints(network.theta, x):
         raise NotProved("the code does not print the stored weights")
     if type(c["margin"]) is not float or not 0 < c["margin"] <= rounding_margin(network, x):

@@ -33,6 +33,7 @@ class Network:
         theta: ``(P,)`` stored weights, exact.
         d: code size.
         code_bits: grid of the quantized code, or None.
+        code_phase: moves that grid; 0 where it is not moved.
         printer: expands a code to weights.
         sha256: hash of the weights file, which holds the configuration, too.
 
@@ -47,6 +48,7 @@ class Network:
         _refuse(config)
         self.spec, self.dtype = config["trunk"], config["dtype"]
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
+        self.code_phase = config.get("code_phase", 0)
         self.normalized, self.eps = config["normalize"], config["eps"]
         self.sha256 = sha256(folder / WEIGHTS)
         try:

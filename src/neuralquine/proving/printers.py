@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..quines.tables.phases import offset, unit_bits
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from ..quines.tables.signs import sign_matrix
 from .balls import Ball, objects
@@ -48,6 +49,7 @@ def _gaussian(seed: int, parameters: int, code_size: int) -> NDArray[np.float64]
 PRINTERS = {"gaussian": Table(_gaussian, gain_first=False), "hadamard": Table(sign_matrix, gain_first=True)}
 REFUSED = {
     "direct": "quines that are asked for their weights one by one",
+    "itself": "a module that prints its own weights itself",
     "tape": "a network that reads its code from a tape",
 }
 
@@ -70,6 +72,9 @@ class MatrixPrinter:
             raise NoRule(f"no proof rule for {REFUSED.get(name, f'the expansion {name!r}')}")
         self.dtype, self.d = _TYPES[config["dtype"]], config["code_size"]
         self.bits, self.gain_first = config.get("code_bits"), PRINTERS[name].gain_first
+        phase = config.get("code_phase", 0)
+        self.offset = offset(config["seed"], phase, self.d)
+        self.unit = 0 if self.bits is None else unit_bits(self.bits, phase)
         self.mean = np.repeat(np.array(config["means"]), sizes).astype(self.dtype)
         self.gain = np.repeat(np.array(config["gains"]), sizes).astype(self.dtype)
         if self.count > _LARGEST:
@@ -90,7 +95,10 @@ class MatrixPrinter:
         return Ball(value, scaled if code.grad is not None else None)
 
     def grid_code(self, theta: NDArray[Any]) -> list[int] | None:
-        """The integers x with ``theta = E(x / 2^k)``, bit for bit in any IEEE arithmetic; None if there are none."""
+        """The integers x with ``theta = E(x / 2^m)``, bit for bit in any IEEE arithmetic; None if there are none.
+
+        A grid of ``2^-k`` that is not moved has m = k; a moved one has m = k + 3, and only the x that lie on it.
+        """
         if self.bits is None:
             return None
         scale = 2.0 ** int(self.bits)
@@ -100,16 +108,23 @@ class MatrixPrinter:
         solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]
         if not np.isfinite(solution * scale).all():
             return None
-        x = [round(float(v) * scale) for v in solution]
+        steps = 2 ** (self.unit - int(self.bits))
+        offset = (self.offset * steps).astype(int).tolist()
+        x = [steps * round(float(v) * scale - o / steps) + o for v, o in zip(solution, offset, strict=True)]
         return x if self.prints(theta, x) else None
 
+    def on_grid(self, x: list[int]) -> bool:
+        """Whether integers are a code on the grid."""
+        steps = 2 ** (self.unit - int(self.bits or 0))
+        return all((v - int(o * steps)) % steps == 0 for v, o in zip(x, self.offset.tolist(), strict=True))
+
     def prints(self, theta: NDArray[Any], x: list[int]) -> bool:
-        """Whether the exact real ``E(x / 2^k)``, rounded to the type operation by operation, is ``theta``.
+        """Whether the exact real ``E(x / 2^m)``, rounded to the type operation by operation, is ``theta``.
 
         The sum ``A x`` is an integer and must be exact in the type in every order (:meth:`exact_in_any_order`); the
         multiplication by the gain and the addition of the mean round at most once each.
         """
-        scale = Fraction(1, 4 * 2 ** int(self.bits or 0))
+        scale = Fraction(1, 4 * 2**self.unit)
         sums = self._integer_sums(self.matrix, x)
         printed = []
         for total, gain, mean in zip(sums, self.gain.tolist(), self.mean.tolist(), strict=True):
@@ -118,7 +133,7 @@ class MatrixPrinter:
         return np.array(printed, dtype=self.dtype).tobytes() == theta.tobytes()
 
     def exact_in_any_order(self, x: list[int]) -> bool:
-        """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^k)``."""
+        """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^m)``."""
         mantissa = 53 if self.dtype is np.float64 else 24
         exact_sum = max(self._integer_sums(np.abs(self.matrix), [abs(v) for v in x])) < 2**mantissa
         # One rounding after the exact sum: either nothing is added, or the multiplication is exact.

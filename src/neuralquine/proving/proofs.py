@@ -75,17 +75,20 @@ def stored_code(network: Network) -> list[float]:
 def rounding_margin(
     network: Network, x: list[int], *, rounding: Rounding | None = None, precision: int = PRECISION
 ) -> float:
-    """A lower bound of ``1/2 - max |2^k h - x|`` with ``h`` the unrounded code at the stored weights.
+    """A lower bound of ``1/2 - max |2^k (h - x / 2^m)|`` with ``h`` the unrounded code at the stored weights.
 
-    Positive: the exact network (or, with a rounding model, every floating-point evaluation of it) rounds to ``x``.
+    Positive: the exact network (or, with a rounding model, every floating-point evaluation of it) rounds to ``x``, a code
+    on the grid in units of ``2^-m``.
     """
     ctx.prec = precision
     assert network.code_bits is not None
     h = network.code(network.stored(rounding)).value
-    scale = arb(2) ** network.code_bits
+    scale, steps = arb(2) ** network.code_bits, 2 ** (network.printer.unit - network.code_bits)
+    # A moved grid: the machine subtracts the offset before it rounds, once, from a number of about this size.
+    unit = 0.0 if rounding is None or steps == 1 else 2 * rounding.unit
     worst = arb(0)
     for value, integer in zip(h, x, strict=True):
-        gap = (value * scale - integer).abs_upper()
+        gap = (value * scale - arb(integer) / steps).abs_upper() + unit * (abs(integer) // steps + 2)
         worst = worst.max(arb(gap)) if gap.is_finite() else arb("inf")
     bound = float((arb(0.5) - worst).lower()) if worst.is_finite() else float("-inf")
     return float(np.nextafter(bound, -np.inf))

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .gradients import Holder, derivatives_on, stored_gradient, stored_gradients
+from .gradients import Holder, derivatives_on, gradient, stored_gradient, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
 DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
+_WIDE = 100  # columns for each row of C from which its steepest direction is computed from C C^T
 _DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
 
 
@@ -62,6 +65,19 @@ class Directional(Derivative):
         """A unit vector ``(P,)`` along which the network answers most."""
 
 
+class Rows(Protocol):
+    """The part of a printer that a derivative is multiplied by."""
+
+    @property
+    def code_size(self) -> int: ...
+
+    def linear(self, c: Tensor) -> Tensor: ...
+
+    def pull_back(self, rows: Tensor) -> Tensor: ...
+
+    def gram(self) -> Tensor: ...
+
+
 class Dense(Directional):
     """The derivative from ``C`` ``(d, P)``, written out.
 
@@ -71,7 +87,7 @@ class Dense(Directional):
         rows: which rows of C these are; by default all.
     """
 
-    def __init__(self, matrix: Tensor, printer: Printer, rows: Tensor | None = None) -> None:
+    def __init__(self, matrix: Tensor, printer: Printer | Rows, rows: Tensor | None = None) -> None:
         self.matrix, self.printer, self.rows = matrix, printer, rows
         self.products = len(matrix)
         self.finite = bool(torch.isfinite(matrix).all())
@@ -116,7 +132,12 @@ class Dense(Directional):
     def steepest(self) -> Tensor:
         if not self.finite:
             return torch.full_like(self.matrix[0], torch.nan)
-        return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
+        matrix = self.matrix.double() if self.matrix.shape[1] > _WIDE * len(self.matrix) else None
+        gram = None if matrix is None else matrix @ matrix.mT
+        if matrix is None or gram is None or not bool(torch.isfinite(gram).all()):
+            return torch.linalg.svd(self.matrix, full_matrices=False).Vh[0]
+        direction = torch.linalg.eigh(gram).eigenvectors[:, -1] @ matrix  # a small matrix has to be taken apart
+        return (direction / torch.linalg.vector_norm(direction)).to(self.matrix)
 
 
 class Zero(Directional):
@@ -176,6 +197,20 @@ class Matrixless(Directional):
 
     def steepest(self) -> Tensor:
         return self._largest()[1]
+
+
+def from_products(rows: Callable[[Tensor], Tensor], theta: Tensor) -> Matrixless:
+    """The derivative of a map ``(P,)`` to ``(P,)`` at some weights, by forward and reverse products."""
+
+    def jvp(v: Tensor) -> Tensor:
+        return torch.func.jvp(rows, (theta,), (v.to(theta),))[1].detach()
+
+    def vjp(u: Tensor) -> Tensor:
+        with derivatives_on():
+            leaf = theta.detach().clone().requires_grad_(True)
+            return gradient((rows(leaf) * u.to(theta)).sum(), leaf, retain=False)
+
+    return Matrixless(jvp, vjp, theta)
 
 
 class InPlace(Derivative):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import NeuralQuineError, TrunkError, first_line
 
-_REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
+REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
 
 
 class Holder(Protocol):
@@ -60,7 +60,7 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     """
     b, n = x.shape
     with derivatives_on():
-        if replicate and b * outputs * n * x.element_size() <= _REPLICA_BYTES:
+        if replicate and b * outputs * n * x.element_size() <= REPLICA_BYTES:
             copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
             picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
             return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
@@ -82,8 +82,12 @@ def named_failures() -> Iterator[None]:
 
 @contextmanager
 def derivatives_on() -> Iterator[None]:
-    """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant.
+
+    Raises:
+        TrunkError: something inside cannot be differentiated.
+    """
+    with named_failures(), torch.inference_mode(False), torch.enable_grad():
         yield
 
 

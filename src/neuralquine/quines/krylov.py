@@ -57,6 +57,10 @@ class Products:
             _, (norm,), right = svds(self.operator, k=1, v0=self.start, tol=_TOLERANCE)
         except _NotFinite:
             return math.nan, torch.full_like(self._like, torch.nan)
+        except scipy.sparse.linalg.ArpackError:
+            if self.operator.matvec(self.start).any():
+                raise
+            return 0.0, torch.from_numpy(self.start / np.linalg.norm(self.start)).to(self._like)
         return float(norm), torch.from_numpy(right[0].copy()).to(self._like)
 
     def eigenvalues(self) -> Tensor:
@@ -69,6 +73,10 @@ class Products:
             values = eigs(self.operator, k=EIGENVALUES, v0=self.start, return_eigenvectors=False, **settings)
         except scipy.sparse.linalg.ArpackNoConvergence as error:
             values = error.eigenvalues
+        except scipy.sparse.linalg.ArpackError:  # it begins with a product, and knows no other way if that is 0
+            if self.operator.matvec(self.start).any():
+                raise
+            values = [0.0]
         except _NotFinite:
             values = [math.nan]
         return by_modulus(torch.from_numpy(np.asarray(values, dtype=np.complex128)))

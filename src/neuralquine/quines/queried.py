@@ -21,8 +21,8 @@ from torch.func import functional_call, grad, vmap
 
 from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
 from .coding import Coding
-from .derivatives import DENSE, Dense, Directional, Matrixless
-from .gradients import derivatives_on, gradient
+from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
+from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
@@ -30,7 +30,7 @@ from .quine import Quine, checked_scales
 from .self_printer import SelfPrinter
 from .stack import Linearization, Stack, layers_of
 from .tables.queries import QueryTable
-from .trunk import Trunk, modular
+from .trunk import LAZY, Trunk, modular
 
 _CHUNK = 4096  # queries answered at once
 _FEW = 64  # queries whose gradients are computed at once
@@ -114,6 +114,8 @@ class QueryQuine(Quine):
         copy: bool = True,
     ) -> None:
         module = modular(trunk)
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
+            raise TrunkError(LAZY)
         shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]
         if not any(torch.Size(shape).numel() for shape in shapes):
             raise TrunkError("the trunk has no weights to print")
@@ -158,7 +160,7 @@ class QueryQuine(Quine):
         """The trunk as a plain stack of linear layers, if it is one; its derivatives are written out."""
         if self.dtype not in (torch.float64, torch.float32) or not self._one_by_one:
             return None
-        found = layers_of(self.trunk, list(self.weights))
+        found = layers_of(self.trunk, list(self.weights)) if self._trunk.plain else None
         table = next(iter(self.inputs)) if isinstance(self.inputs, tuple) else None
         return None if found is None or table is None else Stack(table, *found)
 
@@ -188,11 +190,11 @@ class QueryQuine(Quine):
 
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
             replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
-            output = functional_call(self.trunk, replaced, (query[None],), tie_weights=False)
+            output = functional_call(self.trunk, replaced, (query[None].clone(),), tie_weights=False)
             return pick(output, self.select).reshape(())
 
         rows = []
-        with differentiable_kernels():
+        with self.turn, self._settled(), differentiable_kernels():
             for part in table.split(_FEW):
                 gradients = vmap(grad(answer), in_dims=(None, 0))(tensors, part)
                 rows.append(torch.cat([gradients[name].reshape(len(part), -1) for name in tensors], 1))
@@ -215,16 +217,7 @@ class QueryQuine(Quine):
         if self.stack is not None:
             at = Linearization(self.stack, theta)
             return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta)
-
-        def jvp(v: Tensor) -> Tensor:
-            return torch.func.jvp(self.real_code, (theta,), (v.to(theta),))[1].detach()
-
-        def vjp(u: Tensor) -> Tensor:
-            with derivatives_on():
-                leaf = theta.detach().clone().requires_grad_(True)
-                return gradient((self.real_code(leaf) * u.to(theta)).sum(), leaf, retain=False)
-
-        return Matrixless(jvp, vjp, theta)
+        return from_products(self.real_code, theta)
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
@@ -249,6 +242,14 @@ class QueryQuine(Quine):
     def stored_inputs(self) -> Inputs:
         """The query table, if it is the user's own; a named one is made again from its name, its width and the seed."""
         return () if self.queries else self.inputs
+
+    def question(self) -> tuple[str, str]:
+        """What is asked and what answers; see :meth:`neuralquine.Quine.question`."""
+        count = self.parameter_count
+        asked = f"the module with {count:,} queries, one for each of its weights"
+        if self.queries is None:
+            asked = "the module with a table of queries of its user's own"
+        return asked, f"its {count:,} answers are compared with its {count:,} weights"
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""

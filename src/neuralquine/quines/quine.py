@@ -5,7 +5,7 @@
     F(theta) = E(c),    c = Q(N(R trunk(z; theta)))
 
 where ``R`` picks ``d`` numbers out of the trunk's output, ``N`` is parameter-free instance normalization, ``Q``
-rounds to a grid or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed
+rounds to a grid, moved by a phase or not, or does nothing, and ``E(c) = mean + gain * (A c)`` is a fixed linear expansion. A quine is a fixed
 point ``F(theta) = theta``. As ``E`` has rank ``d``, every fixed point is ``theta = E(c)`` with ``c`` a fixed point of
 the reduced map ``g(c) = Q(N(R trunk(z; E(c))))`` on R^d, and the other way round; the non-zero eigenvalues agree.
 Solvers and derivatives leave ``Q`` out.
@@ -36,6 +36,7 @@ from .networks.running import Inputs, Probe, Select
 from .printers import PRINTERS, printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
+from .tables.phases import LARGEST_PHASE, grid_name
 from .trunk import LARGE, Trunk, modular
 
 KINDS: dict[str, type[Quine]] = {}
@@ -56,6 +57,7 @@ class Quine(SelfPrinter):
             round-off; a trunk that cannot run in float64, or has more than 100,000 weights, keeps its own type.
         code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
             and ``F(theta) = theta`` can hold to the last bit. None for no rounding.
+        code_phase: moves that grid by offsets drawn from the seed and this number; 0 leaves it at zero.
         normalize: put instance normalization before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -69,9 +71,15 @@ class Quine(SelfPrinter):
         print_frozen: print parameters with ``requires_grad=False`` too. By default they stay as they are and count
             among the numbers outside.
         copy: work on a copy of the module. With False the quine takes the module itself, which saves memory.
+        prints: "itself": the module's output is its weights, and nothing is read of it or expanded. "code": a code is read
+            of the output. By default "itself" where the output has exactly as many numbers as there are weights, in one
+            tensor or in tensors shaped like the parameters, and "code" otherwise. A module that prints itself takes no
+            option of a code.
 
     Raises:
-        TrunkError: the trunk has no weights, fails on the probe, or gives no finite numbers.
+        TrunkError: the trunk has no weights, fails on the probe, gives no finite numbers, or prints its weights in a way
+            that can be read in two ways.
+        BadOption: a module that prints itself is given an option of a code.
         TooLarge: the dense projection would take more than 2 GiB.
 
     Example:
@@ -98,6 +106,7 @@ class Quine(SelfPrinter):
         *,
         dtype: torch.dtype | None = None,
         code_bits: int | None = None,
+        code_phase: int = 0,
         normalize: bool = True,
         eps: float = 1e-5,
         alpha: float | None = None,
@@ -107,10 +116,23 @@ class Quine(SelfPrinter):
         expansion: str | None = None,
         print_frozen: bool = True,
         copy: bool = True,
+        prints: str | None = None,
     ) -> None:
         module = modular(trunk)
         _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
-        held = Trunk(module, probe, dtype=dtype, select=select, print_frozen=print_frozen, copy=copy)
+        _check_phase(code_phase, code_bits)
+
+        def held_in(kind: torch.dtype | None) -> Trunk:
+            return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
+
+        held = held_in(dtype)
+        if _prints_itself(held, prints):
+            given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
+            given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
+            given |= {"code_phase": code_phase != 0}
+            _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
+            self._become_itself(held, seed, held_in if dtype is None else None)
+            return
         count = sum(held.sizes)
         if scales is None and alpha is not None:
             scales = uniform_scales(held.weights, alpha, code_size)
@@ -119,15 +141,38 @@ class Quine(SelfPrinter):
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
         skip = None if skip is None else float(skip)
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
-        super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits)
+        super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
+
+    def _become_itself(self, held: Trunk, seed: int, again: Any) -> None:
+        """Go on as the kind that takes a module at its word: a constructor cannot know it before the module has run."""
+        kind: Any = KINDS.get("itself")
+        if kind is None or type(self) is not Quine:
+            raise TrunkError(
+                'this module prints its own weights: make nq.Quine of it, or ask for a code with prints="code"'
+            )
+        self.__class__ = kind
+        kind._begin(self, held, seed, None, again)
 
     # -- what files and cards say -------------------------------------------------------------------------------
+
+    def question(self) -> tuple[str, str]:
+        """What ``verify`` asks, and what answers, in words that follow "asked: " and "answers: "."""
+        read, width, count = f"the {self.code_size:,} numbers of its output", self._trunk.width, self.parameter_count
+        if width != self.code_size:
+            read = f"{self.code_size:,} numbers, read from its {width:,} outputs by a fixed projection"
+        normal = ", normalized" if self.normalize else ""
+        return (
+            "the module with the stored probe",
+            f"the code of {read}{normal}, is printed to {count:,} numbers by the fixed {self.expansion} expansion, and they "
+            f"are compared with its {count:,} weights",
+        )
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments beside the trunk and the probe, ready for JSON."""
         return {
             "code_size": self.code_size,
             "code_bits": self.code_bits,
+            **({"code_phase": self.code_phase} if self.code_phase else {}),
             "seed": self.seed,
             "normalize": self.normalize,
             "eps": self.eps,
@@ -152,7 +197,9 @@ class Quine(SelfPrinter):
         """
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
-        return cls(trunk, probe, scales=(settings["means"], settings["gains"]), copy=False, **given, **options)
+        given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
+        scales = settings["means"], settings["gains"]
+        return cls(trunk, probe, scales=scales, copy=False, prints="code", **given, **options)
 
     def stored_inputs(self) -> Inputs:
         """The tensors of the probe that a file must keep: none where a seed makes them again."""
@@ -160,8 +207,7 @@ class Quine(SelfPrinter):
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has: labels and values."""
-        grid = "none" if self.code_bits is None else f"2^-{self.code_bits}"
-        return [("code size d", f"{self.code_size}"), ("code grid", grid)]
+        return [("code size d", f"{self.code_size}"), ("code grid", grid_name(self.code_bits, self.code_phase))]
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what; Markdown lines."""
@@ -237,6 +283,46 @@ def _check_options(
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
     if code_bits is not None and not 0 <= code_bits <= 60:
         raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
+
+
+def _prints_itself(held: Trunk, prints: str | None) -> bool:
+    """Whether a trunk is taken at its word, or a code is read of its output.
+
+    Raises:
+        TrunkError: it cannot be, or nobody said how an output is read that can be in two ways.
+        BadOption: there is no such choice.
+    """
+    if prints not in (None, "itself", "code"):
+        raise BadOption(f'prints must be "itself" or "code", not {prints!r}')
+    if prints is not None:
+        return prints == "itself"
+    doubt = held.doubt
+    if held.layout is not None and not held.layout.certain:
+        doubt = f"the trunk's outputs have as many numbers as it has weights, {sum(held.sizes):,}, in other shapes"
+    if doubt is not None:
+        raise TrunkError(
+            f'{doubt}: say which are meant with select= (such as select=0) or prints="itself", '
+            'or ask for a code that is read of them with prints="code"'
+        )
+    return held.layout is not None
+
+
+def _refuse_given(given: dict[str, bool], count: int) -> None:
+    """Refuse options of a code for a module that prints itself."""
+    option = next((name for name, is_given in given.items() if is_given), None)
+    if option is not None:
+        raise BadOption(
+            f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "
+            f'leave it out, or say prints="code"'
+        )
+
+
+def _check_phase(code_phase: int, code_bits: int | None) -> None:
+    """Refuse a phase out of range, and one without a grid."""
+    if not 0 <= code_phase <= LARGEST_PHASE:
+        raise BadOption(f"code_phase must be from 0 to {LARGEST_PHASE}, not {code_phase}")
+    if code_phase and code_bits is None:
+        raise BadOption("code_phase moves a grid: give code_bits, too")
 
 
 def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]) -> tuple[list[float], list[float]]:

@@ -6,6 +6,7 @@ theta -> h = trunk(z; theta) -> c = Q(coding(h)) -> F(theta) = E(c)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import torch
@@ -20,7 +21,9 @@ from .gradients import reverse_jacobian
 from .networks.normalize import instance_norm
 from .networks.running import Inputs, Select
 from .printers import Printer, Slot
+from .tables.phases import offset
 from .trunk import Trunk
+from .turns import Turn
 
 _IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P) above which a network is printed in place
 
@@ -37,6 +40,7 @@ class SelfPrinter(nn.Module):
         means, gains: one of each for every tensor, as the printer was given them.
         seed: key of the fixed tables.
         code_bits: k, the code is rounded to multiples of ``2^-k``; None for no rounding.
+        code_phase: moves that grid; 0 leaves it at zero.
     """
 
     constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
@@ -53,16 +57,23 @@ class SelfPrinter(nn.Module):
         *,
         seed: int,
         code_bits: int | None = None,
+        code_phase: int = 0,
     ) -> None:
         super().__init__()
         self._trunk, self.trunk = trunk, trunk.module
         self.printer, self._coding = printer, coding
         self.means, self.gains = means, gains
-        self.seed, self.code_size, self.code_bits = seed, printer.code_size, code_bits
+        self.seed, self.code_size = seed, printer.code_size
+        self.code_bits, self.code_phase = code_bits, code_phase
         self.recipe, self.solution = None, None
         self._vectorized: bool | None = None
 
     # -- what it is made of -------------------------------------------------------------------------------------
+
+    @property
+    def turn(self) -> Turn:
+        """The lock of the trunk: whoever holds it has the weights to himself, ``with quine.turn: ...``."""
+        return self._trunk.turn
 
     @property
     def inputs(self) -> Inputs:
@@ -153,13 +164,14 @@ class SelfPrinter(nn.Module):
     @property
     def theta(self) -> Tensor:
         """A copy of the stored weights, ``(P,)``, in ``named_parameters()`` order."""
-        return torch.cat([p.detach().reshape(-1) for p in self.weights])
+        with self.turn:
+            return torch.cat([p.detach().reshape(-1) for p in self.weights])
 
     @theta.setter
     def theta(self, value: Tensor) -> None:
         if value.shape != (self.parameter_count,):
             raise BadOption(f"theta must have shape ({self.parameter_count},), not {tuple(value.shape)}")
-        with torch.no_grad():
+        with self.turn, torch.no_grad():
             pieces = value.split(self._trunk.sizes)
             for parameter, piece in zip(self.weights, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
@@ -181,8 +193,9 @@ class SelfPrinter(nn.Module):
     @torch.no_grad()
     def install(self, code: Tensor) -> None:
         """Write ``E(code)`` into the trunk's own weights, in place."""
-        for stored, values in self.printed_pieces(code):
-            stored.copy_(values)
+        with self.turn:
+            for stored, values in self.printed_pieces(code):
+                stored.copy_(values)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move everything that belongs to the quine; its type was chosen when it was made."""
@@ -211,11 +224,14 @@ class SelfPrinter(nn.Module):
         return codes.to(self.trunk_device, self.code_dtype)
 
     def quantize(self, c: Tensor) -> Tensor:
-        """``round(c 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
+        """``o + round((c - o) 2^k) / 2^k``, ties to even; ``c`` itself where the code has no grid."""
         if self.code_bits is None:
             return c
         scale = 2.0**self.code_bits
-        return torch.round(c * scale) / scale
+        if self.code_phase == 0:  # not the same as adding zeros: the sign of zero is a bit
+            return torch.round(c * scale) / scale
+        steps = torch.tensor(offset(self.seed, self.code_phase, self.code_size)).to(c.device, c.dtype)
+        return (torch.round(c * scale - steps) + steps) / scale
 
     def code(self, theta: Tensor | None = None) -> Tensor:
         """``c = Q(N(R trunk(z; theta)))``: weights ``(P,)``, by default the stored ones, to the code ``(d,)``."""
@@ -224,7 +240,8 @@ class SelfPrinter(nn.Module):
     def real_codes(self, thetas: Tensor) -> Tensor:
         """:meth:`real_code` of every row ``(B, P)``: ``(B, d)``, vectorized where the trunk's operations allow it."""
         if len(thetas) > 1 and self.vectorized:
-            return vmap(self.real_code)(thetas)
+            with self._settled():
+                return vmap(self.real_code)(thetas)
         return torch.stack([self.real_code(theta) for theta in thetas])
 
     @property
@@ -234,12 +251,22 @@ class SelfPrinter(nn.Module):
             return False  # the weights of several at once are what a large network has no room for
         if self._vectorized is None:
             try:
-                with torch.no_grad():
+                with self._settled(), torch.no_grad():
                     vmap(self.real_code)(self.theta.expand(2, -1))
                 self._vectorized = True
             except Exception:  # no batching rule, data-dependent control flow, in-place writes, randomness
                 self._vectorized = False
         return self._vectorized
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Run once more afterwards: what a module remembers of a run is not to be a tensor of a transform that has ended."""
+        try:
+            yield
+        finally:
+            if not self._trunk.plain:
+                with torch.no_grad():
+                    self.real_code()
 
     def self_map(self, theta: Tensor) -> Tensor:
         """``F(theta)``: the weights printed by the network that holds ``theta`` ``(P,)``."""
@@ -252,7 +279,8 @@ class SelfPrinter(nn.Module):
     @torch.no_grad()
     def printed(self) -> Tensor:
         """``F(theta)`` of the stored weights, ``(P,)``."""
-        return torch.cat([values for _, values in self.printed_pieces(self.code())])
+        with self.turn:
+            return torch.cat([values for _, values in self.printed_pieces(self.code())])
 
     def forward(self) -> Tensor:
         """Print: :meth:`self_map` at the stored weights, differentiable in them."""
@@ -263,13 +291,15 @@ class SelfPrinter(nn.Module):
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
         """The trunk's output for an input of its user."""
-        return self.trunk(*args, **kwargs)
+        with self.turn:
+            return self.trunk(*args, **kwargs)
 
     # -- derivatives --------------------------------------------------------------------------------------------
 
     def code_jacobian(self, thetas: Tensor) -> Tensor:
         """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
-        return reverse_jacobian(self.real_codes, thetas, self.code_size, replicate=self.vectorized)
+        with self._settled():
+            return reverse_jacobian(self.real_codes, thetas, self.code_size, replicate=self.vectorized)
 
     def derivative(self, theta: Tensor | None = None) -> Derivative:
         """The derivative of the self-map at weights ``(P,)``, by default the stored ones.

@@ -54,6 +54,8 @@ def layers_of(trunk: nn.Module, printed: list[nn.Parameter]) -> tuple[list[nn.Mo
     layers: list[Layer] = []
     start = 0
     for module in trunk:
+        if getattr(module, "inplace", False):
+            return None
         if type(module) is nn.Linear and (not layers or layers[-1].activation is not None):
             wide = slice(start, start + module.weight.numel())
             start = wide.stop
@@ -67,8 +69,10 @@ def layers_of(trunk: nn.Module, printed: list[nn.Parameter]) -> tuple[list[nn.Mo
             layers[-1] = Layer(last.weight, last.shape, last.bias, module)
         else:
             return None
-    own = list(trunk.parameters())
+    linear = [m for m in trunk if type(m) is nn.Linear]
+    own = [p for m in linear for p in (m.weight, m.bias) if p is not None]  # one used twice is here twice
     whole = len(own) == len(printed) and all(a is b for a, b in zip(own, printed, strict=True))
+    whole = whole and all(vars(m)["_parameters"].keys() == {"weight", "bias"} for m in linear)
     if len(layers) < 2 or not whole or layers[-1].activation is not None or layers[-1].shape[0] != 1:
         return None
     return front, layers
@@ -85,13 +89,14 @@ class Stack:
 
     def __init__(self, table: Tensor, front: list[nn.Module], layers: list[Layer]) -> None:
         with torch.no_grad():
+            table = table.clone() if front else table  # which a module may write into
             for module in front:
                 table = module(table)
         self.tables = {table.dtype: table.contiguous(), torch.float32: table.float()}
         self.device, self.dtype = table.device, table.dtype
         self.layers = layers
         self.affine = any(layer.bias is not None for layer in layers) or any(
-            float(layer.activation(torch.zeros(1, device=self.device))) != 0.0 for layer in layers if layer.activation
+            float(layer.activation(table.new_zeros(1))) != 0.0 for layer in layers if layer.activation
         )
 
     @property
@@ -198,12 +203,14 @@ class MeanField:
         stack = self.stack = at.stack
         n, q = stack.unknowns, stack.tables[torch.float32].shape[1]
         self.signals: list[Tensor] = []  # d f / d z_l of the averaged network
-        s = torch.ones(1, device=stack.device)
+        s = torch.ones(1, device=stack.device, dtype=torch.float32)
         for i in range(len(at.tensors) - 1, -1, -1):
             self.signals.insert(0, s)
             if i:
                 s = (at.tensors[i][0].mT @ s) * at.slopes[i - 1].mean(0)
-        self.maps = [torch.eye(q, n, device=stack.device)]  # h_l = maps[l] (x, 1) of the averaged network
+        self.maps = [
+            torch.eye(q, n, device=stack.device, dtype=torch.float32)
+        ]  # h_l = maps[l] (x, 1) of the averaged network
         for i, (weight, bias) in enumerate(at.tensors[:-1]):
             slope = at.slopes[i].mean(0)
             reach = slope[:, None] * (weight @ self.maps[-1])
@@ -213,7 +220,7 @@ class MeanField:
                 mean_z = at.h[i].mean(0) @ weight.mT + shift
                 reach[:, -1] += at.h[i + 1].mean(0) - slope * mean_z
             self.maps.append(reach)
-        small = torch.zeros(n, n, device=stack.device)
+        small = torch.zeros(n, n, device=stack.device, dtype=torch.float32)
         for i, layer in enumerate(stack.layers):
             rows = stack.rows(layer.weight, torch.float32).view(layer.shape[0], -1)
             small += self.maps[i].mT @ (self.signals[i] @ rows).view(-1, n)

@@ -148,7 +148,7 @@ class TaskQuine(Quine):
     def features_of(self, tensors: dict[str, Tensor]) -> Tensor:
         """``a = mean |features(z)|`` of a network that holds these tensors: ``(f,)``."""
         body = self._in_the_body(self._read(tensors))
-        with differentiable_kernels():
+        with self.turn, differentiable_kernels():
             features, _ = functional_call(self.network.body, body, tuple(self.inputs), tie_weights=False)
         return features.abs().mean(0)
 
@@ -224,6 +224,15 @@ class TaskQuine(Quine):
         size, seed, dtype = settings["code_size"], settings["seed"], options["dtype"]
         return cls(trunk, probe[0], size, seed, repeats=repeats, dtype=dtype, scales=scales, copy=False)
 
+    def question(self) -> tuple[str, str]:
+        """What is asked and what answers; see :meth:`neuralquine.Quine.question`."""
+        count = self.parameter_count
+        return (
+            "the network with its fixed probe",
+            f"the {self.what_it_is()[0][1]} that it reads from its tape, by its own features, are printed to {count:,} numbers "
+            f"by a fixed expansion, and they are compared with its {count:,} weights",
+        )
+
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""
         return [("tape", f"{self.code_size} signs"), _margin_row(self.margin)]
@@ -264,7 +273,7 @@ class TaskQuine(Quine):
             weights = [piece.view(p.shape) for piece, (_, p) in zip(pieces, named, strict=True)]
         read = {name: self.printer.saturate(i, weights[i]) for i, (name, _) in enumerate(named)}
         body = self._in_the_body(read)
-        with differentiable_kernels():
+        with self.turn, differentiable_kernels():
             _, outputs = functional_call(self.network.body, body, (x,), tie_weights=False)
         return outputs
 
@@ -274,7 +283,9 @@ class TaskQuine(Quine):
 
     def new_latent(self, generator: torch.Generator) -> Tensor:
         """A latent vector ``(d,)`` to start training from."""
-        return 0.3 * torch.randn(self.code_size, generator=generator).to(self.trunk_device, self.dtype)
+        return 0.3 * torch.randn(self.code_size, generator=generator, dtype=torch.float32).to(
+            self.trunk_device, self.dtype
+        )
 
     def bound(self, latents: list[Tensor]) -> None:
         """Clamp latent vectors so that a step can still turn their signs; in place, after each step of an optimizer."""

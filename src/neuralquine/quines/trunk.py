@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,16 @@ from .networks.running import (
     pick,
     places_of,
     probe_inputs,
+    selected,
     unwrapped,
 )
+from .networks.taking import are_same, copied, in_type, is_plain, is_rough
+from .networks.whole import Layout, doubt_about, layout_of
 from .printers.base import Slot, working_type
+from .turns import Turn
 
 LARGE = 100_000  # weights above which a trunk keeps its own type and its printer is structured
+LAZY = "the trunk has lazy parameters: run it once on the probe before making a quine of it"
 
 
 class Trunk:
@@ -45,6 +51,11 @@ class Trunk:
         module: the module, in ``dtype``.
         inputs: the probe's tensors, floating-point ones in ``dtype``.
         width: n, how many numbers are read of the output.
+        layout: how the whole output is the weights; None where it does not have as many numbers as they are.
+        doubt: where the output holds the weights among other numbers, or several times, in words.
+        answered: the type of the output's numbers.
+        plain: the module is made of torch's and this package's classes alone.
+        turn: whoever holds it has the module to himself.
 
     Raises:
         TrunkError: the module has no weights, fails on the probe, or gives no finite numbers.
@@ -61,37 +72,75 @@ class Trunk:
         copy: bool = True,
     ) -> None:
         module = modular(module)
-        self.select, self.print_frozen = select, print_frozen
+        self.select, self.print_frozen = checked_select(select), print_frozen
+        self.layout: Layout | None = None
+        self.doubt: str | None = None
+        self.answered: torch.dtype | None = None
+        self._whole = False
+        self.turn = Turn()
         inputs, failure = probe_inputs(probe), None
-        for candidate in _types(self._checked(module), dtype):
+        parameters = self._checked(module)
+        own = parameters[0].dtype
+        for candidate in _types(parameters, dtype):
+            made = in_type(copied(module) if copy else module, candidate)
+            made.eval()  # as a statement: some modules' train() returns nothing
             try:
-                self._take((deepcopy(module) if copy else module).to(dtype=candidate).eval(), candidate, inputs)
-                break
+                self._take(made, candidate, inputs)
             except TrunkError:
                 raise
             except Exception as error:  # a foreign module may raise anything
                 failure = error
+                continue
+            if candidate == own or not copy or is_plain(module) or self._is_of(module, inputs, own):
+                break
+            if dtype is None:
+                continue
+            raise TrunkError(f"the trunk answers otherwise in {_name(dtype)} than in its own type: pass dtype={own}")
         else:
             assert failure is not None
             raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
+        if not self.width:
+            raise TrunkError("the trunk answers with no numbers on the probe: is its batch empty?")
         if not self._finite:
             raise TrunkError("the trunk gives NaN or infinity on the probe")
+
+    def _is_of(self, module: nn.Module, inputs: Inputs, own: torch.dtype) -> bool:
+        """Whether the copy that was taken, of another type, computes what the module does, and in its whole width."""
+        if torch.finfo(self.dtype).bits < torch.finfo(own).bits:
+            return True  # it was asked for, and its round-off may do anything
+        if own in (torch.float32, torch.float64) and not self._answers_as(in_type(copied(module), own), inputs, own):
+            return False
+        return self.dtype != torch.float64 or not is_rough(lambda: self.run(self.inputs), self.weights)
+
+    def _answers_as(self, module: nn.Module, inputs: Inputs, dtype: torch.dtype) -> bool:
+        """Whether a module of another type gives the same features up to round-off; where it fails there is nothing to say."""
+        module.eval()
+        try:
+            other = object.__new__(type(self))
+            other.__dict__.update(self.__dict__)
+            other._take(module, dtype, inputs)
+            with torch.no_grad():
+                return are_same(self.run(self.inputs), other.run(other.inputs))
+        except Exception:  # a foreign module may raise anything
+            return True
 
     def _checked(self, module: nn.Module) -> list[nn.Parameter]:
         """The parameters that are to be printed, if they can be."""
         parameters = [p for p in module.parameters() if self.print_frozen or p.requires_grad]
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
-            raise TrunkError("the trunk has lazy parameters: run it once on the probe before making a quine of it")
+            raise TrunkError(LAZY)
         if sum(p.numel() for p in parameters) == 0:
             frozen = "" if self.print_frozen else " that are not frozen"
             raise TrunkError(f"the trunk has no weights{frozen}: there is nothing to print")
         if not all(p.is_floating_point() for p in parameters):
             raise TrunkError("the trunk has weights that are not real floating-point numbers")
+        if any(p.is_meta for p in module.parameters()):
+            raise TrunkError("the trunk is on the meta device, where there are no numbers: put it on another")
         return parameters
 
     def _take(self, module: nn.Module, dtype: torch.dtype, inputs: Inputs) -> None:
         """Hold the module in one type, and run it once to see that it answers."""
-        self.module, self.dtype = module, dtype
+        self.module, self.dtype, self.plain = module, dtype, is_plain(module)
         for parameter in module.parameters():
             parameter.data = parameter.data.contiguous()
         self.inputs = cast(inputs, dtype)
@@ -100,6 +149,20 @@ class Trunk:
         with torch.no_grad():
             features = self.run(self.inputs)
         self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
+
+    def taken_whole(self) -> Layout:
+        """Read the whole output from now on, as all weights.
+
+        Raises:
+            TrunkError: it does not have as many numbers as there are weights.
+        """
+        count = sum(self.sizes)
+        if self.layout is None:
+            raise TrunkError(
+                f"the trunk prints {self.width:,} numbers, and has {count:,} weights: it cannot print them itself"
+            )
+        self._whole, self.width = True, count
+        return self.layout
 
     def twin(self, module: nn.Module) -> Trunk:
         """A trunk with the same inputs and another module of the same names, such as a description gives."""
@@ -159,8 +222,26 @@ class Trunk:
         return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
 
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The part of the module's output that is read, flat, at its own weights or at ``tensors``."""
-        args, kwargs = arguments(inputs)
+        """The part of the module's output that is read, flat, at its own weights or at ``tensors``.
+
+        The module is lent a copy of the inputs, because it may write into them.
+        """
+        with self.turn:
+            return self._read(self._run(*arguments(inputs), tensors))
+
+    def _read(self, output: Any) -> Tensor:
+        """The numbers of a selected output: those of its first tensor, or all where it is taken whole."""
+        if self.answered is None:
+            shapes = {name: p.shape for name, p in self.named_weights()}
+            self.layout, self.doubt = layout_of(output, shapes), doubt_about(output, shapes)
+        picked = self.layout.join(output) if self._whole and self.layout is not None else pick(output, None)
+        if not picked.is_floating_point():
+            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
+        self.answered = picked.dtype
+        return picked.reshape(-1).to(self.code_dtype)
+
+    def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
+        """The part of the module's output that ``select`` names."""
         if tensors is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)):
                 output = self.module(*args, **kwargs)
@@ -173,10 +254,7 @@ class Trunk:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.
                 for module in self._recurrent:
                     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        picked = pick(output, self.select)
-        if not picked.is_floating_point():
-            raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
-        return picked.reshape(-1).to(self.code_dtype)
+        return selected(output, self.select)
 
 
 def modular(module: object) -> nn.Module:
@@ -188,6 +266,26 @@ def modular(module: object) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise TrunkError(f"the trunk must be an nn.Module, not {type(module).__name__}")
     return unwrapped(module)
+
+
+def checked_select(select: Select) -> Select:
+    """What says which part of an output is read, with NumPy's integers as Python's.
+
+    Raises:
+        TrunkError: it is none of an index, a key and a callable.
+    """
+    if select is None or isinstance(select, str) or callable(select):
+        return select
+    try:
+        if not isinstance(select, bool):
+            return operator.index(select)
+    except TypeError:
+        pass
+    raise TrunkError(f"select must be an index, a key, an attribute or a callable, not {select!r}")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _types(parameters: list[nn.Parameter], dtype: torch.dtype | None) -> Iterator[torch.dtype]:

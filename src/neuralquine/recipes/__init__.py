@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import BadOption, NeuralQuineError, UnknownName, did_you_mean
-from ..quines.queried import QueryQuine
-from ..quines.quine import Quine
+from ..quines.kinds import QueryQuine, Quine
 
 # These register their recipes, in the order of `neuralquine recipes`.
 from . import blog as blog  # isort: skip

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
 
 import torch
 from torch import Tensor
 
 from ..quines.quine import Quine
+from ..quines.trunk import LARGE
 from .loop import Stop, Trace, affordable_starts, iterate, starting_points
 from .maps import ReducedMap, SelfMap
-from .methods import Broyden, Newton
+from .methods import Broyden, Homotopy, Newton
 from .solution import Status
 
+_CURVE = 400  # steps of every start that follows curves: one to its end, and the beginning of another
 SAME = 1e-6  # relative distance below which two fixed points count as one: far above the error of a converged one
+
+
+def costly(quine: Quine) -> bool:
+    """Whether evaluations are so dear that following curves pays, which needs half as many, but more work beside them."""
+    return quine.skip is None and quine.normalize and quine.parameter_count > LARGE
 
 
 @singledispatch
@@ -32,7 +40,7 @@ def fixed_points(
 ) -> list[Status]:
     """Add to ``f.known`` the fixed points that ``starts`` starting points lead to.
 
-    Capped Broyden runs from every start; if thorough, Newton then runs from where Broyden ended, and deflated Newton
+    Capped Broyden runs from every start, or where evaluations are dear the homotopy; if thorough, Newton then runs from where Broyden ended, and deflated Newton
     from the same starts. A kind of quine with starts of its own registers another enumeration.
 
     Args:
@@ -52,8 +60,12 @@ def fixed_points(
     status: list[Status] = []
     width = affordable_starts(quine, starts)
     for first in range(0, starts, width):
-        points = starting_points(quine, f, min(width, starts - first), generator, own=own and first == 0)
-        broyden = iterate(f, Broyden(), points, stop, trace, every=True)
+        points = starting_points(f, min(width, starts - first), generator, own=own and first == 0)
+        if costly(quine):
+            curves = replace(stop, max_steps=stop.max_steps or _CURVE)
+            broyden = iterate(f, Homotopy(), points, curves, trace, every=True)
+        else:
+            broyden = iterate(f, Broyden(), points, stop, trace, every=True)
         unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
         keep(f, broyden.best, status := broyden.status)
         if thorough and bool(unsolved.any()) and Status.INTERRUPTED not in status:

@@ -1,174 +1,214 @@
 """Quines whose printed weights equal the stored ones bit for bit.
 
-The code is rounded to a grid ``2^-k``; then ``F`` is piecewise constant and ``F(theta) = theta`` can hold with
-difference exactly 0, at fixed points that repel as well as at ones that attract. Which grid has one near which
-fixed point is a matter of chance, about ``1 / |det(I - J)|`` for each pair, so many pairs are tried.
+The code is rounded to a grid ``o + 2^-k Z^d``; then ``F`` is piecewise constant and ``F(theta) = theta`` can hold with
+difference exactly 0, at fixed points that repel as well as at ones that attract. Which grid has one near which fixed
+point is a matter of chance, about ``1 / |det(I - J)|`` for each pair. A fixed point costs hundreds of evaluations of the
+network, another phase of the grid a closest-vector problem; so few fixed points are found, and many phases are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import plural
 from ..quines.networks.running import named
 from ..quines.quine import Quine
+from ..quines.tables.phases import grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
-from .enumerate import fixed_points
-from .lattice import points_in_cube
-from .loop import Search, Trace, affordable_starts
+from .enumerate import fixed_points, keep
+from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
+from .loop import Search, Trace, affordable_starts, iterate, starting_points
 from .maps import ReducedMap
+from .methods import Broyden
 from .search import Found, Request
 from .solution import Status
 
 LATTICE = "lattice"  # the name of this search in a solution, as its method
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
-ROUNDS = ((8, False), (8, False), (32, False), (64, False), (64, False), (40, True), (40, True), (40, True))
-"""Starts of every round, and whether it is thorough (Newton after Broyden): the cheap ones come first."""
-ANCHORED = ((1, False),)  # starts for an anchored quine: a contraction has one fixed point
-_COARSEST = 6  # fewest bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
-_FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
-_ROBUST = 1e-10  # distance to a rounding boundary, far above any trunk's round-off, at which the search rests
-_REGENERATIONS = 60  # most evaluations for an anchored quine: with skip=0.1 the map contracts tenfold each time
+ROUNDS = ("race", "race", "race", "all", "race", "race", "all", "thorough", "thorough")
+"""How the fixed points of each round are found: the first of 16 starts, all of 32, or all of 40 with Newton's method."""
+_WIDTHS = {"race": 16, "all": 32, "thorough": 40}
 _LARGE_BITS = 8  # the grid of a quine that is printed in place and names no grid: its sums stay exact in float32
-_CANDIDATES = 200  # lattice points checked for each grid
+_FLICKERS = 6  # phases on which a contraction regenerates before its fixed point is sought: most settle on the first
+_ROBUST = {
+    torch.float64: 1e-6,
+    torch.float32: 1e-4,
+}  # margin in units of the code, a hundred times any trunk's round-off
+_PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
+_TRIALS = 1 << 13  # trials at one fixed point in the first round; each later round allows twice as many
+_HOPELESS = 1e6  # determinant above which a fixed point is left: a million trials take a minute
+_BATCH = (4, 256)  # fewest and most trials made at once, about as many as are expected to be needed
+_WORK = 1 << 30  # partial lattice vectors after which a search ends: some minutes
 
 
-@dataclass(frozen=True)
-class GridQuine:
-    """A code on a grid that the network prints again.
+@dataclass
+class _Tally:
+    """The attempts of a search for a grid quine, and the limit or interruption that ended it, if any."""
 
-    Attributes:
-        code: ``(d,)`` multiples of ``2^-bits``.
-        bits: k.
-        margin: distance of the unrounded code to the nearest rounding boundary, in grid steps, at most 1/2.
-    """
-
-    code: Tensor
-    bits: int
-    margin: float
+    points: list[FixedPoint] = field(default_factory=list)
+    trials: int = 0
+    visited: int = 0
+    probes: int = 1
+    fixed_points: int = 0
+    ended: Status | None = None
 
     @property
-    def reserve(self) -> float:
-        """The margin in units of the code."""
-        return self.margin * 2.0**-self.bits
+    def expected(self) -> float:
+        """Trials until the first success, on average, at the best conditioned fixed point."""
+        return min((p.determinant for p in self.points), default=np.inf)
 
 
-def grids(quine: Quine) -> list[int]:
-    """The grids worth trying: coarser ones leave the neighborhood of the fixed point, finer ones meet round-off.
+def search_exact(quine: Quine, request: Request) -> Found:
+    """Look for a quine whose printed weights equal the stored ones bit for bit; see :func:`neuralquine.solve`.
 
-    The sums of the printer stay exact as long as ``8 d 2^(k + 2)`` fits the mantissa, and the trunk's own rounding
-    must stay well below a grid step.
+    Every round finds another fixed point of the unrounded map, or several, and tries many phases of several grids around
+    each, the best conditioned first. On success the quine has the grid as its ``code_bits`` and ``code_phase``; on failure
+    it holds an unrounded quine, if there was one.
     """
-    if quine.code_bits is not None:
-        return [quine.code_bits]
-    mantissa = {torch.float64: 53, torch.float32: 24}[quine.code_dtype]
-    finest = mantissa - 5 - (8 * quine.code_size - 1).bit_length()
-    return list(range(min(_COARSEST, max(finest, 1)), max(finest, 1) + 1))
+    f = ReducedMap(quine)
+    f.journal = request.journal
+    trace, tally = Trace(f, request.progress), _Tally()
+    first = quine.code_phase
+    robust = min(_ROBUST.get(quine.dtype, 0.0), 0.05 * 2.0 ** -min(grids(quine)))
+    found: GridQuine | None = None
+    enough = np.inf
+    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+        for candidate in candidates:
+            if candidate is not None and (found is None or candidate.reserve > found.reserve):
+                found = candidate
+            if found is None:
+                continue
+            enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
+            if found.reserve >= robust or tally.trials >= enough:
+                break
+    detail = _detail(found, grids(quine), tally)
+    if found is not None:
+        quine.code_bits, quine.code_phase = found.bits, found.phase
+        point, status = found.code, Status.CONVERGED
+    else:
+        quine.code_phase = first
+        with torch.no_grad():
+            point = f.known[0] if len(f.known) else quine.real_code()
+        status = Status.ZERO_QUINE if bool(f.collapsed(point[None])) else tally.ended or Status.NOT_EXACT
+    result = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
+    return Found(f, [(LATTICE, result)], trace, detail, exact=True)
 
 
-@torch.no_grad()
-def around(
-    quine: Quine, f: ReducedMap, point: Tensor, jacobian: np.ndarray, generator: torch.Generator
-) -> GridQuine | None:
-    """The most robust quine on any grid near a fixed point ``(d,)`` of the unrounded map, or None.
+def _candidates(
+    quine: Quine, f: ReducedMap, request: Request, trace: Trace, tally: _Tally
+) -> Generator[GridQuine | None]:
+    """Yield after every batch of trials the best quine that it found, or None."""
 
-    The most robust one is the one whose unrounded code stays farthest from a rounding boundary, in units of the code:
-    it tolerates the most rounding in the trunk before a bit changes.
-    """
-    basis = np.eye(len(point)) - jacobian
-    center = point.double().cpu().numpy()
-    best: GridQuine | None = None
-    for bits in grids(quine):
-        if best is not None and best.reserve >= 0.5 * 2.0**-bits:
-            break  # no finer grid can stay farther from a boundary
-        if quine.code_size <= LATTICE_LIMIT:
-            near = points_in_cube(basis, basis @ (center * 2.0**bits))
-            candidates = torch.from_numpy(near[:_CANDIDATES]).to(point) / 2.0**bits
-        else:
-            candidates = settle(f, point, bits, generator)
-        for code in promising(quine, f, candidates, bits):
-            found = check(quine, f, code, bits)
-            if found is not None and (best is None or found.reserve > best.reserve):
-                best = found
-    return best
+    def late() -> bool:
+        limit = request.stop.time_limit
+        return limit is not None and trace.seconds() >= limit
 
-
-def promising(quine: Quine, f: ReducedMap, codes: Tensor, bits: int) -> Iterator[Tensor]:
-    """The codes ``(n, d)`` that the map rounds to themselves, many evaluated at once."""
-    scale = 2.0**bits
-    for rows in codes.split(affordable_starts(quine, _CANDIDATES)) if len(codes) else ():
-        kept = (torch.round(f(rows) * scale) == rows * scale).all(1)
-        yield from rows[kept]
-
-
-def check(quine: Quine, f: ReducedMap, code: Tensor, bits: int) -> GridQuine | None:
-    """Put the weights into the network and evaluate it, as ``verify`` will: does it print this code?"""
-    scale = 2.0**bits
-    with torch.no_grad():
-        quine.install(code)
-        image = quine.real_code() * scale
-    f.evaluations += 1
-    nearest = torch.round(image)
-    if not bool((nearest == code * scale).all()):
-        return None
-    return GridQuine(code, bits, float(0.5 - (image - nearest).abs().max()))
+    generator = torch.Generator().manual_seed(request.seed % 2**63)
+    if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
+        bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
+        for phase in range(quine.code_phase, quine.code_phase + _FLICKERS):
+            if (found := regenerate(quine, f, bits, generator, phase=phase, late=late)) is not None:
+                yield found
+                return
+            if late():
+                break
+    smooth = _smooth(quine, f, request)
+    for tally.probes, _ in enumerate(_each_probe(quine, request.probes), 1):
+        tally.points, smooth.known, f.known = [], f.known[:0], f.known[:0]
+        for turn, kind in enumerate(ROUNDS):
+            before = len(smooth.known)
+            ends = _more_fixed_points(smooth, kind, generator, request, trace, own=turn == 0)
+            for point in smooth.known[before:]:
+                tally.fixed_points += 1
+                tally.points.append(FixedPoint.at(smooth, point))
+            f.known = smooth.known
+            tally.points.sort(key=lambda p: p.determinant)
+            for point in tally.points:
+                yield from _tried(quine, f, point, _TRIALS << turn, tally, generator, late)
+            if Status.INTERRUPTED in ends or late():
+                tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
+                return
+            if tally.visited > _WORK:
+                return
 
 
-def regenerate(
+def _tried(
     quine: Quine,
     f: ReducedMap,
-    bits: int,
+    point: FixedPoint,
+    most: int,
+    tally: _Tally,
     generator: torch.Generator,
-    *,
-    late: Callable[[], bool] = lambda: False,
-) -> GridQuine | None:
-    """Regenerate on one grid from the network as it stands; where the map contracts, it takes a few evaluations.
+    late: Callable[[], bool],
+) -> Iterator[GridQuine | None]:
+    """The trials at one fixed point, up to ``most`` of them and no more than are promising."""
+    tried = grids(quine)
+    if not point.determinant < _HOPELESS:
+        return
+    most = min(most, int(_PATIENCE * point.determinant) + 64)
+    size = int(np.clip(point.determinant, *_BATCH))
+    while point.trials < most and not late() and tally.visited <= _WORK:
+        batch, turn = point.trials // size, len(tried)
+        bits, phase = tried[batch % turn], quine.code_phase + batch // turn * size
+        if f.n <= LATTICE_LIMIT:
+            found, visited = trials(quine, f, point, bits, phase, size)
+        else:
+            found, visited = _settled(quine, f, point, Grid.of(quine, bits, phase), generator), 0
+        point.trials += size
+        tally.trials += size
+        tally.visited += visited
+        yield found
 
-    Once no fewer coordinates change than before, a random half of them takes its new value: all at once would cycle,
-    about ``rho^2 d`` of them at spectral radius rho.
-    """
-    scale = 2.0**bits
-    with torch.no_grad():
-        x = torch.round(quine.real_code() * scale)
-    f.evaluations += 1
-    fewest = f.n + 1
-    for _ in range(_REGENERATIONS):
-        if late():
-            break
-        image = f((x / scale)[None])[0] * scale
-        nearest = torch.round(image)
-        differs = nearest != x
-        count = int(differs.sum())
-        if count == 0:
-            return GridQuine(x / scale, bits, float(0.5 - (image - nearest).abs().max()))
-        if count >= fewest:
-            half = torch.rand(f.n, generator=generator).to(x.device) < 0.5
-            differs = differs & half if bool((differs & half).any()) else differs
-        fewest, x = min(fewest, count), torch.where(differs, nearest, x)
+
+def _settled(
+    quine: Quine, f: ReducedMap, point: FixedPoint, grid: Grid, generator: torch.Generator
+) -> GridQuine | None:
+    """The quine at which asynchronous iteration on one grid settles."""
+    center = torch.from_numpy(point.center).to(f.known)
+    for steps in settle(f, center, grid, generator):
+        return check(quine, f, grid, steps)
     return None
 
 
-def settle(f: ReducedMap, point: Tensor, bits: int, generator: torch.Generator) -> Tensor:
-    """Asynchronous iteration on the grid: a random half of the coordinates that disagree take their new value.
+def _more_fixed_points(
+    f: ReducedMap, kind: str, generator: torch.Generator, request: Request, trace: Trace, *, own: bool
+) -> list[Status]:
+    """Add fixed points to ``f.known``; returns how the starts ended."""
+    width = request.starts or _WIDTHS[kind]
+    if kind != "race":
+        thorough = kind == "thorough"
+        return fixed_points(f.quine, f, width, generator, request.stop, trace, own=own, thorough=thorough)
+    points = starting_points(f.quine, f, affordable_starts(f.quine, width), generator, own=own)
+    found = iterate(f, Broyden(), points, request.stop, trace)
+    keep(f, found.best, found.status)
+    return found.status
 
-    Updating all of them at once runs into cycles. The iteration settles where the map contracts or nearly does.
+
+def _smooth(quine: Quine, f: ReducedMap, request: Request) -> ReducedMap:
+    """The map whose fixed points are sought: of the same network in float32, where the weights are narrower.
+
+    A map in bfloat16 is a staircase itself; its trials are made around the fixed points of the smooth one.
     """
-    scale = 2.0**bits
-    x = torch.round(point * scale) / scale
-    for _ in range(_FLIPS):
-        new = torch.round(f(x[None])[0] * scale) / scale
-        differs = new != x
-        if not bool(differs.any()):
-            return x[None]
-        chosen = differs & (torch.rand(len(x), generator=generator).to(x.device) < 0.5)
-        x = torch.where(chosen if bool(chosen.any()) else differs, new, x)
-    return x[None][:0]
+    if quine.dtype == quine.code_dtype or quine.in_place:
+        return f
+    kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
+    twin = type(quine)(
+        quine.trunk,
+        quine.inputs,
+        scales=(quine.means, quine.gains),
+        dtype=quine.code_dtype,
+        select=quine.select,
+        print_frozen=quine.print_frozen,
+        **kept,
+    )
+    smooth = ReducedMap(twin)
+    smooth.journal = request.journal
+    return smooth
 
 
 def other_probes(quine: Quine, count: int) -> Iterator[None]:
@@ -184,87 +224,6 @@ def other_probes(quine: Quine, count: int) -> Iterator[None]:
         yield
 
 
-@dataclass
-class _Tally:
-    """The attempts of a search for a grid quine, and the limit or interruption that ended it, if any."""
-
-    fixed_points: int = 0
-    probes: int = 1
-    ended: Status | None = None
-
-
-def search_exact(quine: Quine, request: Request) -> Found:
-    """Look for a quine whose printed weights equal the stored ones bit for bit; see :func:`neuralquine.solve`.
-
-    Every round enumerates more fixed points of the unrounded map and tries every grid around each, the best
-    conditioned first. On success the quine has the grid as its ``code_bits``; on failure it holds an unrounded quine,
-    if there was one.
-    """
-    f = ReducedMap(quine)
-    f.journal = request.journal
-    trace, tally = Trace(f, request.progress), _Tally()
-    robust = max(_ROBUST, 100 * torch.finfo(quine.code_dtype).eps)
-    found: GridQuine | None = None
-    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
-        for candidate in candidates:
-            if found is None or candidate.reserve > found.reserve:
-                found = candidate
-            if found.reserve >= robust:
-                break
-    detail = _detail(found, grids(quine), tally)
-    if found is not None:
-        quine.code_bits = found.bits
-        point, status = found.code, Status.CONVERGED
-    else:
-        with torch.no_grad():
-            point = f.known[0] if len(f.known) else quine.real_code()
-        status = Status.ZERO_QUINE if bool(f.collapsed(point[None])) else tally.ended or Status.NOT_EXACT
-    result = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
-    return Found(f, [(LATTICE, result)], trace, detail, exact=True)
-
-
-def _candidates(quine: Quine, f: ReducedMap, request: Request, trace: Trace, tally: _Tally) -> Generator[GridQuine]:
-    """Yield grid quines, those that are cheap to find first, until a thorough round or a probe has given one."""
-
-    def late() -> bool:
-        limit = request.stop.time_limit
-        return limit is not None and trace.seconds() >= limit
-
-    generator = torch.Generator().manual_seed(request.seed % 2**63)
-    if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
-        bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
-        if (found := regenerate(quine, f, bits, generator, late=late)) is not None:
-            yield found
-            return
-    any_found = False
-    for tally.probes, _ in enumerate(_each_probe(quine, request.probes), 1):
-        f.known = f.known[:0]
-        for turn, (width, thorough) in enumerate(ROUNDS if quine.skip is None else ANCHORED):
-            before, width = len(f.known), request.starts or width
-            ends = fixed_points(quine, f, width, generator, request.stop, trace, own=turn == 0, thorough=thorough)
-            for point, jacobian in _best_conditioned_first(f, f.known[before:]):
-                tally.fixed_points += 1
-                if (found := around(quine, f, point, jacobian, generator)) is not None:
-                    any_found = True
-                    yield found
-                if late():
-                    break
-            if Status.INTERRUPTED in ends or late():
-                tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
-                return
-            if any_found and thorough:
-                return  # a quine found here may be fragile; only a cheap round is worth the chance of a more robust one
-        if any_found:
-            return
-
-
-def _best_conditioned_first(f: ReducedMap, points: Tensor) -> list[tuple[Tensor, np.ndarray]]:
-    """Fixed points ``(n, d)`` with their Jacobians, by growing ``|det(I - J)|``: the most grid quines come first."""
-    jacobians = [f.jacobian(point[None])[0].detach().double().cpu().numpy() for point in points]
-    order = sorted(range(len(points)), key=lambda i: abs(np.linalg.det(np.eye(f.n) - jacobians[i])))
-    return [(points[i], jacobians[i]) for i in order]
-
-
 def _each_probe(quine: Quine, others: int) -> Iterator[None]:
     """The probe as it stands, then ``others`` other draws of it."""
     yield
@@ -275,9 +234,11 @@ def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
     """The attempts as text, for the message of a failure and for the record of a success."""
     span = f"2^-{tried[0]} to 2^-{tried[-1]}"
     points, probes = plural(tally.fixed_points, "fixed point"), plural(tally.probes, "probe")
-    detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}"
+    detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}, {plural(tally.trials, 'trial')}"
+    detail += f" where {tally.expected:.3g} are expected" if np.isfinite(tally.expected) else ""
     if found is None:
         return f"tried {detail}"
     if tally.fixed_points == 0:
         detail = "no fixed point, by plain regeneration"
-    return f"grid 2^-{found.bits}, margin {found.margin:.3g} of a step, after trying {detail}"
+    grid = grid_name(found.bits, found.phase)
+    return f"grid {grid}, margin {found.margin:.3g} of a step, after trying {detail}"

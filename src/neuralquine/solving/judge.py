@@ -41,6 +41,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     theta, figures = _copy(quine), _measured(quine, f)
     local = local_spectrum(quine)
     f.jvps += local.jvps
+    asked, answers = quine.question()
     last = figures if last is None else last
     status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
     course, words = _course(status, search, row, round_off(quine.dtype))
@@ -64,7 +65,10 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         seconds=seconds,
         method=method,
         code_bits=quine.code_bits,
+        code_phase=quine.code_phase,
         detail=found.detail,
+        asked=asked,
+        answers=answers,
         seed=seed,
         dtype=quine.dtype_name,
         trace=tuple(found.trace.points),

@@ -73,7 +73,7 @@ def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) 
     while fruitless < _FRUITLESS:
         found: list[tuple[float, Tensor]] = []
         for _ in range(batch):
-            v = torch.randn(linearized.n, generator=generator).to(stack.device)
+            v = torch.randn(linearized.n, generator=generator, dtype=torch.float32).to(stack.device)
             pair = fixed_point(linearized, v) if stack.affine else eigenpair(linearized, v)
             if pair is None or any(_same(pair[0], other) for other in seen):
                 continue
@@ -106,7 +106,7 @@ def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
     for _ in range(_ASCENT):
         g, m = linearized(v)
         v = _unit(v + _unit(g + m.mT @ v))
-    identity = torch.eye(len(v), device=v.device)
+    identity = torch.eye(len(v), device=v.device, dtype=torch.float32)
 
     def residual(v: Tensor) -> tuple[Tensor, Tensor]:
         g, m = linearized(v)
@@ -126,10 +126,10 @@ def fixed_point(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | Non
     ``|G(v)| = |v|``.
     """
     v = _unit(v)
-    sizes = torch.logspace(-3, 2, 40)
+    sizes = torch.logspace(-3, 2, 40, dtype=torch.float32)
     gaps = [abs(float((torch.linalg.vector_norm(linearized(s * v)[0]) / s).log())) for s in sizes]
     v = v * float(sizes[min(range(len(gaps)), key=gaps.__getitem__)])
-    identity = torch.eye(len(v), device=v.device)
+    identity = torch.eye(len(v), device=v.device, dtype=torch.float32)
 
     def residual(v: Tensor) -> tuple[Tensor, Tensor]:
         g, m = linearized(v)
@@ -149,7 +149,7 @@ def _minimized(
     residual: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor, project: Callable[[Tensor], Tensor]
 ) -> Tensor | None:
     """Levenberg-Marquardt on a residual with its Jacobian, to within ``_CLOSE``; None where it does not get there."""
-    mu, identity = 0.1, torch.eye(len(v), device=v.device)
+    mu, identity = 0.1, torch.eye(len(v), device=v.device, dtype=torch.float32)
     r, jacobian = residual(v)
     for _ in range(_STEPS):
         gap = float(torch.linalg.vector_norm(r))

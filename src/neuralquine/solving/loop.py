@@ -257,19 +257,10 @@ def affordable_starts(quine: Quine, width: int) -> int:
     return max(1, min(width, _START_BYTES // (8 * quine.parameter_count)))
 
 
-def starting_points(
-    quine: Quine, f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool
-) -> Tensor:
+def starting_points(f: FullMap | ReducedMap, width: int, generator: torch.Generator, *, own: bool) -> Tensor:
     """The network as it stands, then codes drawn at random: ``(B, n)``."""
-    codes = quine.random_codes(width, generator)
-    if isinstance(f, FullMap):
-        points = quine.expand(codes)
-        first = quine.theta
-    else:
-        points = codes
-        f.evaluations += 1
-        with torch.no_grad():
-            first = quine.code()
+    points = f.drawn(width, generator)
+    first = f.own()
     if own:
         points = points.clone()
         points[0] = first

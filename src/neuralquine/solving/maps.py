@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import NothingToSolve, check_bytes
 from ..files.journal import Journal
 from ..quines.gradients import (
+    REPLICA_BYTES,
     derivatives_on,
     gradient,
     named_failures,
@@ -52,8 +53,8 @@ class SelfMap:
         device: torch.device | str = "cpu",
     ) -> None:
         self._rows, self.n, self.dtype = rows, n, dtype
-        self.evaluations = 0
-        self.jvps = 0
+        self.evaluations: int = 0
+        self.jvps: int = 0
         self.journal: Journal | None = None
         self.known = torch.zeros(0, n, dtype=dtype, device=device)
 
@@ -169,7 +170,11 @@ class ReducedMap(SelfMap):
         if self.quine.in_place:
             return torch.stack([self._jacobian_in_place(row) for row in x])
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
-        return self.quine.printer.pull_back(self.quine.code_jacobian(self.quine.printer(x)))
+        printer, quine = self.quine.printer, self.quine
+        if x.numel() * quine.parameter_count * x.element_size() <= REPLICA_BYTES:
+            return printer.pull_back(quine.code_jacobian(printer(x)))
+        one_by_one = (quine.code_jacobian(printer(row[None]))[0] for row in x)  # all at once took gigabytes
+        return torch.stack([torch.stack([printer.pull_back(r) for r in rows]) for rows in one_by_one])
 
     def _jacobian_in_place(self, c: Tensor) -> Tensor:
         self.quine.install(c)
@@ -179,6 +184,16 @@ class ReducedMap(SelfMap):
     def install(self, x: Tensor) -> None:
         """Store the weights that a point ``(n,)`` stands for."""
         self.quine.install(x)
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random points to start at: ``(count, n)``."""
+        return self.quine.random_codes(count, generator)
+
+    @torch.no_grad()
+    def own(self) -> Tensor:
+        """The point ``(n,)`` that the network as it stands is nearest to."""
+        self.evaluations += 1
+        return self.quine.code()
 
 
 class FullMap(SelfMap):
@@ -199,6 +214,12 @@ class FullMap(SelfMap):
 
     def install(self, x: Tensor) -> None:
         self.quine.theta = x
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.quine.expand(self.quine.random_codes(count, generator))
+
+    def own(self) -> Tensor:
+        return self.quine.theta
 
     def collapsed(self, x: Tensor) -> Tensor:
         return ((x - self.quine.printer.mean) / self._scale).square().mean(-1) < 1e-8

@@ -7,6 +7,7 @@ import threading
 import torch
 from torch import Tensor
 
+from ..quines.itself import SelfQuine
 from ..quines.measure import UNIFORM, variation
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
@@ -15,13 +16,13 @@ from .search import map_of
 
 
 class QueryMap(FullMap):
-    """``F(theta)`` of a queried quine; where the trunk is a stack of layers, several threads may search on it at once.
+    """``F(theta)`` of a network that answers every weight by itself; where the trunk is a stack of layers, several threads may search on it at once.
 
     Attributes:
         cancelled: once set, every search on this map ends as if interrupted.
     """
 
-    def __init__(self, quine: QueryQuine) -> None:
+    def __init__(self, quine: QueryQuine | SelfQuine) -> None:
         super().__init__(quine)
         self.queried = quine
         self.stack = quine.stack

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import BadOption, QuineFileError, plural
 from ..files.journal import Journal
 from ..quines.derivatives import DENSE, continuum
+from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
@@ -45,9 +46,14 @@ Rung = tuple[Method, Tensor, Stop]
 
 @search.register(QueryQuine)
 def _search(quine: QueryQuine, request: Request) -> Found:
-    """Find weights that answer themselves: follow starts of the ladder or of one method until one gives a quine."""
+    """Find weights that answer themselves, unless bits are asked for."""
     if request.exact:
         raise BadOption("exact=True needs a code grid, and a queried quine has none: leave exact out")
+    return search_all_weights(quine, request)
+
+
+def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found:
+    """Search P equations in P unknowns: follow starts of the ladder or of one method until one gives a quine."""
     method, stop = request.method, request.stop
     f = QueryMap(quine)
     trace = _SharedTrace(f, request.progress)
@@ -78,8 +84,8 @@ def _search(quine: QueryQuine, request: Request) -> Found:
 
 
 @fixed_points.register(QueryQuine)
-def _fixed_points(
-    quine: QueryQuine,
+def followed_once(
+    quine: QueryQuine | SelfQuine,
     f: QueryMap,
     starts: int,
     generator: torch.Generator,
@@ -222,13 +228,13 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Run
         yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
     while True:
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
-            yield tool, starting_points(f.quine, f, 1, generator, own=False)[0], limits
+            yield tool, starting_points(f, 1, generator, own=False)[0], limits
 
 
 def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
     yield method, f.quine.theta, stop
     while True:
-        yield method, starting_points(f.quine, f, 1, generator, own=False)[0], stop
+        yield method, starting_points(f, 1, generator, own=False)[0], stop
 
 
 def _positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:

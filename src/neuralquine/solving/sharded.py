@@ -12,7 +12,8 @@ from ..quines.measure import measure
 from ..quines.networks.running import usable
 from ..quines.quine import Quine
 from ..quines.sharded import gather, group, shard
-from .exact import LATTICE, GridQuine, regenerate
+from .exact import LATTICE
+from .grids import GridQuine, regenerate
 from .judge import finish
 from .loop import Search, Stop, Trace
 from .maps import ReducedMap

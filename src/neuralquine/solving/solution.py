@@ -27,7 +27,19 @@ _FIGURES = (
         "weight_rms",
     ),
     *("differing_weights", "bit_exact", "self_sensitivity", "spectral_radius", "map_evaluations", "jvps", "steps"),
-    *("seconds", "method", "seed", "dtype", "code_bits", "portable", "proved", "detail"),
+    *(
+        "seconds",
+        "method",
+        "seed",
+        "dtype",
+        "code_bits",
+        "code_phase",
+        "portable",
+        "proved",
+        "detail",
+        "asked",
+        "answers",
+    ),
 )
 """The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
 
@@ -133,7 +145,10 @@ class Solution(Measurement):
         portable, proved: None, because a solve does not examine them; ``neuralquine verify --portable`` and
             ``neuralquine certify`` do.
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
+        code_phase: how far that grid is moved; 0 where it is not.
         detail: what was tried, where the status alone does not say it.
+        asked: what was asked, in words.
+        answers: what answers and is compared with the weights, in words.
         method: the method that found the weights.
         seed: seed of the starts.
         dtype: type of the weights.
@@ -162,9 +177,12 @@ class Solution(Measurement):
     course: str = ""
     course_in_words: str = ""
     code_bits: int | None = None
+    code_phase: int = 0
     portable: bool | None = None
     proved: bool | None = None
     detail: str = ""
+    asked: str = ""
+    answers: str = ""
     environment: dict[str, Any] = field(default_factory=environment, repr=False)
 
     @property
@@ -191,5 +209,5 @@ class Solution(Measurement):
             f"weights differ in bits\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}\n  {self.method}, seed "
             f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
-            f"{self.seconds:.3f} s, {self.dtype})"
+            f"{self.seconds:.3f} s, {self.dtype}\n  asked: {self.asked}; answers: {self.answers})"
         )

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..errors import BadOption
 from ..files.journal import Journal
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
+from . import itself_search as itself_search  # registers the search of modules that print themselves
 from . import queried_search as queried_search  # registers the search of queried quines
 from .exact import search_exact
 from .judge import finish
-from .loop import Progress, Search, Stop, Trace, affordable_starts, iterate, starting_points
-from .maps import FullMap, ReducedMap, refuse_constructed
-from .methods import Anderson, Broyden, Method, Newton, make_method
+from .ladder import climb
+from .loop import Progress, Stop
+from .maps import refuse_constructed
+from .methods import Method, make_method
 from .search import Found, Request, search
-from .solution import Solution, Status
-
-LADDER: tuple[tuple[Method, int], ...] = (
-    (Broyden(), 32),
-    (Broyden(step_limit=0.3), 32),
-    (Newton(), 8),
-    (Broyden(), 64),
-    (Newton(), 16),
-    (Broyden(step_limit=0.15), 64),
-    (Newton(), 32),
-)
-"""The ladder: the methods that ``method=None`` tries in order, each with its number of starts. For an anchored quine
-``ATTRACTED`` comes first.
-
-Broyden with many capped starts needs no derivatives and finds a quine of the blog's network on the first rung;
-its first start is the network as it stands, so an attracting quine is found in a handful of evaluations. Newton
-with line search takes over where the capped steps wander.
-"""
-ATTRACTED: tuple[Method, int] = (Anderson(), 1)
-
-_LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
+from .solution import Solution
 
 
 @one_thread_if_small
@@ -99,33 +79,7 @@ def solve(
 def _search(quine: Quine, request: Request) -> Found:
     """The search of every kind of quine that registers no other."""
     if not request.exact and quine.code_bits is None:
-        return _climb(quine, request)
+        return climb(quine, request)
     if request.method is not None:
         raise BadOption("exact=True runs a search of its own: leave method out")
     return search_exact(quine, request)
-
-
-def _climb(quine: Quine, request: Request) -> Found:
-    """Run one method, or the ladder rung by rung until a method converges or a limit is reached."""
-    chosen, stop = request.method, request.stop
-    rungs = ((chosen, chosen.starts),) if chosen else (LADDER if quine.skip is None else (ATTRACTED, *LADDER))
-    f: FullMap | ReducedMap
-    if full := chosen is not None and chosen.space == "full":
-        f = FullMap(quine)
-        f.codes = request.journal
-    else:
-        f = ReducedMap(quine)
-        f.journal = request.journal
-    generator = torch.Generator().manual_seed(request.seed % 2**63)
-    trace = Trace(f, request.progress)
-    results: list[tuple[str, Search]] = []
-    for rung, (tool, width) in enumerate(rungs):
-        width = affordable_starts(quine, request.starts or (1 if full else width))
-        points = starting_points(quine, f, width, generator, own=rung == 0)
-        found = iterate(f, tool, points, stop, trace)
-        results.append((type(tool).__name__.lower(), found))
-        if _LAST_RUNG & set(found.status):
-            break
-        if stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations:
-            break
-    return Found(f, results, trace)

@@ -15,6 +15,7 @@ from ..quines.in_place import weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
+from . import itself_search as itself_search  # registers those of modules that print themselves
 from . import queried_search as queried_search  # registers the map and the fixed points of queried quines
 from .enumerate import fixed_points
 from .loop import Stop, Trace

@@ -146,22 +146,24 @@ def planned(name: str, *, seed: int = 0, **options: Any) -> TaskPlan:
         return make(seed=seed, **checked_options(f"task {name}", make, options))
 
 
-def test_data(made: dict[str, Any]) -> Loader:
+def test_data(made: dict[str, Any], folder: str = "") -> Loader:  # noqa: PT028 - no test
     """Load the test images of a task.
 
     Args:
-        made: its name, seed and options, as a quine keeps them in ``recipe``. Nothing else of the task is built.
+        made: its name and seed, as a quine keeps them in ``recipe``. Nothing else of the task is built, and a folder that
+            stands there is not opened: a file from elsewhere may name any.
+        folder: of the images, where they do not come with the package and are not at their usual place.
 
     Raises:
         UnknownName: it is no task.
-        BadOption: the seed is no whole number or the folder no string.
+        BadOption: the seed is no whole number.
     """
-    name, seed, folder = made.get("name"), made.get("seed"), made.get("folder")
+    name, seed = made.get("name"), made.get("seed")
     if name not in TASKS:
         raise UnknownName(f"{name!r} names no task whose data are known")
-    if type(seed) is not int or not isinstance(folder, str | None):
-        raise BadOption(f"seed must be a whole number and folder a path, not {seed!r} and {folder!r}")
-    return _data(made).test
+    if type(seed) is not int:
+        raise BadOption(f"seed must be a whole number, not {seed!r}")
+    return _data({"name": name, "seed": seed, "folder": folder}).test
 
 
 def _data(made: dict[str, Any]) -> Data:

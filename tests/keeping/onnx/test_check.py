@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 import neuralquine as nq
 from keeping.onnx.forged import FORGERIES, forged, theta_of, weight_names
 from neuralquine.files.strict_json import canonical
@@ -163,7 +163,7 @@ def test_the_names_of_the_weights_are_in_the_description(exported):
 
 
 def command(*words):
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=120
     )
     assert run.stderr == ""

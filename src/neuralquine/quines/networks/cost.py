@@ -32,6 +32,8 @@ _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of
 _WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
 _WORK_PER_BYTE = 3e5  # a convolution that uses each weight at 500 places 150 times over, with derivatives
 _CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
+_CALLS = 10_000  # operations of one evaluation; to count them takes up to half a millisecond each
+_ENDLESS = f"one evaluation of the network it describes takes more than {_CALLS} steps"
 ENTRY = 1000  # the same of an entry of a random table: half a microsecond
 _EVALUATIONS = 150  # of a network while it is verified: 100 generations and the looking for tricks
 _EMITTED = 20_000  # steps of the layers of a network that emits its weights one after the other
@@ -115,10 +117,13 @@ class _Meter(TorchDispatchMode):
 
     def __init__(self, allowance: Allowance) -> None:
         super().__init__()
-        self.allowance, self.memory, self.work = allowance, 0.0, 0.0
+        self.allowance, self.memory, self.work, self.calls = allowance, 0.0, 0.0, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.calls += 1
+        if self.calls > _CALLS:  # as of a recurrent network on an endless sequence
+            raise TooLarge(_ENDLESS)
         out = func(*args, **kwargs)
         made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor)]
         views = any(r.alias_info is not None for r in func._schema.returns)  # and what is written in place
@@ -157,6 +162,9 @@ def evaluated(module: nn.Module, inputs: Inputs, allowance: Allowance) -> Cost:
             raise TooLarge(f"the network it describes would emit its weights in {steps} steps, more than {_EMITTED}")
         return Cost()
     args, kwargs = arguments(inputs)
+    longest = max((extent for t in (*args, *kwargs.values()) for extent in t.shape[:-1]), default=0)
+    if longest * sum(m.num_layers for m in module.modules() if isinstance(m, nn.RNNBase)) > _CALLS:
+        raise TooLarge(_ENDLESS)  # before its steps are counted one by one
     module = module.eval()
     with suppress(*_FAILURES), torch.no_grad(), torch.device("meta"), differentiable_kernels(), meter:
         output = module(*args, **kwargs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,12 +20,21 @@ Select = str | int | Callable[[Any], Tensor] | None
 
 
 def probe_inputs(probe: Probe) -> Inputs:
-    if isinstance(probe, Tensor):
-        return (probe,)
-    values = probe.values() if isinstance(probe, Mapping) else probe
-    if not isinstance(probe, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
+    """The probe as a tuple of positional inputs or a dictionary of keyword inputs.
+
+    Raises:
+        TrunkError: it is neither, or a tensor is not made of real numbers that lie side by side.
+    """
+    inputs = (probe,) if isinstance(probe, Tensor) else probe
+    values: list[Tensor] = list(inputs.values()) if isinstance(inputs, Mapping) else []
+    if not values and isinstance(inputs, Sequence):
+        values = list(inputs)
+    if not isinstance(inputs, Mapping | Sequence) or not all(isinstance(v, Tensor) for v in values):
         raise TrunkError("the probe must be a tensor, a tuple of tensors, or a mapping from names to tensors")
-    return dict(probe) if isinstance(probe, Mapping) else tuple(probe)
+    for tensor in values:
+        if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_nested:
+            raise TrunkError("the probe must hold dense tensors of real numbers")
+    return dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
 
 
 def named(inputs: Inputs) -> dict[str, Tensor]:
@@ -33,8 +44,10 @@ def named(inputs: Inputs) -> dict[str, Tensor]:
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """The positional and the keyword arguments that a probe stands for."""
-    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+    """The positional and the keyword arguments that a probe stands for: copies, because a module may write into them."""
+    if isinstance(inputs, Mapping):
+        return (), {name: t.clone() for name, t in inputs.items()}
+    return tuple(t.clone() for t in inputs), {}
 
 
 def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
@@ -102,34 +115,45 @@ def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
 
 def pick(output: Any, select: Select) -> Tensor:
     """The tensor of a module's output that the code is read from."""
-    try:
-        if callable(select):
-            output = select(output)
-        elif isinstance(select, int):
-            output = output[select]
-        elif isinstance(select, str):
-            output = output[select] if isinstance(output, Mapping) else getattr(output, select)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:
-        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
-    found = next(_tensors_in(output), None)
+    output = selected(output, select)
+    found = next(tensors_in(output), None)
     if found is None:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    # A user's tensor class would answer for itself whenever it is compared.
-    if not type(found).__module__.startswith("torch"):
-        with torch._C.DisableTorchFunctionSubclass():
-            found = found.as_subclass(Tensor)
-    return found
+    return plain(found)
 
 
-def _tensors_in(output: Any) -> Iterator[Tensor]:
+def selected(output: Any, select: Select) -> Any:
+    """The part of a module's output that ``select`` names; all of it where nothing is selected."""
+    try:
+        if callable(select):
+            return select(output)
+        if isinstance(select, int):
+            return output[select]
+        if isinstance(select, str):
+            return output[select] if isinstance(output, Mapping) else getattr(output, select)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TrunkError(f"select={select!r} finds nothing in the trunk's output ({type(output).__name__})") from error
+    return output
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A tensor of torch's own class: a user's would answer for itself whenever it is compared."""
+    if type(tensor).__module__.startswith("torch"):
+        return tensor
+    with torch._C.DisableTorchFunctionSubclass():
+        return tensor.as_subclass(Tensor)
+
+
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """The tensors of an output, in their order; lists, tuples and mappings are looked into."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
         for value in output.values():
-            yield from _tensors_in(value)
+            yield from tensors_in(value)
     elif isinstance(output, list | tuple):
         for value in output:
-            yield from _tensors_in(value)
+            yield from tensors_in(value)
 
 
 @contextmanager
@@ -143,19 +167,64 @@ def differentiable_kernels(*, recurrent: bool = False) -> Iterator[None]:
     Args:
         recurrent: there are recurrent layers; without them cuDNN stays on, which convolutions are quicker with.
     """
-    cudnn = torch.backends.cudnn.enabled
-    torch.backends.cudnn.enabled = cudnn and not recurrent
-    fast = torch.backends.mha.get_fastpath_enabled()
-    flash, memory = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
-    mkldnn = torch.backends.mkldnn.set_flags(False)
+    with _SWITCHES(_others_off), _CUDNN(_cudnn_off) if recurrent else nullcontext():
+        yield
+
+
+class _Switches:
+    """Settings of the whole process: the first thread that comes turns them, and the last one that leaves turns them back."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._back = threading.Lock(), 0, ExitStack()
+
+    @contextmanager
+    def __call__(self, turn: Callable[[ExitStack], None]) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                turn(self._back)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._back.close()
+
+
+_SWITCHES, _CUDNN = _Switches(), _Switches()
+
+
+def _cudnn_off(back: ExitStack) -> None:
+    back.callback(setattr, torch.backends.cudnn, "enabled", torch.backends.cudnn.enabled)
+    torch.backends.cudnn.enabled = False
+
+
+def _others_off(back: ExitStack) -> None:
+    back.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+    back.callback(torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.flash_sdp_enabled())
+    back.callback(torch.backends.cuda.enable_mem_efficient_sdp, torch.backends.cuda.mem_efficient_sdp_enabled())
+    back.callback(torch.backends.mkldnn.set_flags, *torch.backends.mkldnn.set_flags(False))
     torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        torch.backends.cuda.enable_flash_sdp(flash)
-        torch.backends.cuda.enable_mem_efficient_sdp(memory)
-        torch.backends.mkldnn.set_flags(*mkldnn)
-        torch.backends.cudnn.enabled = cudnn
+    _checkpointing_off(back)
+
+
+def _checkpointing_off(back: ExitStack) -> None:
+    """Let checkpointed parts run as they are: in a backward pass they would run again, with the stored weights."""
+    checkpointing: Any = sys.modules.get("torch.utils.checkpoint")
+    for name, stand_in in (("_checkpoint_hook", _no_hook), ("CheckpointFunction", _NoCheckpoint)):
+        if hasattr(checkpointing, name):
+            back.callback(setattr, checkpointing, name, getattr(checkpointing, name))
+            setattr(checkpointing, name, stand_in)
+
+
+def _no_hook(frame: Any) -> Any:
+    return nullcontext()
+
+
+class _NoCheckpoint:
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+        return function(*args)

@@ -53,3 +53,9 @@ class DirectExpansion(Whole):
 
     def gram(self) -> Tensor:
         return torch.eye(self.code_size, dtype=self.gain.dtype, device=self.gain.device)
+
+
+class Itself(DirectExpansion):
+    """The identity of a module that prints its own weights: nothing is expanded, its output is what is printed."""
+
+    name: ClassVar[str] = "itself"

@@ -22,8 +22,10 @@ def anchor(inputs: Sequence[NDArray[Any]], code_size: int, seed: int) -> NDArray
     ``a`` is rounded to 2^-12: every machine gets the same anchor.
 
     Raises:
-        TrunkError: the probe is zero, or so uniform that its normalization is.
+        TrunkError: there is no probe, or it is zero, or so uniform that its normalization is.
     """
+    if not inputs:
+        raise TrunkError("skip needs a probe: an anchored quine leans on it")
     z = np.concatenate([_integers(numbers) for numbers in inputs])
     total, step = np.zeros(code_size, dtype=np.int64), max(1, _CHUNK // code_size)
     for first in range(0, len(z), step):

@@ -25,7 +25,7 @@ _CHUNK = 1 << 18  # counters per pass: the temporaries stay in the cache
 class Stream(IntEnum):
     """The independent stream of a seed that each fixed table is drawn from. A number, once used, keeps its meaning.
 
-    Numbers 5 and 6 were given twice before this list existed; no quine has both tables of a pair. New ones begin at 11.
+    Numbers 5 and 6 were given twice before this list existed; no quine has both tables of a pair. New ones begin at 12.
     """
 
     GAUSSIAN = 1  # the dense expansion
@@ -40,6 +40,7 @@ class Stream(IntEnum):
     TAPE_SIGNS = 8
     TAPE_PROBE = 9
     AUXILIARY_IMAGES = 10  # the projection of the paper's joint loss
+    PHASES = 11  # the offsets of a code's grid
 
 
 def _split(product: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

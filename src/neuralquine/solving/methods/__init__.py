@@ -13,6 +13,7 @@ from .base import Method, State
 from .picard import Picard
 from .anderson import Anderson
 from .broyden import Broyden
+from .homotopy import Homotopy
 from .newton import Newton
 from .newton_krylov import NewtonKrylov
 from .krylov_lm import KrylovLM
@@ -28,6 +29,7 @@ __all__ = [
     "Epochs",
     "Gradient",
     "HillClimbing",
+    "Homotopy",
     "KrylovLM",
     "Method",
     "Newton",

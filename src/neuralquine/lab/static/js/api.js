@@ -32,8 +32,8 @@ export const get = async (path) => (await ask(path)).json();
 export const post = async (path, body = {}) =>
   (await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
 
-export const upload = async (path, file) =>
-  (await ask(path, { method: "POST", headers: { "content-type": "application/zip" }, body: file })).json();
+export const upload = async (path, file, type = "application/zip") =>
+  (await ask(path, { method: "POST", headers: { "content-type": type }, body: file })).json();
 
 export async function download(path, name) {
   const address = URL.createObjectURL(await (await ask(path)).blob());

@@ -4,7 +4,7 @@
 // what `neuralquine verify self.onnx` does.
 
 import { Foreign, readModel } from "./onnx.js";
-import { TABLES } from "./tables.js";
+import { TABLES, offset } from "./tables.js";
 
 const FLOAT = 1, INT8 = 3, INT32 = 6, INT64 = 7, BOOL = 9, DOUBLE = 11; // types of numbers, by ONNX's numbers
 const TYPES = { [FLOAT]: Float32Array, [INT8]: Int8Array, [INT64]: BigInt64Array, [BOOL]: Uint8Array, [DOUBLE]: Float64Array };
@@ -59,7 +59,7 @@ function description(model) {
   }
   const whole = (n) => Number.isSafeInteger(n) && n >= 0;
   const fits =
-    said?.dtype in NAMES && Object.hasOwn(TABLES, said.expansion) && whole(said.code_size) && whole(said.code_bits) && whole(said.seed) &&
+    said?.dtype in NAMES && Object.hasOwn(TABLES, said.expansion) && whole(said.code_size) && whole(said.code_bits) && whole(said.seed) && whole(said.code_phase ?? 0) &&
     Array.isArray(said.tensors) && said.tensors.length > 0 && said.tensors.every((t) => Array.isArray(t) && typeof t[0] === "string" && Array.isArray(t[1])) &&
     [said.means, said.gains].every((list) => Array.isArray(list) && list.length === said.tensors.length && list.every(Number.isFinite));
   demand(fits, "its description is not one of an exported quine that this page can check");
@@ -169,9 +169,20 @@ function expanded(values, said, weights) {
   const [column, factor] = inputs(quarter, "Mul", what);
   const [typed] = inputs(inputs(column, "Reshape", what)[0], "Cast", what);
   const [steps, grid] = inputs(typed, "Div", what);
-  const [fine, same] = inputs(inputs(steps, "Round", what)[0], "Mul", what);
+  const [fine, same] = inputs(rounded(steps, said, what), "Mul", what);
   demand(scalar(factor) === 0.25 && scalar(grid) === 2 ** said.code_bits && same === grid, `${what}: another grid`);
   return fine;
+}
+
+// What is rounded to whole numbers; a grid that is moved takes its offset off before and adds it after.
+function rounded(steps, said, what) {
+  if (!said.code_phase) return inputs(steps, "Round", what)[0];
+  const [near, after] = inputs(steps, "Add", what);
+  const [code, before] = inputs(inputs(near, "Round", what)[0], "Sub", what);
+  const wanted = offset(said.seed, said.code_phase, said.code_size);
+  const fits = after === before && after.initializer && after.type === DOUBLE && after.size === said.code_size;
+  demand(fits && wanted.every((n, i) => n === after.numbers[i]), `${what}: another phase`);
+  return code;
 }
 
 // -- what lies between ------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ function show(quine) {
   $("get-onnx").disabled = !v.bit_exact || !v.is_quine || network.task;
 }
 
-const grid = ({ task, code_bits }) => (task ? "" : code_bits === null ? "no grid" : `grid 2⁻${superscript(code_bits)}`);
+const grid = ({ task, code_bits, code_phase }) =>
+  task ? "" : code_bits === null ? "no grid" : `grid 2⁻${superscript(code_bits)}${code_phase ? `, phase ${code_phase}` : ""}`;
 
 const superscript = (n) => [...String(n)].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("");
 

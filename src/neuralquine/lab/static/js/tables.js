@@ -1,6 +1,6 @@
 // The fixed tables of the expansions, made from a seed as everywhere: Philox4x32-10 of Salmon and others (2011).
 
-const GAUSSIAN = 1, SIGNS = 5; // streams of a seed
+const GAUSSIAN = 1, SIGNS = 5, PHASES = 11; // streams of a seed
 const ROUNDS = 10;
 
 // The high and the low word of a product of two 32-bit words.
@@ -38,6 +38,12 @@ export function ones(word) {
   word -= (word >>> 1) & 0x55555555;
   word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+// The offset of each number of a code in one phase, in grid steps: a multiple of 1/8.
+export function offset(seed, phase, size) {
+  const word = words(seed, PHASES);
+  return Array.from({ length: size }, (_, i) => (word(phase * size + i) >>> 29) / 8);
 }
 
 // Of each expansion: four times the entry of a row and a column, a whole number, for a seed and a size of the code.

@@ -1,0 +1,136 @@
+"""Taking a module that the user wrote: a faithful copy of it, in another type, and what shows that it is none."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import TrunkError, first_line
+
+_COMPLEX = {torch.float64: torch.complex128}  # the complex type that goes with a real one, where it is not complex64
+_STEP = 1e-8  # relative change of the weights: float64 answers along a line, where float32 answers in steps of 6e-8
+_ROUGH = (
+    1e-9  # relative distance from that line: float64's round-off is a millionth of it, and float32's 60 times as much
+)
+_SAME = 1e-2  # relative, between answers in two types: round-off is far below it, and what is cast away far above
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is made of torch's and this package's classes alone, without hooks or methods of its own."""
+    return all(
+        type(part).__module__.startswith(("torch.nn.", "neuralquine."))
+        and not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks)
+        and "forward" not in vars(part)
+        and not hasattr(part, "parametrizations")
+        for part in module.modules()
+    )
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy that shares nothing with the module.
+
+    Raises:
+        TrunkError: it cannot be copied, or a function of it would go on to use the original.
+    """
+    # What pruning and torch's older weight_norm compute before every run is kept as an attribute, with its graph.
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    try:
+        made = deepcopy(module, dict(computed))
+    except Exception as error:  # a foreign module may raise anything
+        raise TrunkError(f"the trunk cannot be copied: {first_line(error)}; pass copy=False") from error
+    if not is_plain(module):
+        own = {id(part) for part in module.modules()} | {id(t) for t in [*module.parameters(), *module.buffers()]}
+        if any(id(held) in own for part in made.modules() for held in _held_by_functions(part)):
+            raise TrunkError("a function of the trunk goes on to use the original, not its copy: pass copy=False")
+    return made
+
+
+def _held_by_functions(part: nn.Module) -> Iterator[Any]:
+    """What the hooks and the other functions that a module keeps hold on to: closures, defaults, bound objects."""
+    values = list(vars(part).values())
+    waiting = [f for v in values for f in (v.values() if isinstance(v, Mapping) else [v]) if callable(f)]
+    while waiting:
+        function = waiting.pop()
+        if isinstance(function, functools.partial):
+            waiting.append(function.func)
+            held = [*function.args, *function.keywords.values()]
+        else:
+            held = [getattr(function, "__self__", None), *(getattr(function, "__defaults__", None) or ())]
+            held += [_content(cell) for cell in getattr(function, "__closure__", None) or ()]
+        for value in held:
+            yield value
+            yield from value if isinstance(value, list | tuple) else ()
+            if callable(value) and not isinstance(value, nn.Module) and hasattr(value, "__closure__"):
+                waiting.append(value)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # an empty one
+        return None
+
+
+def in_type(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module itself, in a type; complex buffers stay complex, which ``module.to`` takes the real part of."""
+    if not any(t.is_complex() for t in [*module.parameters(), *module.buffers()]):
+        return module.to(dtype=dtype)
+
+    def cast(t: Tensor) -> Tensor:
+        if t.is_complex():
+            return t.to(_COMPLEX.get(dtype, torch.complex64))
+        return t.to(dtype) if t.is_floating_point() else t
+
+    return module._apply(cast)
+
+
+@torch.no_grad()
+def is_rough(answer: Callable[[], Tensor], weights: list[nn.Parameter]) -> bool:
+    """Whether a module of float64 weights computes in a narrower type inside: its answers stand on steps, not on a line.
+
+    Args:
+        answer: runs the module, which holds the weights. They are put back afterwards.
+        weights: float64.
+    """
+    kept = [w.clone() for w in weights]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        return all(_off_a_line(answer, weights, kept, generator) for _ in range(2))
+    finally:
+        for weight, before in zip(weights, kept, strict=True):
+            weight.copy_(before)
+
+
+def _off_a_line(
+    answer: Callable[[], Tensor], weights: list[nn.Parameter], kept: list[Tensor], generator: torch.Generator
+) -> bool:
+    draws = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in kept]
+    answers = []
+    for step in (0.0, _STEP, 2 * _STEP):
+        for weight, before, draw in zip(weights, kept, draws, strict=True):
+            weight.copy_(before * (1 + step * draw))
+        answers.append(answer())
+    here, near, far = answers
+    return bool(torch.linalg.vector_norm(here - 2 * near + far) > _ROUGH * torch.linalg.vector_norm(here))
+
+
+def are_same(a: Tensor, b: Tensor) -> bool:
+    """Whether the answers of a module in two types are the same up to round-off; NaN is equal to NaN."""
+    a, b = a.double(), b.double()
+    if a.shape != b.shape:
+        return False
+    finite = torch.isfinite(a) & torch.isfinite(b)
+    gap = torch.linalg.vector_norm((a - b)[finite])
+    return bool((finite | ~(torch.isfinite(a) | torch.isfinite(b))).all()) and bool(
+        gap <= _SAME * torch.linalg.vector_norm(b[finite])
+    )

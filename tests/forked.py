@@ -1,0 +1,175 @@
+"""Commands as processes of their own, without the seconds that importing torch takes each time.
+
+One server in each test process imports the package once and forks a child for every command. The child has its own standard
+streams, folder, environment and exit status, and ends like any process; only how long it takes to start, and what an
+environment variable does to the interpreter or to torch while they start, is not seen here. Tests of these, of signals and of
+limits start real processes.
+"""
+
+import array
+import atexit
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+
+_OPTIONS = {"cwd", "env", "input", "text", "capture_output", "check", "timeout"}
+_server = None
+_lock = threading.Lock()
+
+
+def run(command, **options):
+    """``subprocess.run`` of ``[sys.executable, "-m", "neuralquine", ...]`` or ``[sys.executable, "-c", code, ...]``."""
+    command = [str(word) for word in command]
+    assert command[0] == sys.executable
+    assert command[1] in ("-m", "-c")
+    assert set(options) <= _OPTIONS, options
+    wanted = options.get("capture_output", False)
+    text = options.get("input")
+    with contextlib.ExitStack() as opened:
+        stdin = opened.enter_context(_file(text))
+        out, err = (opened.enter_context(_file()) for _ in range(2))
+        streams = [stdin.fileno(), out.fileno() if wanted else 1, err.fileno() if wanted else 2]
+        code = _ask(command[1:], streams, options.get("cwd"), options.get("env"), options.get("timeout") or 600)
+        found = [_read(f, options.get("text")) if wanted else None for f in (out, err)]
+    done = subprocess.CompletedProcess(command, code, *found)
+    if options.get("check"):
+        done.check_returncode()
+    return done
+
+
+def _file(text=None):
+    file = os.fdopen(os.memfd_create("stream"), "w+b")
+    file.write(text.encode() if isinstance(text, str) else text or b"")
+    file.flush()
+    file.seek(0)
+    return file
+
+
+def _read(file, text):
+    file.seek(0)
+    found = file.read()
+    return found.decode().replace("\r\n", "\n") if text else found
+
+
+def _ask(words, streams, cwd, env, timeout):
+    """The exit status of a command, which the server forks."""
+    global _server
+    with _lock:
+        if _server is None:
+            _server, theirs = socket.socketpair()
+            start = [sys.executable, __file__, str(theirs.fileno())]
+            process = subprocess.Popen(start, pass_fds=[theirs.fileno()], env=os.environ | {"OMP_NUM_THREADS": "1"})
+            theirs.close()
+            atexit.register(process.kill)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed = array.array("i", [theirs.fileno(), *streams])
+            _server.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
+    asked = {"words": words, "cwd": str(cwd or os.getcwd()), "env": dict(os.environ if env is None else env)}
+    with ours, ours.makefile("rw") as line:
+        ours.settimeout(timeout)
+        line.write(json.dumps(asked) + "\n")
+        line.flush()
+        pid = int(line.readline())
+        try:
+            return int(line.readline())
+        except TimeoutError:
+            os.kill(pid, 9)
+            raise subprocess.TimeoutExpired(words, timeout) from None
+
+
+# -- the server --------------------------------------------------------------------------------------------------------
+
+
+def _serve(number):
+    import importlib
+    import pkgutil
+
+    import torch
+
+    import neuralquine.cli
+
+    torch.set_num_threads(1)
+    for module in pkgutil.walk_packages(neuralquine.cli.__path__, "neuralquine.cli."):
+        importlib.import_module(module.name)
+    for name in ("solving", "keeping", "checking", "healing", "recipes", "tasks", "proving.certificate"):
+        importlib.import_module(f"neuralquine.{name}")
+    torch.func.jvp(torch.tanh, (torch.ones(1),), (torch.ones(1),))  # its imports take seconds, too
+    asked = socket.socket(fileno=number)
+    while True:
+        message, handed, *_ = asked.recvmsg(1, socket.CMSG_SPACE(16))
+        if not message:
+            return
+        files = array.array("i")
+        files.frombytes(handed[0][2])
+        if os.fork() == 0:
+            asked.close()
+            _watch(*files)
+        for file in files:
+            os.close(file)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _watch(answer, *streams):
+    """Fork the command, say its number and then its exit status, as a shell would: minus the signal that ended it."""
+    line = socket.socket(fileno=answer).makefile("rw")
+    asked = json.loads(line.readline())
+    pid = os.fork()
+    if pid == 0:
+        _become(asked, streams)
+    line.write(f"{pid}\n")
+    line.flush()
+    line.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
+    line.flush()
+    os._exit(0)
+
+
+def _become(asked, streams):
+    for own, file in enumerate(streams):
+        os.dup2(file, own)
+    os.closerange(3, 256)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(own, "rww"[own], encoding="utf-8", closefd=False) for own in range(3)
+    )
+    sys.path.insert(0, "")  # as the interpreter does
+    code = 0
+    try:
+        _perform(asked["words"])
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _perform(words):
+    kind, what, *rest = words
+    if kind == "-m":
+        import runpy
+
+        sys.argv = [what, *rest]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = ["-c", *rest]
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
