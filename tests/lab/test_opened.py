@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -89,3 +90,13 @@ def test_a_lie_of_the_folder_about_itself_is_not_taken_over(tmp_path):
     assert not told["verification"]["is_quine"]
     assert told["title"] == "blog, seed 3, opened"
     assert nq.load(tmp_path / "again").theta.equal(quine.theta)
+
+
+def test_every_panel_leads_to_its_place_in_the_documents():
+    from neuralquine.lab.app import STATIC
+
+    page, documents = ((STATIC / name).read_text() for name in ("index.html", "documents.html"))
+    anchors = set(re.findall(r'id="([^"]+)"', documents))
+    assert len(linked := re.findall(r"/static/documents\.html#([\w-]+)", page)) >= 5
+    assert set(linked) <= anchors
+    assert not anchors & set(re.findall(r"#([\w-]+)", (STATIC / "style.css").read_text()))  # its styles are the lab's

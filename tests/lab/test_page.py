@@ -170,6 +170,8 @@ def test_one_click_leads_to_a_network_that_heals(visit):
     page.click("#start-heal")
     expect(page.locator("#start-status")).to_contain_text("Healed after", timeout=LONG)
     expect(page.locator("#fate")).to_contain_text("It attracts (spectral radius 0.1")
+    assert page.locator("#network").input_value() == "rnn"  # the form shows what was asked
+    assert page.locator("#anchored").is_checked()
 
 
 def test_a_weight_is_read_under_the_pointer_and_by_the_keyboard_and_a_bound_is_rounded_up(visit):

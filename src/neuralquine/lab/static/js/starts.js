@@ -1,8 +1,8 @@
 // Three buttons, each a story that ends well: it is solved, looked at, damaged where it heals, and heals.
 
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { readSample } from "./digits.js";
-import { $, bench, guarded } from "./page.js";
+import { $, bench, guarded, percent } from "./page.js";
 import { follow, idle } from "./search.js";
 import { run, send, shown } from "./wounds.js";
 
@@ -33,6 +33,7 @@ async function story(id) {
   const { search: [task, options], then } = STORIES[id];
   const say = (text) => ($("start-status").textContent = text);
   say(task === "train" ? "training …" : "searching …");
+  choose({ exact: false, anchored: false, ...options });
   try {
     await follow(await post(`/api/${task}`, { ...options, seed: 0, ...(task === "solve" ? { time_limit: 60 } : {}) }), true);
     const { id: own, verification: v } = bench.quine ?? {};
@@ -45,6 +46,14 @@ async function story(id) {
     say("");
     if (!(error instanceof Left)) throw error;
   }
+}
+
+// The form shows what is asked.
+function choose({ network, exact, anchored }) {
+  $("network").value = network;
+  [$("seed").value, $("method").value] = ["0", ""];
+  $("network").dispatchEvent(new Event("change"));
+  for (const [box, on] of [[$("exact"), exact], [$("anchored"), anchored]]) box.checked = on && !box.disabled;
 }
 
 function look(say) {
@@ -69,12 +78,13 @@ async function heal(say, mine) {
 
 async function read(say, mine) {
   $("digits").scrollIntoView({ block: "start" });
-  say("Trained. It reads a 3; now half of its weights get noise …");
+  say("Trained. It reads a 3; now a tenth of its weights gets noise …");
   await readSample(3);
   await pause();
   mine();
-  await send("damage", { kind: "noise", share: 0.5 });
-  say("… it still prints all of itself: one generation, and it is whole again.");
+  await send("damage", { kind: "noise", share: 0.1 });
+  const { current } = await get(`/api/quines/${bench.quine.id}/score`);
+  say(`… it still reads ${percent(current)} of new digits right, and still prints all of itself: one generation, and it is whole.`);
   await pause();
   await pause();
   mine();
