@@ -44,6 +44,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
                 f"{'yes' if v.bit_exact else 'no'}: {v.differing_weights} of {v.parameters} weights differ in some bit",
             ),
             *([("code grid", v.detail)] if v.code_bits is not None else []),
+            *([] if v.portable is None else [("portable", "proved" if v.portable else "not proved")]),
             ("self-sensitivity", sensitivity(v) + "   (0 would be a printed constant)"),
             ("spectral radius", radius(v.spectral_radius) + "   (above 1, plain regeneration is repelled)"),
             (
@@ -56,6 +57,8 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         typer.echo(f"written to {out}: check it with `neuralquine verify {out}`")
     elif v.converged:
         typer.echo("it was not kept: --out DIR writes it to a folder")
+    if v.converged and not v.bit_exact and v.code_bits is None:
+        typer.echo("--exact finds one that prints every bit, if its weights are printed from a code")
 
 
 def _last_iterate(v: Solution) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,6 +108,7 @@ def solve(
     with Recording(out, quine, request, tracker=log, resume=resume) as recording:
         solution = _search(quine, request, recording, title=f"solving {recipe}", quiet=as_json)
         recording.finish(solution)
+    solution = _examined(quine, solution, out)
     out = out or _keep_interrupted(recipe, quine, solution)
     if out is not None and figures:
         draw(quine, out)
@@ -193,6 +195,16 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
     out = Path("quines") / f"{recipe}-interrupted"
     save(quine, out)
     return out
+
+
+def _examined(quine: Quine, solution: Solution, out: Path | None) -> Solution:
+    """The solution of a search for exact bits, with what can be said at once about other machines."""
+    if not (solution.converged and solution.bit_exact and solution.code_bits is not None):
+        return solution
+    from ..keeping.theorems import portability_at_once
+
+    verdict = portability_at_once(quine, out)
+    return solution if verdict is None else replace(solution, portable=verdict.proved)
 
 
 def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) -> None:

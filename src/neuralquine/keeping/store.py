@@ -32,8 +32,9 @@ from ..files.atomic import replace_folder
 from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
 from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
 from ..files.strict_json import canonical
-from ..quines.networks.description import build, describe
+from ..quines.networks.description import build, describe, same_settings
 from ..quines.networks.running import named
+from ..quines.networks.taking import stored_tensors
 from ..quines.quine import Quine
 from ..version import __version__
 from .card import model_card
@@ -84,7 +85,7 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
             (folder / CARD).write_text(card, encoding="utf-8")
             if metrics is not None:
                 shutil.copyfile(metrics, folder / METRICS)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise QuineFileError(f"cannot write {target}: {reason}") from error
     return verification
@@ -204,6 +205,8 @@ def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
         twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
         if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:
             return False  # a description does not say which weights are shared
+        if not same_settings(twin, quine.trunk):
+            return False
         twin.load_state_dict(quine.trunk.state_dict())
         for copied, original in zip(twin.parameters(), quine.trunk.parameters(), strict=True):
             copied.requires_grad_(original.requires_grad)  # what is frozen may not be printed
@@ -213,16 +216,17 @@ def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
 
 
 def _tensors(quine: Quine) -> dict[str, Tensor]:
-    """Weights (shared ones once), persistent buffers and the probe, by name."""
-    weights = {f"trunk.{n}": p.detach().contiguous().cpu() for n, p in quine.trunk.named_parameters()}
-    parameters = {n for n, _ in quine.trunk.named_parameters(remove_duplicate=False)}
-    state = quine.trunk.state_dict()
-    buffers = {
-        f"trunk.{n}": b.contiguous().cpu() for n, b in state.items() if n not in parameters and isinstance(b, Tensor)
-    }
-    stored = quine.stored_inputs()
-    inputs = named(stored).items()
-    return weights | buffers | {f"probe.{name}": t.contiguous().cpu() for name, t in inputs}
+    """Weights (shared ones once), persistent buffers, extra states and the probe, by name."""
+    tensors = {f"trunk.{name}": t for name, t in stored_tensors(quine.trunk).items()}
+    tensors |= {f"probe.{name}": t for name, t in named(quine.stored_inputs()).items()}
+    written: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():  # a file holds each by itself, also where they share memory
+        tensor = tensor.contiguous().cpu()
+        place = tensor.untyped_storage().data_ptr()
+        written[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return written
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:

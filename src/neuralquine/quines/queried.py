@@ -24,6 +24,7 @@ from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
+from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
 from .quine import Quine, checked_scales
@@ -114,6 +115,7 @@ class QueryQuine(Quine):
         copy: bool = True,
     ) -> None:
         module = modular(trunk)
+        seed, scale, width = whole("seed", seed), real("scale", scale), None if width is None else whole("width", width)
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
             raise TrunkError(LAZY)
         shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]

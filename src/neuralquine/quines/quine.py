@@ -33,6 +33,7 @@ from torch import nn
 from ..errors import BadOption, TrunkError
 from .coding import coding_of
 from .networks.running import Inputs, Probe, Select
+from .numbers import real, whole
 from .printers import PRINTERS, printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
@@ -119,6 +120,10 @@ class Quine(SelfPrinter):
         prints: str | None = None,
     ) -> None:
         module = modular(trunk)
+        code_size, seed, eps = whole("code_size", code_size), whole("seed", seed), real("eps", eps)
+        code_bits = None if code_bits is None else whole("code_bits", code_bits)
+        alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
+        normalize = bool(normalize)
         _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
         _check_phase(code_phase, code_bits)
 
@@ -139,7 +144,6 @@ class Quine(SelfPrinter):
         means, gains = checked_scales(held, scales or initial_scales(held.weights, code_size))
         make = printer_named(expansion or ("hadamard" if count > LARGE else "gaussian"))
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
-        skip = None if skip is None else float(skip)
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
@@ -330,8 +334,12 @@ def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]
 
     Raises:
         TrunkError: there are more or fewer.
+        BadOption: one is not finite.
     """
-    means, gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
+    means, gains = ([real("a scale", v) for v in part] for part in scales)
+    odd = next((v for v in [*means, *gains] if not math.isfinite(v)), None)
+    if odd is not None:
+        raise BadOption(f"scales must be finite, not {odd}")
     if not len(means) == len(gains) == len(trunk.sizes):
         raise TrunkError(f"scales must hold one mean and one gain for each of the {len(trunk.sizes)} tensors")
     return means, gains

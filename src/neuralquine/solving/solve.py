@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import BadOption
 from ..files.journal import Journal
+from ..quines.numbers import whole
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from . import itself_search as itself_search  # registers the search of modules that print themselves
@@ -58,6 +59,8 @@ def solve(
         TooLarge: the method would need a matrix of more than 2 GiB.
     """
     refuse_constructed(quine)
+    seed, starts = (None if v is None else whole(n, v) for n, v in (("seed", seed), ("starts", starts)))
+    probes = whole("probes", probes)
     if starts is not None and starts < 1:
         raise BadOption(f"starts must be at least 1, not {starts}")
     if probes < 0:

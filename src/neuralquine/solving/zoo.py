@@ -13,6 +13,7 @@ from ..checking.spectrum import local_spectrum
 from ..errors import BadOption
 from ..quines.in_place import weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
+from ..quines.numbers import whole
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from . import itself_search as itself_search  # registers those of modules that print themselves
@@ -100,6 +101,7 @@ def zoo(
 
     Source: deflation: Farrell, Birkisson and Funke (2015).
     """
+    starts, seed = whole("starts", starts), None if seed is None else whole("seed", seed)
     if starts < 1:
         raise BadOption(f"starts must be at least 1, not {starts}")
     refuse_constructed(quine)
