@@ -27,10 +27,9 @@ ROOMS = {
     "tasks": ("files", "quines", "recipes", "healing", "solving.solution"),
     "evolution": ("files", "quines", "recipes", "checking", "proving", "solving", "healing", "keeping", "tasks"),
     "lab": ("files", "quines", "recipes", "checking", "proving", "solving", "healing", "keeping", "tasks"),
-    "post": ("files", "quines", "recipes", "checking", "solving", "keeping"),
     "cli": (
         *("files", "quines", "recipes", "checking", "proving", "solving"),
-        *("healing", "keeping", "tasks", "evolution", "lab", "post"),
+        *("healing", "keeping", "tasks", "evolution", "lab"),
     ),
 }
 FREE = ("errors", "version")  # for every room

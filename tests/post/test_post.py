@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import neuralquine as nq
 from neuralquine.errors import BadOption, QuineFileError
-from neuralquine.post.chart import Line, chart
-from neuralquine.post.curves import Curve, PostLoop
-from neuralquine.post.run import _check, plan
+from neuralquine.keeping.post.chart import Line, chart
+from neuralquine.keeping.post.curves import Curve, PostLoop
+from neuralquine.keeping.post.run import _check, plan
 from neuralquine.solving.loop import Stop
 
 CHAPTERS = (

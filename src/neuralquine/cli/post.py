@@ -15,7 +15,7 @@ from .options import AsJson, Seed, app, named, terminate_like_interrupt
 from .report import pairs, print_json
 
 if TYPE_CHECKING:
-    from ..post.run import Show
+    from ..keeping.post.run import Show
 
 
 @app.command()
@@ -36,9 +36,9 @@ def post(
     Its network, its loop with the real loss at every step, part 1's Newton and the zero quine; then a quine, every bit of
     one, and the proof. The page needs nothing else. After Ctrl-C the same command goes on where it was.
     """
-    from ..post.run import plan
-    from ..post.run import run as run_post
-    from ..post.write import figures, write
+    from ..keeping.post.run import plan
+    from ..keeping.post.run import run as run_post
+    from ..keeping.post.write import figures, write
 
     out = named(out) or out
     wanted = plan(seed, steps or None, quick=quick)

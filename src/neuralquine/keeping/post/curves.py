@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import QuineFileError
-from ..files.atomic import replace_file
-from ..quines.quine import Quine
-from ..solving.maps import FullMap
-from ..solving.methods import Newton, State
+from ...errors import QuineFileError
+from ...files.atomic import replace_file
+from ...quines.quine import Quine
+from ...solving.maps import FullMap
+from ...solving.methods import Newton, State
 from .network import network_of, set_parameters
 
 _KEPT_EVERY = 5.0  # seconds of work that a power failure may cost

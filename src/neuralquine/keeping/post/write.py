@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import replace_file
-from ..files.strict_json import finite_or_none
+from ...files.atomic import replace_file
+from ...files.strict_json import finite_or_none
 from .page import page
 from .run import FIGURES, PAGE, Pair, Story
 

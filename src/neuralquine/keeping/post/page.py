@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..quines.bits import differing
-from ..solving.course import FALLS, OSCILLATES, STALLS, WANDERS, course
-from ..version import __version__
+from ...quines.bits import differing
+from ...solving.course import FALLS, OSCILLATES, STALLS, WANDERS, course
+from ...version import __version__
 from .chart import Line, best_so_far, chart
 from .heat import heat
 from .run import Pair, Story

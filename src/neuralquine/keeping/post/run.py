@@ -10,16 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import recipes
-from ..checking.spectrum import spectrum
-from ..errors import BadOption, NeuralQuineError, QuineFileError
-from ..keeping.store import save
-from ..keeping.theorems import certify
-from ..quines.measure import Measurement, measure
-from ..quines.quine import Quine
-from ..quines.threads import threads_for
-from ..solving.solution import Solution
-from ..solving.solve import solve
+from ... import recipes
+from ...checking.spectrum import spectrum
+from ...errors import BadOption, NeuralQuineError, QuineFileError
+from ...keeping.store import save
+from ...keeping.theorems import certify
+from ...quines.measure import Measurement, measure
+from ...quines.quine import Quine
+from ...quines.threads import threads_for
+from ...solving.solution import Solution
+from ...solving.solve import solve
 from .curves import Curve, PartOneNewton, PostLoop, Stepper
 
 PAGE, FIGURES = "index.html", "figures.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..quines.printers.gaussian import GaussianExpansion
-from ..quines.quine import Quine
+from ...quines.printers.gaussian import GaussianExpansion
+from ...quines.quine import Quine
 
 
 class PostNetwork(nn.Module):
