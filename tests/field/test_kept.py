@@ -12,6 +12,7 @@ import neuralquine as nq
 from field.nets import PROBE, Masked, MaskedFromOutside, Remembered, Rope, SharedBuffer, net
 from neuralquine.errors import BadOption, QuineFileError
 from neuralquine.files.journal import Journal
+from neuralquine.solving.methods import make_method
 
 
 def there_and_back(quine, folder, trunk=None):
@@ -147,3 +148,10 @@ def test_a_journal_in_any_type_is_read_again(dtype, tmp_path):
             assert found.dtype == dtype
             assert torch.equal(found, value)
             assert torch.equal(found.signbit(), value.signbit())
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "sgd"])
+@pytest.mark.parametrize("lr", [-1, float("nan"), "fast", True])
+def test_a_learning_rate_is_a_number(name, lr):
+    with pytest.raises(BadOption, match="lr must be"):
+        make_method(name, {"lr": lr})

@@ -124,8 +124,8 @@ class Quine(SelfPrinter):
         code_bits = None if code_bits is None else whole("code_bits", code_bits)
         alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
         normalize = bool(normalize)
-        _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
-        _check_phase(code_phase, code_bits)
+        _check_options(code_size, seed, normalize, eps, alpha, skip, expansion)
+        check_grid(code_bits, code_phase)
 
         def held_in(kind: torch.dtype | None) -> Trunk:
             return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
@@ -265,7 +265,6 @@ def _keeping() -> Any:
 def _check_options(
     code_size: int,
     seed: int,
-    code_bits: int | None,
     normalize: bool,
     eps: float,
     alpha: float | None,
@@ -285,8 +284,6 @@ def _check_options(
         raise BadOption("skip must be a number of at least 0, and needs normalize=True")
     if expansion not in (None, *PRINTERS):
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
-    if code_bits is not None and not 0 <= code_bits <= 60:
-        raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
 
 
 def _prints_itself(held: Trunk, prints: str | None) -> bool:
@@ -321,8 +318,10 @@ def _refuse_given(given: dict[str, bool], count: int) -> None:
         )
 
 
-def _check_phase(code_phase: int, code_bits: int | None) -> None:
-    """Refuse a phase out of range, and one without a grid."""
+def check_grid(code_bits: int | None, code_phase: int) -> None:
+    """Refuse a grid or a phase out of range, and a phase without a grid."""
+    if code_bits is not None and not 0 <= code_bits <= 60:
+        raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
     if not 0 <= code_phase <= LARGEST_PHASE:
         raise BadOption(f"code_phase must be from 0 to {LARGEST_PHASE}, not {code_phase}")
     if code_phase and code_bits is None:
