@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.errors import QuineFileError, TooLarge, TrunkError
+from neuralquine.errors import NeuralQuineError, QuineFileError, TooLarge, TrunkError
 from neuralquine.files.folder import canonical, sha256
 from neuralquine.quines.tables.queries import KINDS
 from quines.networks_of_queries import Batched, OneByOne, stack
@@ -108,9 +108,51 @@ def test_a_dense_jacobian_too_large_is_refused():
         quine.code_jacobian(quine.theta[None])
 
 
-def test_exact_bits_are_refused_with_a_reason():
-    with pytest.raises(nq.BadOption, match="needs a code grid, and a queried quine has none"):
-        nq.solve(stack(), exact=True)
+def test_answers_on_a_grid_are_rounded_to_it():
+    plain = stack(6)
+    queries = plain.inputs[0]
+    quine = nq.QueryQuine(plain.trunk, queries, code_bits=9, code_phase=4)
+    printed, real = quine.printed(), plain.printed()
+    assert float((printed - real).abs().max()) <= 2.0**-10
+    assert torch.equal(printed * 2**12, (printed * 2**12).round())  # a phase moves it by eighths of a step
+    assert not torch.equal(printed * 2**9, (printed * 2**9).round())
+    with pytest.raises(nq.BadOption, match="code_bits"):
+        nq.QueryQuine(plain.trunk, queries, code_bits=61)
+    with pytest.raises(nq.BadOption, match="give code_bits"):
+        nq.QueryQuine(plain.trunk, queries, code_phase=1)
+
+
+def test_where_the_map_contracts_every_bit_is_printed(tmp_path):
+    quine = nq.recipe("fletcher-coords", seed=1)
+    solution = nq.solve(quine, exact=True)
+    assert solution.status is nq.Status.CONVERGED
+    assert (solution.differing_weights, solution.code_bits) == (0, quine.code_bits)
+    assert solution.spectral_radius < 1 < solution.self_sensitivity
+    assert torch.equal(quine.printed(), quine.theta)
+    assert not torch.equal(quine.real_code(), quine.theta)  # it is the grid that makes them equal
+    nq.save(quine, tmp_path / "q")
+    again = nq.load(tmp_path / "q")
+    assert (again.code_bits, again.code_phase) == (quine.code_bits, quine.code_phase)
+    verdict = nq.verify(again)
+    assert verdict.is_quine
+    assert verdict.bit_exact
+    assert verdict.generations_survived == 100
+    assert f"2^-{quine.code_bits}" in (tmp_path / "q" / "README.md").read_text()
+    with pytest.raises(NeuralQuineError, match="asked for their weights one by one"):
+        nq.export(tmp_path / "q", tmp_path / "q.onnx")
+    again.code_phase += 1
+    assert nq.verify(again).differing_weights > 0
+
+
+def test_where_it_repels_the_status_says_why_no_grid_is_tried():
+    quine = nq.recipe("fletcher-coords", seed=2)
+    solution = nq.solve(quine, exact=True, starts=1, throw=False)
+    assert solution.status is nq.Status.NOT_EXACT
+    assert not solution.bit_exact
+    assert "repel" in solution.failure
+    assert "256 dimensions is hopeless" in solution.failure
+    assert solution.relative_residual < 1e-14  # the quine without a grid is kept
+    assert quine.code_bits is None
 
 
 @pytest.mark.parametrize("kind", ["projection", "sinusoidal", "own"])

@@ -32,7 +32,8 @@ from .strict_json import canonical
 
 _FORMAT = 1
 _HEAD = struct.Struct("<1s32s1sBQ")  # kind, hash of the point, type, dimensions, bytes
-_TYPES = {b"d": np.float64, b"f": np.float32}
+_TYPES = {b"d": torch.float64, b"f": torch.float32, b"e": torch.float16, b"b": torch.bfloat16}
+_NUMBERS = {b"d": np.float64, b"f": np.float32, b"e": np.int16, b"b": np.int16}  # NumPy has no bfloat16: bits are bits
 _SYNC = 1.0  # seconds of work that a power failure may cost
 
 
@@ -108,9 +109,9 @@ class Journal:
             recorded_kind, recorded_key, value = self._records[self._next]
             if (recorded_kind, recorded_key) != (kind, key):
                 raise QuineFileError(f"{self.path} was written by another run of this search: start without --resume")
-            self._records[self._next] = (kind, key, np.zeros(0))  # read once
+            self._records[self._next] = (kind, key, torch.zeros(0))  # read once
             self._next += 1
-            found = torch.from_numpy(value)
+            found = value
             if shape is not None and (found.shape, found.dtype) != (shape, dtype or point.dtype):
                 raise QuineFileError(
                     f"{self.path} holds numbers that this search never computes: start without --resume"
@@ -122,7 +123,7 @@ class Journal:
 
     def _append(self, kind: bytes, key: bytes, value: Tensor) -> None:
         data = _bytes(value)
-        code = b"d" if value.dtype == torch.float64 else b"f"
+        code = next(code for code, dtype in _TYPES.items() if dtype == value.dtype)
         record = (
             _HEAD.pack(kind, key, code, value.ndim, len(data)) + struct.pack(f"<{value.ndim}Q", *value.shape) + data
         )
@@ -135,7 +136,7 @@ class Journal:
     def _header(self) -> bytes:
         return (json.dumps({"neuralquine-journal": _FORMAT, "problem": self._fingerprint}) + "\n").encode()
 
-    def _read(self) -> list[tuple[bytes, bytes, np.ndarray]]:
+    def _read(self) -> list[tuple[bytes, bytes, Tensor]]:
         """The records, from the file as it is mapped: no more memory is taken than they hold."""
         header = self._header()
         try:
@@ -152,7 +153,7 @@ class Journal:
         except (OSError, ValueError, OverflowError) as error:
             raise QuineFileError(f"cannot read {self.path}: {getattr(error, 'strerror', None) or error}") from error
 
-    def _parsed(self, data: memoryview, at: int) -> list[tuple[bytes, bytes, np.ndarray]]:
+    def _parsed(self, data: memoryview, at: int) -> list[tuple[bytes, bytes, Tensor]]:
         records = []
         while (record := _parse(data, at)) is not None:
             kind, key, value, at = record
@@ -161,7 +162,7 @@ class Journal:
         return records
 
 
-def _parse(data: memoryview, at: int) -> tuple[bytes, bytes, np.ndarray, int] | None:
+def _parse(data: memoryview, at: int) -> tuple[bytes, bytes, Tensor, int] | None:
     """The record at an offset and where the next one begins; None if the record is cut off or damaged."""
     if at + _HEAD.size > len(data):
         return None
@@ -170,14 +171,15 @@ def _parse(data: memoryview, at: int) -> tuple[bytes, bytes, np.ndarray, int] | 
     stop = body + size
     if code not in _TYPES or ndim > 3 or stop + 4 > len(data):
         return None
-    shape, kind_of_number = struct.unpack_from(f"<{ndim}Q", data, at + _HEAD.size), np.dtype(_TYPES[code])
+    shape, kind_of_number = struct.unpack_from(f"<{ndim}Q", data, at + _HEAD.size), np.dtype(_NUMBERS[code])
     if math.prod(shape) * kind_of_number.itemsize != size:
         return None
     if zlib.crc32(data[at:stop]) != struct.unpack_from("<I", data, stop)[0]:
         return None
     value = np.frombuffer(data[body:stop], kind_of_number).reshape(shape).copy()
-    return kind, key, value, stop + 4
+    return kind, key, torch.from_numpy(value).view(_TYPES[code]), stop + 4
 
 
 def _bytes(t: Tensor) -> bytes:
-    return t.detach().cpu().contiguous().numpy().tobytes()
+    t = t.detach().cpu().contiguous()
+    return (t.view(torch.int16) if t.dtype in (torch.float16, torch.bfloat16) else t).numpy().tobytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from ..quines.kinds import KINDS, Quine
 from ..quines.networks.cost import Allowance, counted_parameters
 from ..quines.networks.description import build, parameters_on_meta
 from ..quines.networks.running import Inputs
+from ..quines.networks.taking import copied, in_type, restore_extra_states, stored_tensors
+from ..quines.trunk import modular
 from ..recipes import RECIPES, problem
 from .reckoned import FLOATS, INTEGERS, Header, check_cost
 
@@ -34,6 +35,8 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
     Raises:
         NeuralQuineError: the files do not fit each other, or make no quine.
     """
+    if trunk is not None:
+        trunk = modular(trunk)
     kind = KINDS.get(kind_of(config))
     if kind is None:
         raise QuineFileError(f"{folder} holds a quine of kind {kind_of(config)[:40]!r}, which nobody registered")
@@ -44,7 +47,7 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
         shell = trunk or (_of_recipe(folder, config) if of_recipe else build(config["trunk"]))
     _check_shapes(folder, config, shell, header)
     check_cost(config, shell, header, allowance, own=trunk is not None)
-    tensors = _read(folder / WEIGHTS, header)
+    tensors = _read(folder / WEIGHTS, header, {f"trunk.{name}" for name, _ in shell.named_parameters()})
     state = {name.removeprefix("trunk."): t for name, t in tensors.items() if name.startswith("trunk.")}
     probe = _probe(config, tensors)
     del tensors
@@ -53,8 +56,9 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
         with parameters_on_meta():
             shell = _of_recipe(folder, config)
     elif trunk is not None:
-        shell = deepcopy(trunk).to(dtype)
+        shell = in_type(copied(trunk), dtype)
     _assign(shell, state)
+    restore_extra_states(shell, state)
     for name, parameter in shell.named_parameters():
         parameter.requires_grad_(name not in config["kept"])
     options = {"dtype": dtype, "select": config["select"], "print_frozen": not config["kept"]}
@@ -92,11 +96,12 @@ def _check_shapes(folder: Path, config: dict[str, Any], shell: nn.Module, header
     _check_probe(config, header, weights)
 
 
-def _read(weights: Path, header: Header) -> dict[str, Tensor]:
-    """The tensors of the weights file, if they are numbers."""
+def _read(weights: Path, header: Header, printed: set[str]) -> dict[str, Tensor]:
+    """The tensors of the weights file, if those that are weights are numbers."""
     with safe_open(weights, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in header.shapes}
-    bad = next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
+    weights_of = (n for n in tensors if n in printed)  # a mask among the buffers and probes may hold infinity
+    bad = next((n for n in weights_of if not bool(torch.isfinite(tensors[n]).all())), None)
     if bad is not None:
         raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
     return tensors
@@ -123,12 +128,13 @@ def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
     """Put the stored tensors in; a large one stays where its file is mapped, and shared ones stay shared."""
     # Small ones are copied: in the file they lie at odd addresses, where sums may round differently.
     state = {name: t if t.numel() > _MAPPED else t.clone() for name, t in state.items()}
-    tensors = dict(shell.named_parameters()) | dict(shell.named_buffers())
+    tensors = dict(shell.named_parameters()) | dict(shell.named_buffers(remove_duplicate=False))
     if not any(t.is_meta for t in tensors.values()):
         with torch.no_grad():
             for name in tensors.keys() & state.keys():
-                tensors[name].copy_(state[name])
-    elif len(tensors) == len(dict(shell.named_parameters(remove_duplicate=False))) + len(dict(shell.named_buffers())):
+                held = tensors[name]
+                (torch.view_as_real(held) if held.is_complex() else held).copy_(state[name])
+    elif len(dict(shell.named_parameters())) == len(dict(shell.named_parameters(remove_duplicate=False))):
         shell.load_state_dict(state, assign=True, strict=False)
     else:
         for name in tensors.keys() & state.keys():
@@ -138,8 +144,7 @@ def _assign(shell: nn.Module, state: dict[str, Tensor]) -> None:
 
 def _expected(shell: nn.Module) -> dict[str, Tensor]:
     """The tensors that a file of this module holds, shared ones once."""
-    shared = {n for n, _ in shell.named_parameters(remove_duplicate=False)} - {n for n, _ in shell.named_parameters()}
-    return {n: t for n, t in shell.state_dict().items() if n not in shared and isinstance(t, Tensor)}
+    return stored_tensors(shell)
 
 
 def _probe_names(config: dict[str, Any]) -> list[str]:

@@ -6,13 +6,20 @@ printed once; the folder is a stranger's, and to load it costs no more than its 
 
 from __future__ import annotations
 
+import importlib.util
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import NotSound
+from ..quines.quine import Quine
 from .gate import check_sound, contradiction
+from .store import save
 
 if TYPE_CHECKING:
     from ..proving.portable import Portability
+
+_AT_ONCE = 1 << 15  # numbers P d of an expansion up to which all its round-off is bounded in about a second
 
 
 def certify(folder: str | Path) -> dict[str, Any]:
@@ -55,6 +62,27 @@ def digits(folder: str | Path, count: int) -> list[str]:
 
     check_sound(folder)
     return run(folder, count, witness=contradiction)
+
+
+def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None:
+    """:func:`portability` of a bit-exact quine where it takes about a second; None where it takes longer, or has no rule.
+
+    Args:
+        quine: the network.
+        folder: where it was saved, if it was.
+    """
+    if importlib.util.find_spec("flint") is None or quine.parameter_count * quine.code_size > _AT_ONCE:
+        return None
+    from ..proving.rules import NoRule
+
+    try:
+        if folder is not None:
+            return portability(folder)
+        with tempfile.TemporaryDirectory() as place:
+            save(quine, Path(place) / "quine")
+            return portability(Path(place) / "quine")
+    except (NoRule, NotSound):
+        return None
 
 
 def portability(folder: str | Path) -> Portability:

@@ -36,12 +36,13 @@ class Kept:
 @contextmanager
 def weights_kept(quine: Quine) -> Iterator[Kept]:
     """Put the weights back afterwards, bit for bit."""
-    kept = Kept(quine)
-    try:
-        yield kept
-    finally:
-        with torch.no_grad():
-            kept.restore()
+    with quine.turn:
+        kept = Kept(quine)
+        try:
+            yield kept
+        finally:
+            with torch.no_grad():
+                kept.restore()
 
 
 @torch.no_grad()

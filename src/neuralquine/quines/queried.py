@@ -24,11 +24,13 @@ from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
+from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
-from .quine import Quine, checked_scales
+from .quine import Quine, check_grid, checked_scales
 from .self_printer import SelfPrinter
 from .stack import Linearization, Stack, layers_of
+from .tables.phases import grid_name
 from .tables.queries import QueryTable
 from .trunk import LAZY, Trunk, modular
 
@@ -82,6 +84,9 @@ class QueryQuine(Quine):
         dtype: type in which the network computes and stores; by default float64 where the trunk runs in it.
         select: which part of the trunk's output is read.
         print_frozen: ask for parameters with ``requires_grad=False`` too.
+        code_bits: k, round every answer to multiples of ``2^-k``, so that it can equal its weight to the last bit. None
+            for no rounding.
+        code_phase: moves that grid by offsets drawn from the seed and this number; 0 leaves it at zero.
         scales: means and gains of the weights, where searches start; by default those of ``trunk``.
         copy: work on a copy of the module. With False the quine takes the module itself.
 
@@ -110,10 +115,13 @@ class QueryQuine(Quine):
         dtype: torch.dtype | None = None,
         select: Select = None,
         print_frozen: bool = True,
+        code_bits: int | None = None,
+        code_phase: int = 0,
         scales: tuple[Sequence[float], Sequence[float]] | None = None,
         copy: bool = True,
     ) -> None:
         module = modular(trunk)
+        seed, scale, width = whole("seed", seed), real("scale", scale), None if width is None else whole("width", width)
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
             raise TrunkError(LAZY)
         shapes = [tuple(p.shape) for p in module.parameters() if print_frozen or p.requires_grad]
@@ -136,7 +144,9 @@ class QueryQuine(Quine):
         means, gains = checked_scales(held, scales or initial_scales(held.weights, count))
         printer = DirectExpansion(held.sizes, gains, code_size=count, dtype=held.dtype, device=held.device)
         coding = Coding(normalize=False, eps=1e-5, skip=None, readout=None, anchor=None)
-        SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed)
+        check_grid(code_bits, code_phase)
+        grid = {"code_bits": code_bits, "code_phase": code_phase}
+        SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed, **grid)
         self.queries, self.width, self.scale = queries if self_made else None, width, scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -231,7 +241,8 @@ class QueryQuine(Quine):
         own = settings["queries"] == "table"
         if not isinstance(probe, tuple) or own != (len(probe) == 1):
             raise QuineFileError(f"it holds {len(probe)} probes for its queries")
-        shape = {} if own else {"width": settings["width"], "scale": settings["scale"]}
+        grid = {"code_bits": settings["code_bits"], "code_phase": settings.get("code_phase", 0)}
+        shape = grid if own else grid | {"width": settings["width"], "scale": settings["scale"]}
         scales = settings["means"], settings["gains"]
         queries = probe[0] if own else settings["queries"]
         quine = cls(trunk, queries, settings["seed"], scales=scales, copy=False, **shape, **options)
@@ -253,7 +264,8 @@ class QueryQuine(Quine):
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has."""
-        return [("printed", "every weight answered by itself")]
+        grid = [] if self.code_bits is None else [("grid of the answers", grid_name(self.code_bits, self.code_phase))]
+        return [("printed", "every weight answered by itself"), *grid]
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what."""

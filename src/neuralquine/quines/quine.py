@@ -32,7 +32,9 @@ from torch import nn
 
 from ..errors import BadOption, TrunkError
 from .coding import coding_of
+from .html import as_html
 from .networks.running import Inputs, Probe, Select
+from .numbers import real, whole
 from .printers import PRINTERS, printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
@@ -119,8 +121,12 @@ class Quine(SelfPrinter):
         prints: str | None = None,
     ) -> None:
         module = modular(trunk)
-        _check_options(code_size, seed, code_bits, normalize, eps, alpha, skip, expansion)
-        _check_phase(code_phase, code_bits)
+        code_size, seed, eps = whole("code_size", code_size), whole("seed", seed), real("eps", eps)
+        code_bits = None if code_bits is None else whole("code_bits", code_bits)
+        alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
+        normalize = bool(normalize)
+        _check_options(code_size, seed, normalize, eps, alpha, skip, expansion)
+        check_grid(code_bits, code_phase)
 
         def held_in(kind: torch.dtype | None) -> Trunk:
             return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
@@ -139,7 +145,6 @@ class Quine(SelfPrinter):
         means, gains = checked_scales(held, scales or initial_scales(held.weights, code_size))
         make = printer_named(expansion or ("hadamard" if count > LARGE else "gaussian"))
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
-        skip = None if skip is None else float(skip)
         coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
@@ -217,6 +222,10 @@ class Quine(SelfPrinter):
             "A self-sensitivity near 0 would mean a printed constant.",
         ]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: stored | printed | difference of the first tensors."""
+        return as_html(self)
+
     # -- Hugging Face conventions -------------------------------------------------------------------------------
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
@@ -261,7 +270,6 @@ def _keeping() -> Any:
 def _check_options(
     code_size: int,
     seed: int,
-    code_bits: int | None,
     normalize: bool,
     eps: float,
     alpha: float | None,
@@ -281,8 +289,6 @@ def _check_options(
         raise BadOption("skip must be a number of at least 0, and needs normalize=True")
     if expansion not in (None, *PRINTERS):
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
-    if code_bits is not None and not 0 <= code_bits <= 60:
-        raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
 
 
 def _prints_itself(held: Trunk, prints: str | None) -> bool:
@@ -317,8 +323,10 @@ def _refuse_given(given: dict[str, bool], count: int) -> None:
         )
 
 
-def _check_phase(code_phase: int, code_bits: int | None) -> None:
-    """Refuse a phase out of range, and one without a grid."""
+def check_grid(code_bits: int | None, code_phase: int) -> None:
+    """Refuse a grid or a phase out of range, and a phase without a grid."""
+    if code_bits is not None and not 0 <= code_bits <= 60:
+        raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
     if not 0 <= code_phase <= LARGEST_PHASE:
         raise BadOption(f"code_phase must be from 0 to {LARGEST_PHASE}, not {code_phase}")
     if code_phase and code_bits is None:
@@ -330,8 +338,12 @@ def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]
 
     Raises:
         TrunkError: there are more or fewer.
+        BadOption: one is not finite.
     """
-    means, gains = [float(m) for m in scales[0]], [float(g) for g in scales[1]]
+    means, gains = ([real("a scale", v) for v in part] for part in scales)
+    odd = next((v for v in [*means, *gains] if not math.isfinite(v)), None)
+    if odd is not None:
+        raise BadOption(f"scales must be finite, not {odd}")
     if not len(means) == len(gains) == len(trunk.sizes):
         raise TrunkError(f"scales must hold one mean and one gain for each of the {len(trunk.sizes)} tensors")
     return means, gains

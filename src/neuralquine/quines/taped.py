@@ -31,6 +31,7 @@ from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
 from .gradients import derivatives_on, gradient
 from .networks.bodies import Taped
 from .networks.running import Probe, differentiable_kernels
+from .numbers import whole
 from .printers.scales import initial_scales
 from .printers.tape import USES, SignTape, sign_images
 from .quine import Quine, checked_scales
@@ -85,6 +86,7 @@ class TaskQuine(Quine):
         scales: tuple[Sequence[float], Sequence[float]] | None = None,
         copy: bool = True,
     ) -> None:
+        code_size, seed, repeats = whole("code_size", code_size), whole("seed", seed), whole("repeats", repeats)
         if dtype not in (torch.float32, torch.float64):
             raise BadOption(f"a task quine computes in float32 or float64, not {dtype}")
         if not 1 <= repeats <= 1024 or code_size < 1:

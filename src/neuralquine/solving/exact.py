@@ -183,7 +183,7 @@ def _more_fixed_points(
     if kind != "race":
         thorough = kind == "thorough"
         return fixed_points(f.quine, f, width, generator, request.stop, trace, own=own, thorough=thorough)
-    points = starting_points(f.quine, f, affordable_starts(f.quine, width), generator, own=own)
+    points = starting_points(f, affordable_starts(f.quine, width), generator, own=own)
     found = iterate(f, Broyden(), points, request.stop, trace)
     keep(f, found.best, found.status)
     return found.status

@@ -19,7 +19,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ..errors import BadOption, QuineFileError, plural
+from ..errors import QuineFileError, plural
 from ..files.journal import Journal
 from ..quines.derivatives import DENSE, continuum
 from ..quines.itself import SelfQuine
@@ -31,12 +31,14 @@ from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, KrylovLM, Method, Picard
 from .methods.krylov_lm import relative
+from .queried_exact import Rounded
 from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
 from .trace import Residuals
 
 STARTS = 400
+_EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
 _ENDS = list(Status)
@@ -46,14 +48,15 @@ Rung = tuple[Method, Tensor, Stop]
 
 @search.register(QueryQuine)
 def _search(quine: QueryQuine, request: Request) -> Found:
-    """Find weights that answer themselves, unless bits are asked for."""
-    if request.exact:
-        raise BadOption("exact=True needs a code grid, and a queried quine has none: leave exact out")
+    """Find weights that answer themselves."""
     return search_all_weights(quine, request)
 
 
 def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found:
-    """Search P equations in P unknowns: follow starts of the ladder or of one method until one gives a quine."""
+    """Search P equations in P unknowns: follow starts of the ladder or of one method until one gives a quine.
+
+    Where bits are asked for, fixed points are searched until regeneration on a grid settles near one of them.
+    """
     method, stop = request.method, request.stop
     f = QueryMap(quine)
     trace = _SharedTrace(f, request.progress)
@@ -62,6 +65,10 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     most = request.starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
+    exact = request.exact or quine.code_bits is not None
+    rounded = Rounded(f, request.seed, lambda: _over(stop, trace) is not None)
+    if exact:
+        most = request.starts or _EXACT_STARTS
     try:
         timely = _timely(islice(rungs, most), stop, trace)
         with closing(_searched(f, timely, trace, request.journal)) as searched:
@@ -69,7 +76,11 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
                 results.append((type(tool).__name__.lower(), one))
                 if one.status[0] is Status.CONVERGED:
                     if not put_aside(f, one):
-                        break
+                        found = rounded.near(one.best[0]) if exact else one.best[0]
+                        if found is not None:
+                            one.best[0] = found
+                            break
+                        continue
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
         ended = _over(stop, trace)
     except KeyboardInterrupt:
@@ -80,7 +91,12 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         for _, one in results:
             if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # these say more than the limit does
                 one.status = [ended]
-    return Found(f, results, trace, f"{plural(len(results), 'start')} tried")
+    tried = f"{plural(len(results), 'start')} tried"
+    if not exact:
+        return Found(f, results, trace, tried)
+    if rounded.found:  # by the last start
+        results = results[-1:]
+    return Found(f, results, trace, f"{tried}, {rounded.detail}" if rounded.detail else tried, exact=True)
 
 
 @fixed_points.register(QueryQuine)

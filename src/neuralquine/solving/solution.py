@@ -143,7 +143,7 @@ class Solution(Measurement):
         steps: steps of the loop.
         seconds: wall time of the search.
         portable, proved: None, because a solve does not examine them; ``neuralquine verify --portable`` and
-            ``neuralquine certify`` do.
+            ``neuralquine certify`` do. The command ``solve --exact`` fills in ``portable`` where a proof takes a second.
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         code_phase: how far that grid is moved; 0 where it is not.
         detail: what was tried, where the status alone does not say it.

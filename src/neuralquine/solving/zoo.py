@@ -13,6 +13,7 @@ from ..checking.spectrum import local_spectrum
 from ..errors import BadOption
 from ..quines.in_place import weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
+from ..quines.numbers import whole
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from . import itself_search as itself_search  # registers those of modules that print themselves
@@ -51,7 +52,7 @@ class ZooQuine(Measurement):
         return {name: getattr(self, name) for name in _FIGURES}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Zoo:
     """The distinct quines found, by growing spectral radius.
 
@@ -70,6 +71,12 @@ class Zoo:
     jvps: int
     seconds: float
     interrupted: bool
+
+    def __repr__(self) -> str:
+        radii = [q.spectral_radius for q in self.quines]
+        between = f", spectral radii {min(radii):.3g} to {max(radii):.3g}" if radii else ""
+        stopped = ", interrupted" if self.interrupted else ""
+        return f"Zoo({len(self.quines)} quines from {self.starts} starts{between}, {self.seconds:.2f} s{stopped})"
 
 
 @one_thread_if_small
@@ -100,6 +107,7 @@ def zoo(
 
     Source: deflation: Farrell, Birkisson and Funke (2015).
     """
+    starts, seed = whole("starts", starts), None if seed is None else whole("seed", seed)
     if starts < 1:
         raise BadOption(f"starts must be at least 1, not {starts}")
     refuse_constructed(quine)

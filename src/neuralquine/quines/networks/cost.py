@@ -13,7 +13,8 @@ The limits stop bombs, not honest networks: what is refused here may still be lo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from ...errors import TooLarge
 from .running import Inputs, arguments, differentiable_kernels
 from .sequence import Clocked, FreeRunning
 
+Register = Callable[[nn.Module, str, nn.Parameter | None], None]
+_REGISTERING = threading.RLock()  # the method belongs to the whole process, and is put back by whoever replaced it
 _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and what weights can raise it to: 1, 2.5 GiB
 _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of 1,000
 _WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
@@ -96,20 +99,36 @@ def counted_parameters(allowance: Allowance) -> Iterator[None]:
     Raises:
         TooLarge: it has.
     """
-    register, count = nn.Module.register_parameter, 0
+    count = 0
 
-    def counting(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    def counting(register: Register, module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         nonlocal count
         count += param is not None
         if count > allowance.tensors:
             raise TooLarge(f"it asks for more than {allowance.tensors} tensors, and the file holds fewer")
-        register(self, name, param)
+        register(module, name, param)
 
-    nn.Module.register_parameter = counting
-    try:
+    with registering(counting):
         yield
-    finally:
-        nn.Module.register_parameter = register
+
+
+@contextmanager
+def registering(instead: Callable[[Register, nn.Module, str, nn.Parameter | None], None]) -> Iterator[None]:
+    """Let a function stand for ``Module.register_parameter`` in this thread; it is handed the original."""
+    with _REGISTERING:
+        register, here = nn.Module.register_parameter, threading.get_ident()
+
+        def replaced(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+            if threading.get_ident() == here:
+                instead(register, self, name, param)
+            else:
+                register(self, name, param)
+
+        nn.Module.register_parameter = replaced
+        try:
+            yield
+        finally:
+            nn.Module.register_parameter = register
 
 
 class _Meter(TorchDispatchMode):

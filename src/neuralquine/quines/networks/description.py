@@ -15,6 +15,7 @@ from torch import nn
 from ...errors import NeuralQuineError, QuineFileError, first_line
 from .bodies import Body, Taped, TokenMean, Tokens
 from .causal import CausalTransformer
+from .cost import Register, registering
 from .normalize import InstanceNorm
 
 _CONV = (
@@ -222,18 +223,36 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**40)
 
 
+def same_settings(built: nn.Module, original: nn.Module) -> bool:
+    """Whether two modules of the same classes were given the same numbers, names and switches, and have no hooks.
+
+    A description leaves out what is rarely set, such as the largest norm of an embedding: that shows here.
+    """
+    ours, theirs = list(built.modules()), list(original.modules())
+    return len(ours) == len(theirs) and all(
+        type(a) is type(b) and _as_set(a, b) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _as_set(built: nn.Module, original: nn.Module) -> bool:
+    held = vars(original)
+    if "forward" in held or any(held[name] for name in held if name.endswith("_hooks")):
+        return False
+    plain = int | float | str | tuple | list | None
+    public = {
+        k: v for k, v in vars(built).items() if not k.startswith("_") and k != "training" and isinstance(v, plain)
+    }
+    return all(k in held and held[k] == v for k, v in public.items())
+
+
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
     """Build modules whose parameters take no memory, while their buffers are computed as always."""
-    register = nn.Module.register_parameter
 
-    def on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    def on_meta(register: Register, module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         if param is not None and not param.is_meta:  # one that is shared must stay the same object
             param = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
-        register(self, name, param)
+        register(module, name, param)
 
-    nn.Module.register_parameter = on_meta
-    try:
+    with registering(on_meta):
         yield
-    finally:
-        nn.Module.register_parameter = register

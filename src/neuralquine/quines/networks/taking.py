@@ -17,6 +17,7 @@ _STEP = 1e-8  # relative change of the weights: float64 answers along a line, wh
 _ROUGH = (
     1e-9  # relative distance from that line: float64's round-off is a millionth of it, and float32's 60 times as much
 )
+_EXTRA = "_extra_state"  # torch's name for it in a state_dict
 _SAME = 1e-2  # relative, between answers in two types: round-off is far below it, and what is cast away far above
 
 
@@ -134,3 +135,29 @@ def are_same(a: Tensor, b: Tensor) -> bool:
     return bool((finite | ~(torch.isfinite(a) | torch.isfinite(b))).all()) and bool(
         gap <= _SAME * torch.linalg.vector_norm(b[finite])
     )
+
+
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What a file keeps of a module, by name: parameters once, persistent buffers, and extra states that are tensors.
+
+    For torch's own modules this is their ``state_dict()`` without the second names of shared parameters; modules may call
+    theirs by other names. Complex numbers are shown as pairs of real ones.
+    """
+    found = {name: p.detach() for name, p in module.named_parameters()}
+    for prefix, part in module.named_modules(remove_duplicate=False):
+        start = prefix + "." if prefix else ""
+        buffers = {k: b for k, b in part._buffers.items() if k not in part._non_persistent_buffers_set}
+        if type(part).get_extra_state is not nn.Module.get_extra_state:
+            buffers[_EXTRA] = part.get_extra_state()  # type: ignore[assignment]
+        found |= {start + k: b.detach() for k, b in buffers.items() if isinstance(b, Tensor)}
+    return {name: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for name, t in found.items()}
+
+
+def restore_extra_states(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give every part of a module the tensor that :func:`stored_tensors` took of it as its extra state."""
+    for prefix, part in module.named_modules():
+        name = f"{prefix}.{_EXTRA}" if prefix else _EXTRA
+        if name in state and type(part).set_extra_state is not nn.Module.set_extra_state:
+            before = part.get_extra_state()
+            complexed = isinstance(before, Tensor) and before.is_complex()
+            part.set_extra_state(torch.view_as_complex(state[name]) if complexed else state[name])

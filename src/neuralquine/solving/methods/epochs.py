@@ -44,7 +44,7 @@ class Epochs:
     starts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        check_optimizer(self.optimizer)
+        check_optimizer(self.optimizer, self.lr)
         if self.batch < 1 or self.regenerate < 0:
             raise BadOption(
                 f"batch must be at least 1 and regenerate at least 0, not {self.batch} and {self.regenerate}"

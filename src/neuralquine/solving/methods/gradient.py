@@ -40,7 +40,7 @@ class Gradient:
     starts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        check_optimizer(self.optimizer)
+        check_optimizer(self.optimizer, self.lr)
         if self.gradient not in ("semi", "true"):
             raise BadOption(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from numbers import Real
 
 import torch
 
-from ...errors import UnknownName, did_you_mean
+from ...errors import BadOption, UnknownName, did_you_mean
 
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,
@@ -23,11 +24,14 @@ OPTIMIZERS = {
 }
 
 
-def check_optimizer(name: str) -> None:
-    """Refuse an optimizer that is not in the table.
+def check_optimizer(name: str, lr: float) -> None:
+    """Refuse an optimizer that is not in the table, and a learning rate with which it cannot be made.
 
     Raises:
         UnknownName: there is no such optimizer; the message suggests the nearest.
+        BadOption: the learning rate is no finite number, or below 0.
     """
+    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 <= float(lr) < float("inf"):
+        raise BadOption(f"lr must be a finite number of at least 0, not {lr!r}")
     if name not in OPTIMIZERS:
         raise UnknownName(f"no optimizer {name!r}: {did_you_mean(name, list(OPTIMIZERS))}")
