@@ -230,3 +230,13 @@ def test_regeneration_on_a_grid_keeps_the_time_limit():
     assert solution.status.name == "TIME_LIMIT"
     assert not solution.bit_exact
     assert nq.solve(nq.recipe("lstm", skip=0.1, code_bits=8)).bit_exact
+
+
+def test_a_contraction_that_flickers_on_its_grid_is_tried_on_others():
+    trunk, probe = _net()
+    found = []
+    for seed in (40, 43, 45):
+        quine = nq.Quine(trunk, probe, code_size=12, seed=seed, skip=0.5, code_bits=3)
+        found.append(nq.solve(quine, throw=False))
+    assert all(s.bit_exact and s.code_bits == 3 for s in found)
+    assert all(s.code_phase for s in found)  # the grid that is not moved has none of them
