@@ -127,7 +127,7 @@ def test_solve_exact_prints_a_difference_of_exactly_zero(answer):
     assert set(data) >= STABLE
     assert data["bit_exact"] is True
     assert (data["relative_residual"], data["max_abs_residual"], data["differing_weights"]) == (0, 0, 0)
-    assert data["portable"] is None
+    assert data["portable"] in (None, True)  # a proof that takes a second is tried where python-flint is installed
     assert data["proved"] is None
     assert isinstance(data["code_bits"], int)
 

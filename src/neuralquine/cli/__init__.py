@@ -29,6 +29,7 @@ from . import heal as heal  # isort: skip
 from . import export as export  # isort: skip
 from . import sweep as sweep  # isort: skip
 from . import evolve as evolve  # isort: skip
+from . import post as post  # isort: skip
 from . import lab as lab  # isort: skip
 
 
