@@ -1,5 +1,7 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,12 @@ from torch import nn
 import neuralquine as nq
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """No test leaves its last result with the user."""
+    os.environ["NQ_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

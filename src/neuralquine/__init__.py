@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from . import tasks as tasks
     from .checking.generations import Generations as Generations
     from .checking.generations import generations as generations
+    from .checking.plots import plot as plot
     from .checking.spectrum import Spectrum as Spectrum
     from .checking.spectrum import spectrum as spectrum
     from .checking.verify import Verification as Verification
@@ -42,6 +43,10 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .healing.heal import Healing as Healing
     from .healing.heal import basin as basin
     from .healing.heal import heal as heal
+    from .keeping.doors import certify as certify
+    from .keeping.doors import check_proof as check_proof
+    from .keeping.doors import digits as digits
+    from .keeping.doors import portable as portable
     from .keeping.export import export as export
     from .keeping.store import load as load
     from .keeping.store import save as save
@@ -64,12 +69,14 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from .solving.solution import Solution as Solution
     from .solving.solution import Status as Status
     from .solving.solve import solve as solve
+    from .solving.sweep import sweep as sweep
     from .solving.zoo import Zoo as Zoo
     from .solving.zoo import zoo as zoo
 
 # Where each public name lives. Names are imported when they are first used: `neuralquine --help` answers without torch.
 _PUBLIC = {
     "checking.generations": ("Generations", "generations"),
+    "checking.plots": ("plot",),
     "checking.spectrum": ("Spectrum", "spectrum"),
     "checking.verify": ("Verification", "verify"),
     "errors": (
@@ -79,6 +86,7 @@ _PUBLIC = {
     "healing.damage": ("Damage", "damaged"),
     "healing.guard": ("Guard", "Repair", "guard"),
     "healing.heal": ("Healing", "basin", "heal"),
+    "keeping.doors": ("certify", "check_proof", "digits", "portable"),
     "keeping.export": ("export",),
     "keeping.store": ("load", "save"),
     "quines.kinds": ("Quine",),
@@ -93,6 +101,7 @@ _PUBLIC = {
     ),
     "solving.solution": ("Solution", "Status"),
     "solving.solve": ("solve",),
+    "solving.sweep": ("sweep",),
     "solving.zoo": ("Zoo", "zoo"),
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
@@ -122,4 +131,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    own = {name for name in globals() if name.startswith("__")}  # not what was imported to make this face
+    return sorted(own | {*__all__})

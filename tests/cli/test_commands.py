@@ -94,8 +94,8 @@ def make_trunk():
 
 
 class Doubled(nn.Linear):
-    def forward(self, x):
-        return 2 * super().forward(x)
+    def forward(self, input):
+        return 2 * super().forward(input)
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_solve_exact_prints_a_difference_of_exactly_zero(answer):
     assert set(data) >= STABLE
     assert data["bit_exact"] is True
     assert (data["relative_residual"], data["max_abs_residual"], data["differing_weights"]) == (0, 0, 0)
-    assert data["portable"] is None
+    assert data["portable"] in (None, True)  # a proof that takes a second is tried where python-flint is installed
     assert data["proved"] is None
     assert isinstance(data["code_bits"], int)
 
@@ -243,7 +243,7 @@ def test_an_exact_quine_is_announced_as_such(run):
     status, out, _ = run("solve", "blog", "--exact")
     assert status == 0
     assert out.startswith("A quine: the network prints its own weights, every bit.")
-    assert "yes: 0 of 1020 weights differ in some bit" in out
+    assert "yes: 0 of 1,020 weights differ in some bit" in out
     assert re.search(r"code grid +grid 2\^-\d+, margin", out)
 
 
@@ -484,5 +484,6 @@ def test_ctrl_c_before_there_is_anything_to_keep_says_how_to_go_on(tmp_path, mon
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130
-    assert "the same command with --resume goes on from" in capsys.readouterr().err
+    again = f"go on with `neuralquine solve blog --out {tmp_path / 'q'} --resume`"
+    assert capsys.readouterr().err.endswith(f"neuralquine: interrupted: {again}\n")
     assert (tmp_path / "q.journal").exists()

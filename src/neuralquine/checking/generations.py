@@ -15,7 +15,7 @@ from ..quines.measure import measure, relative_residual
 from ..quines.quine import Quine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generations:
     """The distances and residuals of a quine's descendants.
 
@@ -32,6 +32,13 @@ class Generations:
     survived: int
     tolerance: float
     identical: int
+
+    def __repr__(self) -> str:
+        last = f", last distance {self.distances[-1]:.2e}" if self.distances else ""
+        return (
+            f"Generations({self.survived} of {len(self.distances)} survived within {self.tolerance:g}, the first "
+            f"{self.identical} bit for bit{last})"
+        )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..quines.quine import Quine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """The derivative of the self-map at some weights.
 
@@ -29,6 +29,14 @@ class Spectrum:
     bound: bool = False
     jvps: int = 0
     complete: bool = True
+
+    def __repr__(self) -> str:
+        at_least = "at least " if self.bound else ""
+        some = "" if self.complete else ", not all"
+        return (
+            f"Spectrum({len(self.eigenvalues)} eigenvalues{some}: spectral radius {self.spectral_radius:.4g}, "
+            f"distance to 1 {self.newton_distance:.4g}, self-sensitivity {at_least}{self.self_sensitivity:.4g})"
+        )
 
     @property
     def spectral_radius(self) -> float:

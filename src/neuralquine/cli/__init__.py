@@ -19,6 +19,7 @@ from .options import app
 
 # Each of these modules adds its commands, which `--help` lists in this order.
 from . import solve as solve  # isort: skip
+from . import last as last  # isort: skip
 from . import zoo as zoo  # isort: skip
 from . import names as names  # isort: skip
 from . import look as look  # isort: skip
@@ -28,7 +29,20 @@ from . import heal as heal  # isort: skip
 from . import export as export  # isort: skip
 from . import sweep as sweep  # isort: skip
 from . import evolve as evolve  # isort: skip
+from . import post as post  # isort: skip
 from . import lab as lab  # isort: skip
+
+
+@app.command("help")
+def help_(
+    context: typer.Context, command: Annotated[str, typer.Argument(help="The command to explain; none for all.")] = ""
+) -> None:
+    """Explain a command, or list all of them."""
+    above = context.parent
+    assert above is not None
+    _, wanted, _ = above.command.resolve_command(above, [command]) if command else (None, above.command, None)  # pyright: ignore[reportAttributeAccessIssue]
+    within = above if not command else typer.Context(wanted, info_name=command, parent=above)
+    typer.echo(wanted.get_help(within))
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +58,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     try:
-        app()
+        app(prog_name="neuralquine")  # however it was started: completion and usage have one name
     except NeuralQuineError as error:
         typer.echo(f"neuralquine: {error}", err=True)
     except BrokenPipeError:  # whoever read the output has gone

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, RecipeOption, app, key_values, terminate_like_interrupt
+from .known import check_name, completed
+from .options import AsJson, RecipeOption, app, interrupted, key_values, terminate_like_interrupt
 from .report import print_json
 
 if TYPE_CHECKING:
@@ -16,19 +17,42 @@ if TYPE_CHECKING:
     from ..evolution.life import Life
 
 
+WorldName = Annotated[
+    str,
+    typer.Argument(
+        help="A world: soup, digits or fertility. docs/evolution.md describes them.",
+        autocompletion=completed("world"),
+    ),
+]
+Generations = Annotated[
+    int,
+    typer.Option(
+        help="End after so many generations; by default after the world's own number.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        help="Begin no generation after so many seconds; by default there is no limit.",
+        metavar="SECONDS",
+        show_default=False,
+        min=0,
+    ),
+]
+
+
 @app.command()
 def evolve(
-    recipe: Annotated[
-        str, typer.Argument(help="A world: soup, digits or fertility. docs/evolution.md describes them.")
+    recipe: WorldName,
+    out: Annotated[
+        Path, typer.Option(help="Write the tables, the figures and the state to this folder.", metavar="FOLDER")
     ],
-    out: Annotated[Path, typer.Option(help="Write the tables, the figures and the state to this folder.")],
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
-    generations: Annotated[
-        int, typer.Option(help="End after so many generations; 0 for the world's own number.", min=0)
-    ] = 0,
-    time_limit: Annotated[
-        float, typer.Option(help="Begin no generation after so many seconds; 0 for no limit.", min=0)
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", metavar="N", min=0)] = 0,
+    generations: Generations = 0,
+    time_limit: TimeLimit = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the state in --out.")] = False,
     as_json: AsJson = False,
@@ -37,6 +61,7 @@ def evolve(
 
     Their histories become tables and figures (extras `sweep` and `plot`).
     """
+    check_name(recipe, "world")
     from ..evolution import live, world
 
     made = world(recipe, seed=seed, generations=generations or None, **key_values(recipe_option, "--recipe-option"))
@@ -49,8 +74,9 @@ def evolve(
         with terminate_like_interrupt():
             life = live(made, out, time_limit=time_limit or None, resume=resume, progress=show if shown else None)
     except KeyboardInterrupt:
-        typer.echo(f"\nneuralquine: interrupted: the same command with --resume goes on from {out}", err=True)
-        raise typer.Exit(130) from None
+        if shown:
+            typer.echo("", err=True)
+        raise interrupted(f"the last state is in {out}", resume="--resume") from None
     if shown:
         typer.echo("\r\x1b[K", err=True, nl=False)
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +30,7 @@ def export(
     if as_json:
         print_json({"out": str(file), "bytes": size, "inputs": [], "outputs": ["printed", "stored", "is_quine"]})
         return
-    ask = f'import onnxruntime as o; print(o.InferenceSession("{file}").run(None, {{}})[2])'
+    ask = shlex.quote(f"import onnxruntime as o; print(o.InferenceSession({json.dumps(str(file))}).run(None, {{}})[2])")
     typer.echo(f"written to {file}, {size:,} bytes: no inputs; outputs printed, stored and is_quine")
     typer.echo("  It is proved that every machine prints the same bits, and ONNX Runtime on this one says True.")
-    typer.echo(f"  ask it: python -c '{ask}'")
+    typer.echo(f"  ask it: python -c {ask}")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ..errors import NeuralQuineError
-from .options import AsJson, Folder, TrunkOption, app, load_quine, status_line, terminate_like_interrupt
+from .group import Verb
+from .known import DAMAGES, check_name, completed, completed_damage
+from .options import AsJson, Folder, TrunkOption, app, interrupted, load_quine, status_line, terminate_like_interrupt
 from .report import print_json, table
 
 if TYPE_CHECKING:
@@ -25,15 +26,20 @@ Damages = Annotated[
         "--damage",
         metavar="KIND:FRACTION",
         help="Damage this fraction of the weights in this way, such as noise:0.5; may be given several times.",
+        autocompletion=completed_damage,
     ),
 ]
-Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", min=1)]
+Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", metavar="N", min=1)]
 Generations = Annotated[
-    int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", min=1)
+    int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", metavar="N", min=1)
 ]
 Curve = Annotated[
     str,
-    typer.Option(metavar="KIND", help="Also draw how many quines heal as this kind of damage grows (extra `plot`)."),
+    typer.Option(
+        metavar="KIND",
+        help="Also draw how many quines heal as this kind of damage grows (extra `plot`).",
+        autocompletion=completed("damage"),
+    ),
 ]
 Images = Annotated[
     str,
@@ -45,15 +51,16 @@ Images = Annotated[
 ]
 
 
-class _NamesKinds(TyperCommand):
-    """A command whose help ends with the kinds of damage, which are known only when torch has been imported."""
+class _NamesKinds(Verb):
+    """A command whose help lists the kinds of damage."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_help_text(ctx, formatter)
-        from ..healing.kinds import KINDS
-
         with formatter.section("Kinds of damage"):
-            formatter.write_dl([(name, kind.about) for name, kind in KINDS.items()])
+            formatter.write_dl(list(DAMAGES.items()))
+
+
+Seed = Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)]
 
 
 @app.command(cls=_NamesKinds)
@@ -62,7 +69,7 @@ def heal(
     damage: Damages = [],  # noqa: B006
     trials: Trials = 100,
     generations: Generations = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the damages.", min=0)] = 0,
+    seed: Seed = 0,
     curve: Curve = "",
     images: Images = "",
     trunk: TrunkOption = "",
@@ -73,6 +80,7 @@ def heal(
     A damaged quine prints itself; it has healed when every bit has come back. The exit status is 1 unless every trial
     healed.
     """
+    _check_kinds([*damage, *([curve] if curve else [])])
     from ..healing.damage import Damage
     from ..healing.heal import heal as run
 
@@ -95,18 +103,37 @@ def heal(
                 progress=_counting(show, str(one)),
             )
 
-        found = [healed(one) for one in damages]
-        data["damages"] = [h.figures() for h in found]
-        if curve:
-            data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
-    if as_json:
-        print_json(data)
-    else:
-        _report_healing(found)
-        if curve:
-            typer.echo(f"drawn to {data['figure']}")
+        found: list[Healing] = []
+        try:
+            for one in damages:
+                found.append(healed(one))
+            data["damages"] = [h.figures() for h in found]
+            if curve:
+                data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
+        except KeyboardInterrupt:
+            if found and not as_json:
+                _report_healing(found)
+            raise interrupted("nothing is kept" if not found else "these damages were counted") from None
+    _report(found, data, as_json)
     if not all(h.all_healed for h in found):
         raise typer.Exit(1)
+
+
+def _report(found: list[Healing], data: dict[str, Any], as_json: bool) -> None:
+    """Print what was counted, and where the curve is, if one was drawn."""
+    if as_json:
+        print_json(data)
+        return
+    if found:
+        _report_healing(found)
+    if "figure" in data:
+        typer.echo(f"drawn to {data['figure']}")
+
+
+def _check_kinds(texts: list[str]) -> None:
+    """Refuse a kind of damage that does not exist, before anything slow is imported."""
+    for text in texts:
+        check_name(text.partition(":")[0], "damage")
 
 
 def _counting(show: Callable[[str], None], what: str) -> Callable[[int, int], None]:

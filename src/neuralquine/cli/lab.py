@@ -13,7 +13,10 @@ from .options import app, terminate_like_interrupt
 @app.command()
 def lab(
     port: Annotated[
-        int, typer.Option(help="Serve the page on this port of 127.0.0.1; 0 for any free one.", min=0, max=65535)
+        int,
+        typer.Option(
+            help="Serve the page on this port of 127.0.0.1; 0 for any free one.", metavar="PORT", min=0, max=65535
+        ),
     ] = 8765,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:

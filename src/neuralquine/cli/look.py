@@ -111,10 +111,14 @@ def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -
 @app.command()
 def generations(
     folder: Folder,
-    n: Annotated[int, typer.Option("-n", help="Follow the line for so many generations.", min=1)] = 100,
+    n: Annotated[int, typer.Option("-n", help="Follow the line for so many generations.", metavar="N", min=1)] = 100,
     tolerance: Annotated[
         float,
-        typer.Option(help="Count a descendant as a copy up to this relative distance from the first quine.", min=0),
+        typer.Option(
+            help="Count a descendant as a copy up to this relative distance from the first quine.",
+            metavar="DISTANCE",
+            min=0,
+        ),
     ] = 1e-2,
     trunk: TrunkOption = "",
     as_json: AsJson = False,

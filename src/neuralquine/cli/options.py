@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, TooLarge, first_line, needed
+from ..errors import NeuralQuineError, TooLarge, needed
 from ..files.names import CERTIFICATE
+from .group import App, Group
+from .known import completed
 
 if TYPE_CHECKING:
     from ..quines.quine import Quine
     from ..solving.solution import TracePoint
 
-app = typer.Typer(
+app = App(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find, verify, prove, keep and show neural quines: networks that print their own weights.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Recipe = Annotated[str, typer.Argument(help="A named problem; `neuralquine recipes` lists them.")]
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        help="A named problem (`neuralquine recipes` lists them), or a function of your own, FILE.py:FUNCTION.",
+        autocompletion=completed("recipe"),
+    ),
+]
 Folder = Annotated[
     Path, typer.Argument(help="A folder that a quine was written to, such as by `neuralquine solve --out`.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random: initial weights, probe, expansion, starts.", min=0)]
-Device = Annotated[str, typer.Option(help="Compute on this torch device, such as cuda.")]
+Seed = Annotated[
+    int,
+    typer.Option(help="Seed of everything random: initial weights, probe, expansion, starts.", metavar="N", min=0),
+]
+Device = Annotated[str, typer.Option(help="Compute on this torch device, such as cuda.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RecipeOption = Annotated[
     list[str],
@@ -41,8 +55,8 @@ TrunkOption = Annotated[
     str,
     typer.Option(
         "--trunk",
-        metavar="MODULE:FACTORY",
-        help="Take the network from this Python factory, for a folder that cannot describe its own.",
+        metavar="FILE.py:FUNCTION",
+        help="Take the network from this Python function (or MODULE:FUNCTION), for a folder that cannot describe its own.",
     ),
 ]
 
@@ -87,23 +101,22 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
 
 def import_trunk(path: str) -> Any:
     """Call the user's own factory of a trunk. The command line names it; a file never does."""
-    import importlib
+    from ..recipes.own import own_trunk
 
-    from torch import nn
-
-    module, _, factory = path.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(module), factory)()
-    except Exception as error:  # whatever the user's own code raises
-        raise typer.BadParameter(f"{path} gives no module: {first_line(error)}", param_hint="--trunk") from error
-    if not isinstance(made, nn.Module):
-        raise typer.BadParameter(f"{path} gives a {type(made).__name__}, not a module", param_hint="--trunk")
-    return made
+        return own_trunk(path)
+    except NeuralQuineError as error:
+        raise typer.BadParameter(str(error), param_hint="--trunk") from error
 
 
-def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
-    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text."""
+def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> dict[str, Any]:
+    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text.
+
+    Args:
+        pairs: as they were typed.
+        flag: the option that they were given to, for messages.
+        texts: keys whose values are words, such as ``true``: an option of a method has the type of its default.
+    """
     options = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -111,11 +124,12 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
         if key == "seed":
             raise typer.BadParameter("the seed has an option of its own: --seed", param_hint=flag)
+        key = key.replace("-", "_")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
-        options[key.replace("-", "_")] = value
+        options[key] = text if key in texts and not isinstance(value, str) else value
     return options
 
 
@@ -131,6 +145,23 @@ def terminate_like_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def interrupted(kept: str = "", *, resume: str | None = None) -> typer.Exit:
+    """Say in the one way that all commands share that this one was interrupted, and by which command it goes on.
+
+    Args:
+        kept: what is there of it, in words.
+        resume: what to add to the command line so that it goes on; None where it can only begin again.
+
+    Returns:
+        The exit to raise, with the status 130.
+    """
+    words = [w for w in sys.argv[1:] if w != resume]
+    again = shlex.join(["neuralquine", *words, *([resume] if resume else [])])
+    verb = "begin again" if resume is None else "go on"
+    typer.echo(f"neuralquine: interrupted: {kept + '; ' if kept else ''}{verb} with `{again}`", err=True)
+    return typer.Exit(130)
 
 
 @contextlib.contextmanager

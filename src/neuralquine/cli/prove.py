@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import typer
 from ..errors import NotSound, TooLarge
 from ..files.names import CERTIFICATE, WEIGHTS
 from .options import AsJson, Folder, app, require_flint
-from .report import print_json
+from .report import print_json, verdict
+from .tables import colored
 
 _PATIENCE = 12.0  # seconds of the processor that a proof may take whatever the folder holds
 _FEW, _ENDLESS = (
@@ -28,6 +30,7 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(
         help="Give up after so many seconds of the processor; by default 12, and one more for each 1,000 bytes of weights.",
+        metavar="SECONDS",
         min=1,
     ),
 ]
@@ -47,15 +50,19 @@ def certify(folder: Folder, time_limit: TimeLimit = None, as_json: AsJson = Fals
     if as_json:
         print_json({"proved": True, **certificate})
     else:
-        typer.echo(f"proved. {certificate['claim']}")
-        typer.echo(f"written to {folder / CERTIFICATE}: check it with `neuralquine check-proof`")
+        typer.echo(f"{verdict('proved.', True)} {certificate['claim']}")
+        hint = f"neuralquine check-proof {shlex.quote(str(folder))}"
+        typer.echo(f"written to {folder / CERTIFICATE}: check it with `{hint}`")
 
 
 @app.command("check-proof")
 def check_proof(
-    certificate: Annotated[Path, typer.Argument(help="A certificate written by `neuralquine certify`.")],
+    certificate: Annotated[
+        Path, typer.Argument(help="The folder of a quine, or its certificate written by `neuralquine certify`.")
+    ],
     weights: Annotated[
-        Path | None, typer.Option(help="The quine's folder; by default the one that the certificate lies in.")
+        Path | None,
+        typer.Option(help="The quine's folder; by default the one that the certificate lies in.", metavar="FOLDER"),
     ] = None,
     time_limit: TimeLimit = None,
     as_json: AsJson = False,
@@ -65,6 +72,8 @@ def check_proof(
     This needs no torch, but the extra `proof`. Where torch is installed, the network is also run once.
     """
     require_flint()
+    if certificate.is_dir():
+        certificate = certificate / CERTIFICATE
     import importlib.util
 
     from ..proving.certificate import check
@@ -76,17 +85,21 @@ def check_proof(
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
     else:
-        typer.echo(f"the proof holds. {held['claim']}")
+        typer.echo(f"{verdict('the proof holds.', True)} {held['claim']}")
 
 
 @app.command()
 def digits(
     folder: Folder,
     count: Annotated[
-        int, typer.Option("--digits", help="Write so many significant digits of each weight.", min=1, max=1_000_000)
+        int,
+        typer.Option(
+            "--digits", help="Write so many significant digits of each weight.", metavar="N", min=1, max=1_000_000
+        ),
     ] = 50,
     out: Annotated[
-        Path | None, typer.Option(help="Write the digits to this file, one weight a line; by default to stdout.")
+        Path | None,
+        typer.Option(help="Write the digits to this file, one weight a line; by default to stdout.", metavar="FILE"),
     ] = None,
     time_limit: TimeLimit = None,
     as_json: AsJson = False,
@@ -147,14 +160,14 @@ def patience(folder: Path, limit: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _refusal(verdict: str, as_json: bool) -> Iterator[None]:
+def _refusal(denied: str, as_json: bool) -> Iterator[None]:
     """Report a theorem that does not apply, and exit with 1."""
     from ..proving.certificate import NotProved
 
     try:
         yield
     except (NotProved, NotSound) as error:
-        typer.echo(f"{verdict}: {error}", err=True)
+        typer.echo(f"{colored(denied, 'red', err=True)}: {error}", err=True)
         if as_json:
             print_json({"proved": False, "reason": str(error)})
         raise typer.Exit(1) from error

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import needed, word
+from .tables import colored
+from .tables import table as table
 
 if TYPE_CHECKING:
     from ..checking.verify import Verification
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
     from ..solving.solution import Solution
 
 
-def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
-    """Print what a solve found, for a person."""
+def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: bool = False) -> None:
+    """Print what a solve found, for a person; ``kept`` says that ``neuralquine keep`` can still write it to a folder."""
     v = solution
     head = (
         "A quine: the network prints its own weights, every bit."
@@ -26,13 +29,13 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
         if v.converged
         else "No quine."
     )
-    typer.echo(f"{head} {v.status.value[0].upper()}{v.status.value[1:]}.")
+    typer.echo(f"{verdict(head, v.converged)} {v.status.value[0].upper()}{v.status.value[1:]}.")
     for words in (v.course_in_words, v.detail):
         if not v.converged and words:
             typer.echo(f"  {words}")
     pairs(
         [
-            ("recipe", f"{recipe}, seed {v.seed}, {v.parameters} weights in {v.dtype}"),
+            ("recipe", f"{recipe}, seed {v.seed}, {v.parameters:,} weights in {v.dtype}"),
             *question(v),
             ("relative residual", f"{v.relative_residual:.2e}   (||F(theta) - theta|| / ||theta||)"),
             *_last_iterate(v),
@@ -41,24 +44,42 @@ def report_solution(recipe: str, solution: Solution, out: Path | None) -> None:
             ("RMS weight", f"{v.weight_rms:.3g}"),
             (
                 "bit-exact",
-                f"{'yes' if v.bit_exact else 'no'}: {v.differing_weights} of {v.parameters} weights differ in some bit",
+                f"{word(v.bit_exact)}: {v.differing_weights:,} of {v.parameters:,} weights differ in some bit",
             ),
             *([("code grid", v.detail)] if v.code_bits is not None else []),
             *([] if v.portable is None else [("portable", "proved" if v.portable else "not proved")]),
             ("self-sensitivity", sensitivity(v) + "   (0 would be a printed constant)"),
-            ("spectral radius", radius(v.spectral_radius) + "   (above 1, plain regeneration is repelled)"),
+            ("spectral radius", radius(v.spectral_radius) + (_attraction(v.spectral_radius) if v.converged else "")),
             (
                 "found by",
-                f"{v.method}: {v.map_evaluations} map evaluations, {v.jvps} JVPs, {v.steps} steps, {v.seconds:.3f} s",
+                f"{v.method}: {v.map_evaluations:,} map evaluations, {v.jvps:,} JVPs, {v.steps:,} steps, {v.seconds:.3f} s",
             ),
         ]
     )
     if out is not None:
-        typer.echo(f"written to {out}: check it with `neuralquine verify {out}`")
+        report_kept(out)
     elif v.converged:
-        typer.echo("it was not kept: --out DIR writes it to a folder")
+        after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
+        typer.echo(f"it is in no folder: {after}")
     if v.converged and not v.bit_exact and v.code_bits is None:
         typer.echo("--exact finds one that prints every bit, if its weights are printed from a code")
+
+
+def report_kept(folder: Path) -> None:
+    """Say where a quine is, and how to check it."""
+    typer.echo(f"written to {folder}: check it with `neuralquine verify {shlex.quote(str(folder))}`")
+
+
+def verdict(text: str, good: bool) -> str:
+    """A verdict, green or red on a terminal."""
+    return colored(text, "green" if good else "red")
+
+
+def _attraction(radius: float) -> str:
+    """What the spectral radius of a quine says; nothing where it was not computed."""
+    if radius < 1:
+        return ": attracts   (printed again and again, damaged weights come back to it)"
+    return ": repels   (printed again and again, damaged weights leave it)" if radius > 1 else ""
 
 
 def _last_iterate(v: Solution) -> list[tuple[str, str]]:
@@ -83,7 +104,7 @@ def _absolute_loss(v: Solution) -> list[tuple[str, str]]:
 
 def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
     """Print what a verification found, for a person."""
-    typer.echo(f"{folder}: {'a quine' if v.is_quine else 'NOT a quine'}")
+    typer.echo(f"{folder}: {verdict('a quine' if v.is_quine else 'NOT a quine', v.is_quine)}")
     for trick in v.trivial:
         typer.echo(f"  trivial, {trick}")
     pairs(
@@ -95,7 +116,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ),
             (
                 "bit-exact",
-                f"{word(v.bit_exact)}   ({v.differing_weights} of {v.parameters} weights differ, at most {v.max_ulp} ulp)",
+                f"{word(v.bit_exact)}   ({v.differing_weights:,} of {v.parameters:,} weights differ, at most {v.max_ulp} ulp)",
             ),
             (
                 "portable",
@@ -105,7 +126,7 @@ def report_verification(folder: Path, v: Verification, portable_reason: str = ""
             ("RMS weight", f"{v.weight_rms:.3g} in {v.dtype}"),
             ("self-sensitivity", sensitivity(v)),
             ("response", f"{radius(v.response)}   (to other weights; 0 would be a printed constant)"),
-            ("spectral radius", radius(v.spectral_radius)),
+            ("spectral radius", radius(v.spectral_radius) + (_attraction(v.spectral_radius) if v.converged else "")),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
             ("bits outside", v.room),
@@ -139,17 +160,6 @@ def figure(value: Any) -> str:
     if value is None:
         return "not computed"
     return str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under headings."""
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)
 
 
 def print_json(data: dict[str, Any]) -> None:

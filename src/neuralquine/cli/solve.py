@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import re
+import shlex
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption, UnknownName
-from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, named, terminate_like_interrupt
+from ..errors import BadOption
+from ..files.names import CERTIFICATE
+from .known import check_name, check_recipe, completed
+from .last import remember
+from .options import (
+    AsJson,
+    Device,
+    Recipe,
+    RecipeOption,
+    Seed,
+    app,
+    interrupted,
+    key_values,
+    named,
+    terminate_like_interrupt,
+)
 from .options import progress as show_progress
 from .record import Recording, Request
 from .report import draw, print_json, report_solution
@@ -22,7 +38,10 @@ if TYPE_CHECKING:
 MethodName = Annotated[
     str,
     typer.Option(
-        help="The method of the search; `neuralquine methods` lists them. By default several are tried in turn."
+        help="The method of the search; `neuralquine methods` lists them. By default several are tried in turn.",
+        metavar="NAME",
+        autocompletion=completed("method"),
+        show_default=False,
     ),
 ]
 MethodOption = Annotated[
@@ -30,34 +49,63 @@ MethodOption = Annotated[
     typer.Option("--method-option", "-m", metavar="KEY=VALUE", help="Set an option of the method, such as lr=0.01."),
 ]
 Starts = Annotated[
-    int, typer.Option(help="Try so many starting points side by side; 0 for the method's own number.", min=0)
+    int,
+    typer.Option(
+        help="Try so many starting points side by side; by default the method's own number.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
 ]
-MaxSteps = Annotated[int, typer.Option(help="Stop after so many steps; 0 for the method's own limit.", min=0)]
-TimeLimit = Annotated[float, typer.Option(help="Stop after so many seconds; 0 for no limit.", min=0)]
+MaxSteps = Annotated[
+    int,
+    typer.Option(
+        help="Stop after so many steps; by default at the method's own limit.", metavar="N", show_default=False, min=0
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        help="Stop after so many seconds; by default there is no limit.", metavar="SECONDS", show_default=False, min=0
+    ),
+]
 Tolerance = Annotated[
     float,
     typer.Option(
-        help="Count a relative residual of at most this as converged; 0 asks for the round-off of the weights.", min=0
+        help="Count a relative residual of at most this as converged; by default the round-off of the weights.",
+        metavar="RESIDUAL",
+        show_default=False,
+        min=0,
     ),
 ]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Find a quine whose printed weights equal the stored ones, bit for bit.")
 ]
 Probes = Annotated[
-    int, typer.Option(help="Try so many other probes where the recipe's own has no exact quine (with --exact).", min=0)
+    int,
+    typer.Option(
+        help="Try so many other probes where the recipe's own has no exact quine (with --exact).", metavar="N", min=0
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue a solve that was stopped, from the journal beside the same --out.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Write the quine to this folder.")]
+Out = Annotated[Path | None, typer.Option(help="Write the quine to this folder.", metavar="FOLDER")]
 Log = Annotated[
     str,
     typer.Option(
-        help="Also log to tensorboard, wandb or trackio (needs --out, and the extra of the same name installed)."
+        help="Also log to tensorboard, wandb or trackio (needs --out, and the extra of the same name installed).",
+        metavar="TRACKER",
+        show_default=False,
     ),
 ]
 Figures = Annotated[
-    bool, typer.Option(help="Also draw the figures into the folder (needs --out and the extra `plot`).")
+    bool,
+    typer.Option(
+        "--figures/--no-figures",
+        help="Also draw the figures into the folder (needs --out and the extra `plot`).",
+        show_default=False,
+    ),
 ]
 
 
@@ -85,8 +133,8 @@ def solve(
 
     They are a fixed point of its self-map.
     """
-    if out is None:
-        _refuse_without_out({"--figures": figures, "--log": bool(log), "--resume": resume})
+    _check_names(recipe, method, method_option)
+    _refuse_without_out(out, {"--figures": figures, "--log": bool(log), "--resume": resume})
     from ..solving.loop import Stop
 
     out = named(out)
@@ -97,9 +145,10 @@ def solve(
         _solve_sharded(recipe, seed, options, device, out, as_json)
         return
     quine = _problem(recipe, seed, options, device)
+    proved = out if out and (out / CERTIFICATE).exists() else None
     request = Request(
         method=method,
-        tool=_tool(method, key_values(method_option, "--method-option")),
+        tool=_tool(method, method_option),
         starts=starts,
         stop=Stop(rtol=rtol or None, max_steps=max_steps or None, time_limit=time_limit or None),
         exact=exact,
@@ -110,43 +159,53 @@ def solve(
         recording.finish(solution)
     solution = _examined(quine, solution, out)
     out = out or _keep_interrupted(recipe, quine, solution)
+    kept = out is None and remember(quine, solution, probes=probes)
     if out is not None and figures:
         draw(quine, out)
-    _report(recipe, solution, out, as_json)
+    _say_lost(proved)
+    _report(recipe, solution, out, as_json, kept=kept, resumes=recording.journal is not None)
 
 
-def _refuse_without_out(asked: dict[str, bool]) -> None:
+def _check_names(recipe: str, method: str, method_option: list[str]) -> None:
+    """Refuse a name that does not exist, before anything slow is imported."""
+    check_recipe(recipe)
+    if method:
+        check_name(method, "method")
+    elif method_option:
+        raise typer.BadParameter("needs --method", param_hint="--method-option")
+
+
+def _say_lost(proved: Path | None) -> None:
+    """Say so where a folder had a certificate, and the quine that is in it now has none."""
+    if proved and not (proved / CERTIFICATE).exists():
+        hint = f"neuralquine certify {shlex.quote(str(proved))}"
+        typer.echo(f"the certificate in {proved} was of the quine before this one and went with it: `{hint}`", err=True)
+
+
+def _refuse_without_out(out: Path | None, asked: dict[str, bool]) -> None:
     """Refuse an option that writes beside or into a folder, where no folder is named."""
     for flag, is_set in asked.items():
-        if is_set:
+        if is_set and out is None:
             what = "needs the --out of the solve that stopped" if flag == "--resume" else "needs --out"
             raise typer.BadParameter(what, param_hint=flag)
 
 
 def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Quine:
     """Build the quine of a recipe, unsolved, on a device."""
-    from .. import recipes
     from ..quines.networks.running import usable
+    from ..recipes.own import recipe_or_own
 
-    _refuse_task(recipe)
-    return recipes.recipe(recipe, seed=seed, **options).to(usable(device))
-
-
-def _refuse_task(recipe: str) -> None:
-    from ..tasks.recipes import TASKS
-
-    if recipe in TASKS:
-        raise UnknownName(f"{recipe} is a task, which is learned: neuralquine train {recipe} --out DIR")
+    return recipe_or_own(recipe, seed=seed, **options).to(usable(device))
 
 
-def _tool(method: str, options: dict[str, Any]) -> Any:
+def _tool(method: str, pairs: list[str]) -> Any:
     """Build the method of a name; None where none is named, so that the ladder of methods is tried."""
-    from ..solving.methods import make_method
-
     if not method:
-        if options:
-            raise typer.BadParameter("needs --method", param_hint="--method-option")
         return None
+    from ..solving.methods import METHODS, make_method
+
+    texts = {f.name for f in fields(METHODS[method]) if isinstance(getattr(METHODS[method], f.name), str)}
+    options = key_values(pairs, "--method-option", texts=texts)
     try:
         return make_method(method, options)
     except (TypeError, BadOption) as error:
@@ -168,13 +227,10 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
                 probes=request.probes,
                 journal=recording.journal,
                 throw=False,
-                progress=recording.following(progress),
+                progress=recording.following(progress) or False,
             )
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
-            journal = recording.journal
-            later = f": the same command with --resume goes on from {journal.path}" if journal else ""
-            typer.echo(f"neuralquine: interrupted{later}", err=True)
-            raise typer.Exit(130) from None
+            raise interrupted(resume="--resume" if recording.journal else None) from None
 
 
 def _limit(quine: Quine, request: Request) -> int | None:
@@ -192,7 +248,7 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
         return None
     from ..keeping.store import save  # a room that most searches have no use for
 
-    out = Path("quines") / f"{recipe}-interrupted"
+    out = Path("quines") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', recipe)}-interrupted"
     save(quine, out)
     return out
 
@@ -207,7 +263,9 @@ def _examined(quine: Quine, solution: Solution, out: Path | None) -> Solution:
     return solution if verdict is None else replace(solution, portable=verdict.proved)
 
 
-def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) -> None:
+def _report(
+    recipe: str, solution: Solution, out: Path | None, as_json: bool, *, kept: bool = False, resumes: bool = False
+) -> None:
     """Print what was found, and exit with 1 if it is no quine, or with 130 if the search was interrupted."""
     from ..solving.solution import Status
 
@@ -215,9 +273,11 @@ def _report(recipe: str, solution: Solution, out: Path | None, as_json: bool) ->
         data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
         print_json(data | ({"out": str(out)} if out is not None else {}))
     else:
-        report_solution(recipe, solution, out)
+        report_solution(recipe, solution, out, kept=kept)
+    if solution.status is Status.INTERRUPTED:
+        raise interrupted(f"the best iterate is in {out}", resume="--resume" if resumes else None)
     if not solution.converged:
-        raise typer.Exit(130 if solution.status is Status.INTERRUPTED else 1)
+        raise typer.Exit(1)
 
 
 def _launched() -> bool:
@@ -229,12 +289,11 @@ def _solve_sharded(
     recipe: str, seed: int, options: dict[str, Any], device: str, out: Path | None, as_json: bool
 ) -> None:
     """Solve over all processes that ``torchrun`` started. Each of them runs this; rank 0 alone writes and reports."""
-    from .. import recipes
     from ..keeping.store import save
+    from ..recipes.own import recipe_or_own
     from ..solving.sharded import solve_sharded
 
-    _refuse_task(recipe)
-    result = solve_sharded(lambda: recipes.recipe(recipe, seed=seed, **options), seed, device)
+    result = solve_sharded(lambda: recipe_or_own(recipe, seed=seed, **options), seed, device)
     if result is None:
         return
     quine, solution = result

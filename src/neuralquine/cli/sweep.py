@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, app, terminate_like_interrupt
+from .known import check_name, check_recipe
+from .options import AsJson, app, interrupted, terminate_like_interrupt
 from .report import print_json
 
 
@@ -15,10 +16,21 @@ from .report import print_json
 def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].")],
     out: Annotated[
-        Path, typer.Option(help="Write the results to this folder; an interrupted sweep in it is continued.")
+        Path,
+        typer.Option(
+            help="Write the results to this folder; an interrupted sweep in it is continued.", metavar="FOLDER"
+        ),
     ],
     processes: Annotated[
-        int, typer.Option("-j", "--processes", help="Use so many processes; 0 for one per core.", min=0)
+        int,
+        typer.Option(
+            "-j",
+            "--processes",
+            help="Use so many processes; by default one per core.",
+            metavar="N",
+            show_default=False,
+            min=0,
+        ),
     ] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Solve on a Ray cluster (extra `ray`).")] = False,
     as_json: AsJson = False,
@@ -31,6 +43,10 @@ def sweep(
     from ..solving.sweep import sweep as run
 
     jobs = read_spec(spec)
+    for job in jobs.jobs:
+        check_recipe(job["recipe"])
+        if job.get("method"):
+            check_name(job["method"], "method")
 
     def show(done: int, total: int) -> None:
         typer.echo(f"{done} of {total}", err=True)
@@ -39,8 +55,7 @@ def sweep(
         with terminate_like_interrupt():
             table = run(jobs, out, processes=processes, ray=ray, progress=None if as_json else show)
     except KeyboardInterrupt as error:
-        typer.echo(f"neuralquine: interrupted: the same command goes on from {out}", err=True)
-        raise typer.Exit(130) from error
+        raise interrupted(f"finished jobs are in {out}", resume="") from error
     if as_json:
         print_json({"jobs": len(jobs.jobs), "table": str(table)})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, plural
+from .known import check_name, completed
 from .options import (
     AsJson,
     Device,
@@ -18,6 +20,7 @@ from .options import (
     Seed,
     TrunkOption,
     app,
+    interrupted,
     key_values,
     load_quine,
     named,
@@ -35,24 +38,46 @@ if TYPE_CHECKING:
 # -- train ------------------------------------------------------------------------------------------------------------
 
 
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A named task; `neuralquine recipes` lists them.",
+        autocompletion=completed("task"),
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(
+        help="Stop after so many epochs without a lower validation loss; by default never.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue a training that was stopped, from the checkpoint beside the same --out."),
+]
+Log = Annotated[
+    str,
+    typer.Option(
+        help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).",
+        metavar="TRACKER",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(metavar="RECIPE", help="A named task; `neuralquine recipes` lists them.")],
-    out: Annotated[Path, typer.Option(help="Write the trained quine to this folder.")],
+    task: TaskName,
+    out: Annotated[Path, typer.Option(help="Write the trained quine to this folder.", metavar="FOLDER")],
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
-    patience: Annotated[
-        int, typer.Option(help="Stop after so many epochs without a lower validation loss; 0 for never.", min=0)
-    ] = 0,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue a training that was stopped, from the checkpoint beside the same --out."
-        ),
-    ] = False,
-    log: Annotated[
-        str, typer.Option(help="Also log to tensorboard, wandb or trackio (needs the extra of the same name).")
-    ] = "",
+    patience: Patience = 0,
+    resume: Resume = False,
+    log: Log = "",
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -60,6 +85,7 @@ def train(
 
     It learns a task, and what it prints equals its weights bit for bit.
     """
+    check_name(task, "task")
     from .. import tasks
     from ..files.logs import beside
     from ..keeping.store import check_target, save
@@ -80,10 +106,9 @@ def train(
         print_json(_training_figures(task, training, accuracy, verification, seed=seed, out=out))
     else:
         _report_training(task, made, training, accuracy, verification)
-        typer.echo(f"written to {out}: try `neuralquine heal {out}`")
+        typer.echo(f"written to {out}: try `neuralquine heal {shlex.quote(str(out))}`")
     if training.interrupted:
-        typer.echo(f"neuralquine: interrupted: the same command with --resume goes on from {checkpoint}", err=True)
-        raise typer.Exit(130)
+        raise interrupted(f"the best epoch is in {out}, the last one in {checkpoint}", resume="--resume")
     if not verification.bit_exact:
         raise typer.Exit(1)
 
@@ -108,8 +133,7 @@ def _learn(task: str, made: Task, out: Path, checkpoint: Path, *, tracker: str, 
         try:
             return made.train(checkpoint=checkpoint, resume=resume, progress=progress)
         except KeyboardInterrupt:  # before there is anything to keep
-            typer.echo("neuralquine: interrupted", err=True)
-            raise typer.Exit(130) from None
+            raise interrupted() from None
 
 
 def _training_figures(
@@ -143,7 +167,7 @@ def _report_training(task: str, made: Task, training: Training, accuracy: float,
     )
     pairs(
         [
-            ("recipe", f"{task}, seed {made.seed}, {quine.parameter_count} weights in {verification.dtype}"),
+            ("recipe", f"{task}, seed {made.seed}, {quine.parameter_count:,} weights in {verification.dtype}"),
             ("test accuracy", f"{accuracy:.4f}   (validation {training.score:.4f})"),
             ("bit-exact", f"{'yes' if verification.bit_exact else 'no'}: {differing} differ"),
             ("tape", f"{quine.code_size} signs, {quine.repeats} rows each, margin {quine.margin:.3g}"),

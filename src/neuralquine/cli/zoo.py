@@ -9,7 +9,8 @@ import typer
 
 from ..errors import plural
 from ..files.strict_json import finite_or_none
-from .options import AsJson, Recipe, RecipeOption, Seed, app, key_values, terminate_like_interrupt
+from .known import check_recipe
+from .options import AsJson, Recipe, RecipeOption, Seed, app, interrupted, key_values, terminate_like_interrupt
 from .report import figure, print_json, table
 
 if TYPE_CHECKING:
@@ -29,17 +30,20 @@ _COLUMNS = (
 @app.command()
 def zoo(
     recipe: Recipe,
-    starts: Annotated[int, typer.Option(help="Search from so many starting points.", min=1)] = 40,
+    starts: Annotated[int, typer.Option(help="Search from so many starting points.", metavar="N", min=1)] = 40,
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Write each quine to a folder of its own in this one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write each quine to a folder of its own in this one.", metavar="FOLDER")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the distinct quines of one network and probe."""
-    from .. import recipes
+    check_recipe(recipe)
+    from ..recipes.own import recipe_or_own
     from ..solving.zoo import zoo as run
 
-    quine = recipes.recipe(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
+    quine = recipe_or_own(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
     with terminate_like_interrupt():
         found = run(quine, starts=starts, progress=None if as_json else lambda n: typer.echo(f"{n} found", err=True))
     rows = _rows(quine, found, out)
@@ -53,7 +57,7 @@ def zoo(
             f"{found.map_evaluations} map evaluations, {found.jvps} JVPs, {found.seconds:.2f} s"
         )
     if found.interrupted:
-        raise typer.Exit(130)
+        raise interrupted("these are the quines that were found until then")
     if not rows:
         raise typer.Exit(1)
 

@@ -11,11 +11,11 @@ from ..quines.quine import Quine
 from ..solving.solution import Solution
 
 
-def _check(missing: Sequence[str]) -> list[str]:
+def _check(missing: Sequence[str], name: str) -> list[str]:
     if not missing:
         return ["Check it: `neuralquine verify .` recomputes everything above from the weights alone."]
     again = ", ".join(f"{name}=..." for name in missing)
-    hint = "" if "select" in missing else ", or `neuralquine verify . --trunk MODULE:FACTORY`"
+    hint = "" if "select" in missing else f", or `neuralquine verify . --trunk {name}`"
     return [
         f"The folder cannot describe its {' and '.join(missing)}: hand in the same again to check it,",
         f'`nq.verify(nq.load(".", {again}))`{hint}.',
@@ -54,7 +54,7 @@ def model_card(
         "",
         *quine.what_is_printed(),
         "",
-        *_check(missing),
+        *_check(missing, name if ":" in name else "FILE.py:FUNCTION"),
         "",
     ]
     return "\n".join(lines)

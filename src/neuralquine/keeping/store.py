@@ -14,6 +14,7 @@ moved there in one step.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ from ..quines.networks.description import build, describe, same_settings
 from ..quines.networks.running import named
 from ..quines.networks.taking import stored_tensors
 from ..quines.quine import Quine
+from ..recipes import RECIPES
 from ..version import __version__
 from .card import model_card
 from .hub import check_repository, download, is_address, upload
@@ -83,6 +85,7 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
             _write_json(folder / SOLUTION, report)
             card = model_card(quine, verification, quine.solution, missing=_missing(config))
             (folder / CARD).write_text(card, encoding="utf-8")
+            _keep_certificate(target, folder)
             if metrics is not None:
                 shutil.copyfile(metrics, folder / METRICS)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -111,9 +114,21 @@ def check_target(path: str | Path) -> Path:
     foreign = sorted(f.name for f in target.iterdir() if f.name not in _OURS) if target.is_dir() else []
     if foreign:
         raise QuineFileError(f"{target} holds files that are not a quine's ({foreign[0]}): choose another folder")
-    if target.exists() and not target.is_dir():
+    there = Path(os.path.realpath(target))
+    if os.path.lexists(there) and not there.is_dir():  # a file, a pipe, a link that leads in a circle
         raise QuineFileError(f"{target} is a file: choose a folder")
+    _check_place(target, there.parent)
     return target
+
+
+def _check_place(target: Path, place: Path) -> None:
+    """Refuse a target beside which no folder can be made: permissions are asked of the system by making one."""
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name[:40]}.asked-", dir=place))
+    except OSError as error:
+        raise QuineFileError(f"cannot write {target}: {place}: {error.strerror or first_line(error)}") from error
 
 
 def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[Any], Tensor] | None = None) -> Quine:
@@ -195,7 +210,7 @@ def _plain(value: Any) -> Any:
 
 def _missing(config: dict[str, Any]) -> list[str]:
     """The arguments that :func:`load` needs beside the folder."""
-    own = config["trunk"] is None and not config["recipe"]
+    own = config["trunk"] is None and (config["recipe"] or {}).get("name") not in RECIPES
     return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
 
 
@@ -227,6 +242,13 @@ def _tensors(quine: Quine) -> dict[str, Tensor]:
         written[name] = tensor.clone() if place in taken else tensor
         taken.add(place)
     return written
+
+
+def _keep_certificate(target: Path, folder: Path) -> None:
+    """Take the certificate along if it is of the very weights that are written again; no other holds for them."""
+    old = target / WEIGHTS
+    if (target / CERTIFICATE).is_file() and old.is_file() and sha256(old) == sha256(folder / WEIGHTS):
+        shutil.copyfile(target / CERTIFICATE, folder / CERTIFICATE)
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:

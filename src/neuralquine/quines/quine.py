@@ -32,6 +32,7 @@ from torch import nn
 
 from ..errors import BadOption, TrunkError
 from .coding import coding_of
+from .html import as_html
 from .networks.running import Inputs, Probe, Select
 from .numbers import real, whole
 from .printers import PRINTERS, printer_named
@@ -220,6 +221,10 @@ class Quine(SelfPrinter):
             f"fixed expansion regenerated from seed {self.seed}.",
             "A self-sensitivity near 0 would mean a printed constant.",
         ]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: stored | printed | difference of the first tensors."""
+        return as_html(self)
 
     # -- Hugging Face conventions -------------------------------------------------------------------------------
 

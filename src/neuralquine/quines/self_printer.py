@@ -282,8 +282,17 @@ class SelfPrinter(nn.Module):
         with self.turn:
             return torch.cat([values for _, values in self.printed_pieces(self.code())])
 
-    def forward(self) -> Tensor:
-        """Print: :meth:`self_map` at the stored weights, differentiable in them."""
+    def forward(self, *inputs: Any) -> Tensor:
+        """Print: :meth:`self_map` at the stored weights, differentiable in them. It takes no input of its own.
+
+        Raises:
+            BadOption: something is handed over.
+        """
+        if inputs:
+            raise BadOption(
+                "a quine is asked with its own probe, which it holds: q() prints its weights, q.trunk(x) answers other "
+                f"inputs, in {self.dtype}"
+            )
         return self.self_map(torch.cat([p.reshape(-1) for p in self.weights]))
 
     def extra_repr(self) -> str:

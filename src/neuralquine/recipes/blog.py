@@ -13,15 +13,35 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..errors import BadOption
 from ..quines.networks.normalize import InstanceNorm
 from .problem import Problem, drawn, numbers
 from .registry import recipe
 
 
 @recipe("blog", small=True, place=10)
-def part2(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64) -> Problem:
-    """The post's normalized network (P = 1020)."""
-    return _network(seed, alpha, dtype, normalize=True)
+def part2(
+    seed: int = 0, alpha: float = 0.25, norm: str = "instance", probes: int = 1, dtype: torch.dtype = torch.float64
+) -> Problem:
+    """The post's normalized network (P = 1020).
+
+    Args:
+        seed: of the weights and the probe.
+        alpha: what the printed numbers are multiplied with.
+        norm: "instance", or "batch" for normalization over several probes, without statistics of its own.
+        probes: how many probes are asked at once.
+        dtype: type of the weights.
+    """
+    if norm not in ("instance", "batch"):
+        raise BadOption(f"norm must be 'instance' or 'batch', not {norm!r}")
+    if probes < 1:
+        raise BadOption(f"probes must be at least 1, not {probes}")
+    if norm == "batch" and probes < 2:
+        raise BadOption(
+            "batch normalization of one probe makes every number 0, because each is its own mean, and torch refuses it: "
+            "ask several (probes=8), or take norm=instance"
+        )
+    return _network(seed, alpha, dtype, normalize=True, batch=norm == "batch", probes=probes)
 
 
 @recipe("blog-part1", small=True, place=70)
@@ -30,8 +50,12 @@ def part1(seed: int = 0, alpha: float = 0.25, dtype: torch.dtype = torch.float64
     return _network(seed, alpha, dtype, normalize=False)
 
 
-def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) -> Problem:
+def _network(
+    seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool, batch: bool = False, probes: int = 1
+) -> Problem:
     def norm() -> nn.Module:
+        if batch:
+            return nn.BatchNorm1d(20, affine=False, track_running_stats=False)
         return InstanceNorm() if normalize else nn.Identity()
 
     with drawn(seed):
@@ -46,4 +70,4 @@ def _network(seed: int, alpha: float, dtype: torch.dtype, *, normalize: bool) ->
             nn.Tanh(),
         )
     options = {"code_size": 20, "dtype": dtype, "normalize": normalize, "alpha": alpha}
-    return Problem(trunk, numbers(seed, 1, 8), options)
+    return Problem(trunk, numbers(seed, probes, 8), options)

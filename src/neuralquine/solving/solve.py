@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import BadOption
 from ..files.journal import Journal
 from ..quines.numbers import whole
@@ -9,6 +11,7 @@ from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from . import itself_search as itself_search  # registers the search of modules that print themselves
 from . import queried_search as queried_search  # registers the search of queried quines
+from .bar import shown
 from .exact import search_exact
 from .judge import finish
 from .ladder import climb
@@ -27,11 +30,13 @@ def solve(
     seed: int | None = None,
     starts: int | None = None,
     stop: Stop | None = None,
+    max_steps: int | None = None,
+    time_limit: float | None = None,
     exact: bool = False,
     probes: int = 0,
     journal: Journal | None = None,
     throw: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Solution:
     """Find weights that print themselves, ``F(theta) = theta``, and store them in the quine.
 
@@ -41,12 +46,15 @@ def solve(
         seed: seed of the other starts; by default the quine's own.
         starts: how many starts are tried side by side; by default the method's.
         stop: the limits and the tolerance.
+        max_steps: steps of the loop, in the place of ``stop.max_steps``.
+        time_limit: seconds, in the place of ``stop.time_limit``.
         exact: find a quine whose printed weights equal the stored ones bit for bit, by rounding the code to a grid
             (the quine's ``code_bits``, or the best of all grids). Implied by ``code_bits``.
         probes: with ``exact``, how many other probes may be tried when the given one has no exact quine.
         journal: the file that records the search, so that it can be resumed after a crash.
         throw: raise where no quine was found; with False, ``status`` says so.
-        progress: called with a :class:`~neuralquine.solving.solution.TracePoint` now and then.
+        progress: called with a :class:`~neuralquine.solving.solution.TracePoint` now and then. By default a line on
+            stderr shows a search that lasts, where stderr is a terminal; True asks for it anywhere, False for none.
 
     Returns:
         The figures of the weights now stored, evaluated afresh.
@@ -65,17 +73,20 @@ def solve(
         raise BadOption(f"starts must be at least 1, not {starts}")
     if probes < 0:
         raise BadOption(f"probes must be at least 0, not {probes}")
-    request = Request(
-        method=make_method(method) if isinstance(method, str) else method,
-        seed=quine.seed if seed is None else seed,
-        starts=starts,
-        stop=stop or Stop(),
-        exact=exact,
-        probes=probes,
-        journal=journal,
-        progress=progress,
-    )
-    return finish(quine, search(quine, request), request.stop, request.seed, throw=throw)
+    limits = {"max_steps": max_steps, "time_limit": time_limit}
+    stop = replace(stop or Stop(), **{name: value for name, value in limits.items() if value is not None})
+    with shown(progress) as follow:
+        request = Request(
+            method=make_method(method) if isinstance(method, str) else method,
+            seed=quine.seed if seed is None else seed,
+            starts=starts,
+            stop=stop,
+            exact=exact,
+            probes=probes,
+            journal=journal,
+            progress=follow,
+        )
+        return finish(quine, search(quine, request), request.stop, request.seed, throw=throw)
 
 
 @search.register(Quine)

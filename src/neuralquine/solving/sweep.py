@@ -123,14 +123,14 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Solve one job. A failure of any kind is a row too, never the end of a sweep."""
     import torch
 
-    from ..recipes import recipe
+    from ..recipes.own import recipe_or_own
     from .loop import Stop
     from .solve import solve
 
     torch.set_num_threads(1)  # the processes share the cores
     row = {k: v for k, v in job.items() if k != "options"} | job["options"]
     try:
-        quine = recipe(job["recipe"], seed=job["seed"], **job["options"])
+        quine = recipe_or_own(job["recipe"], seed=job["seed"], **job["options"])
         stop = Stop(time_limit=job.get("time_limit") or None)
         solution = solve(
             quine,
@@ -139,6 +139,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
             exact=bool(job.get("exact")),
             stop=stop,
             throw=False,
+            progress=False,
         )
         return solution.figures() | row | {"error": None}
     except Exception as error:
@@ -146,8 +147,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def sweep(
-    spec: Spec,
-    out: Path,
+    spec: Spec | str | Path,
+    out: str | Path,
     *,
     processes: int = 0,
     ray: bool = False,
@@ -156,7 +157,7 @@ def sweep(
     """Run the jobs that are not done yet and write the table.
 
     Args:
-        spec: the jobs.
+        spec: the jobs, or the TOML file that describes them.
         out: folder of the sweep; one that holds a part of this very sweep is continued.
         processes: how many jobs run at once; 0 for one on each core.
         ray: over the Ray cluster that this machine belongs to (extra ``ray``) instead.
@@ -169,6 +170,8 @@ def sweep(
         NeuralQuineError: the folder holds another sweep, or a library is missing.
     """
     pyarrow, parquet = _needed("pyarrow"), _needed("pyarrow.parquet")
+    spec = spec if isinstance(spec, Spec) else read_spec(Path(spec))
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if (out / JOBS).exists() and not (out / JOBS).is_file():  # opening a pipe would wait for ever
         raise NeuralQuineError(f"cannot write {out / JOBS}: it is not a file")

@@ -52,7 +52,7 @@ class ZooQuine(Measurement):
         return {name: getattr(self, name) for name in _FIGURES}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Zoo:
     """The distinct quines found, by growing spectral radius.
 
@@ -71,6 +71,12 @@ class Zoo:
     jvps: int
     seconds: float
     interrupted: bool
+
+    def __repr__(self) -> str:
+        radii = [q.spectral_radius for q in self.quines]
+        between = f", spectral radii {min(radii):.3g} to {max(radii):.3g}" if radii else ""
+        stopped = ", interrupted" if self.interrupted else ""
+        return f"Zoo({len(self.quines)} quines from {self.starts} starts{between}, {self.seconds:.2f} s{stopped})"
 
 
 @one_thread_if_small

@@ -10,6 +10,7 @@ let proofs = false;
 export function openQuine(hello) {
   onQuine(show);
   onQuine(spectrum);
+  document.addEventListener("view", jumps);
   $("prove").addEventListener("click", guarded(prove));
   proofs = hello.proofs;
   $("get-onnx").hidden = !hello.onnx;

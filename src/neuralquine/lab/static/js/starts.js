@@ -28,10 +28,13 @@ export function openStarts(hello) {
   }
 }
 
+addEventListener("pointerdown", () => $("start-status").classList.remove("telling"));
+
 async function story(id) {
   if (!idle()) throw new Error("a search is running: wait for it, or cancel it");
   const { search: [task, options], then } = STORIES[id];
   const say = (text) => ($("start-status").textContent = text);
+  $("start-status").classList.add("telling"); // over the panel that it is about, until the next click
   say(task === "train" ? "training …" : "searching …");
   choose({ exact: false, anchored: false, ...options });
   try {
@@ -63,7 +66,7 @@ function look(say) {
 }
 
 async function heal(say, mine) {
-  $("wounds").scrollIntoView({ block: "start" });
+  $("line-status").scrollIntoView({ block: "center" }); // between the curve and the pictures
   say("Found. Now a fifth of its weights is set to zero …");
   await pause();
   mine();

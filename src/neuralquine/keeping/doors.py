@@ -1,0 +1,82 @@
+"""The theorems of the command line for Python: of a folder, or of a quine that lies in none yet."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import BadOption, needed
+from ..quines.quine import Quine
+from . import theorems
+from .store import save
+
+if TYPE_CHECKING:
+    from ..proving.portable import Portability
+
+_T = TypeVar("_T")
+
+
+def certify(quine: Quine | str | Path, folder: str | Path | None = None) -> dict[str, Any]:
+    """Prove what can be proved about a quine, as ``neuralquine certify`` does (extra ``proof``).
+
+    Args:
+        quine: a folder, beside whose weights the certificate is written; or a quine.
+        folder: where a quine is saved with its certificate; by default nothing is kept.
+
+    Returns:
+        The certificate; its ``claim`` is the theorem in a sentence.
+
+    Raises:
+        NotSound: a plain evaluation says that it is no quine.
+        NeuralQuineError: the theorem does not apply, or the extra is missing.
+    """
+    if isinstance(quine, Quine) and folder is not None:
+        save(quine, folder)
+        quine = folder
+    elif folder is not None:
+        raise BadOption("folder= is for a quine: a folder keeps its own certificate")
+    return _of_folder(quine, theorems.certify)
+
+
+def check_proof(folder: str | Path) -> dict[str, Any]:
+    """Verify a certificate again from the weights alone, as ``neuralquine check-proof`` does; returns it if it holds.
+
+    Args:
+        folder: of the quine, or the certificate in it.
+
+    Raises:
+        NeuralQuineError: the proof does not hold.
+    """
+    from ..files.names import CERTIFICATE
+
+    needed("flint", "proof", "proofs need", "python-flint")
+    path = Path(folder)
+    return theorems.check(path / CERTIFICATE if path.is_dir() else path)
+
+
+def portable(quine: Quine | str | Path) -> Portability:
+    """Whether every machine is proved to print the same bits, as ``neuralquine verify --portable`` asks (extra ``proof``).
+
+    Returns:
+        ``proved``, the ``reason``, and the margins of the proof.
+    """
+    return _of_folder(quine, theorems.portability)
+
+
+def digits(quine: Quine | str | Path, count: int = 50) -> list[str]:
+    """Each weight of the real quine to ``count`` guaranteed digits, as ``neuralquine digits`` writes them (extra ``proof``)."""
+    if count < 1:
+        raise BadOption(f"count must be at least 1, not {count}")
+    return _of_folder(quine, lambda folder: theorems.digits(folder, count))
+
+
+def _of_folder(quine: Quine | str | Path, ask: Callable[[Path], _T]) -> _T:
+    """Ask about a folder; a quine is written to one that goes again."""
+    needed("flint", "proof", "proofs need", "python-flint")
+    if not isinstance(quine, Quine):
+        return ask(Path(quine))
+    with tempfile.TemporaryDirectory() as place:
+        save(quine, Path(place) / "quine")
+        return ask(Path(place) / "quine")
