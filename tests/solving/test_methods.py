@@ -14,6 +14,7 @@ from neuralquine.cli import app
 from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
 from neuralquine.solving.enumerate import costly
+from neuralquine.solving.loop import Stop, iterate
 from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.methods import (
     METHODS,
@@ -32,7 +33,7 @@ from neuralquine.solving.methods import (
 )
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.solution import Status
-from neuralquine.solving.solve import Stop, Trace, iterate
+from neuralquine.solving.trace import Trace
 from problems import (
     COSINE,
     PROBLEMS,
