@@ -17,6 +17,7 @@ _STEP = 1e-8  # relative change of the weights: float64 answers along a line, wh
 _ROUGH = (
     1e-9  # relative distance from that line: float64's round-off is a millionth of it, and float32's 60 times as much
 )
+_ROUND_OFFS = 16.0  # of a weight, as many as the sums of a deep network gather
 _EXTRA = "_extra_state"  # torch's name for it in a state_dict
 _SAME = 1e-2  # relative, between answers in two types: round-off is far below it, and what is cast away far above
 
@@ -115,14 +116,41 @@ def is_rough(answer: Callable[[], Tensor], weights: list[nn.Parameter]) -> bool:
 def _off_a_line(
     answer: Callable[[], Tensor], weights: list[nn.Parameter], kept: list[Tensor], generator: torch.Generator
 ) -> bool:
+    """Whether the answers at three points of a line are off it, and a hundredth of the way hardly less.
+
+    What bends is off by a ten thousandth there, and what has a kink by a hundredth.
+    """
     draws = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in kept]
-    answers = []
-    for step in (0.0, _STEP, 2 * _STEP):
-        for weight, before, draw in zip(weights, kept, draws, strict=True):
-            weight.copy_(before * (1 + step * draw))
-        answers.append(answer())
-    here, near, far = answers
-    return bool(torch.linalg.vector_norm(here - 2 * near + far) > _ROUGH * torch.linalg.vector_norm(here))
+    gaps = []
+    for step in (_STEP, _STEP / 100):
+        answers = []
+        for place in (0.0, step, 2 * step):
+            for weight, before, draw in zip(weights, kept, draws, strict=True):
+                weight.copy_(before * (1 + place * draw))
+            answers.append(answer())
+        here, near, far = answers
+        gaps.append(float(torch.linalg.vector_norm(here - 2 * near + far) / torch.linalg.vector_norm(here)))
+    return gaps[0] > _ROUGH and gaps[1] > gaps[0] / 50
+
+
+@torch.no_grad()
+def is_steep(answer: Callable[[], Tensor], weights: list[nn.Parameter]) -> bool:
+    """Whether round-off of the weights alone changes what a module answers: then another type shows nothing else.
+
+    Args:
+        answer: runs the module, which holds the weights. They are put back afterwards.
+        weights: of any type.
+    """
+    kept, generator = [w.clone() for w in weights], torch.Generator().manual_seed(0)
+    try:
+        before = answer()
+        for weight in weights:
+            draw = torch.rand(weight.shape, generator=generator).to(weight) - 0.5
+            weight.mul_(1 + _ROUND_OFFS * torch.finfo(weight.dtype).eps * draw)
+        return not are_same(before, answer())
+    finally:
+        for weight, was in zip(weights, kept, strict=True):
+            weight.copy_(was)
 
 
 def are_same(a: Tensor, b: Tensor) -> bool:
