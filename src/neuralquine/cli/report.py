@@ -102,7 +102,7 @@ def _absolute_loss(v: Solution) -> list[tuple[str, str]]:
     ]
 
 
-def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
+def report_verification(folder: Path | str, v: Verification, portable_reason: str = "") -> None:
     """Print what a verification found, for a person."""
     typer.echo(f"{folder}: {verdict('a quine' if v.is_quine else 'NOT a quine', v.is_quine)}")
     for trick in v.trivial:
