@@ -12,6 +12,7 @@ import pytest
 import neuralquine as nq
 
 PUBLIC = [
+    "Homotopy",
     *("certify", "check_proof", "digits", "plot", "portable", "sweep"),
     "Body",
     "Damage",

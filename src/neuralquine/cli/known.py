@@ -20,7 +20,17 @@ RECIPES = (
 TASKS = ("digits-mlp", "digits-cnn", "digits-vit", "mnist-cnn")
 WORLDS = ("soup", "digits", "fertility")
 METHODS = (
-    *("picard", "regeneration", "anderson", "broyden", "newton", "newton-full", "deflation", "newton-krylov"),
+    *(
+        "picard",
+        "regeneration",
+        "anderson",
+        "broyden",
+        "homotopy",
+        "newton",
+        "newton-full",
+        "deflation",
+        "newton-krylov",
+    ),
     *("krylov-lm", "epochs", "hill-climbing", "sgd", "momentum", "rmsprop", "adam", "adamw", "adamax", "nadam"),
     *("radam", "adagrad", "adadelta", "rprop"),
 )

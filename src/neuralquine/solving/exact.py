@@ -20,11 +20,11 @@ from ..quines.networks.running import named
 from ..quines.quine import Quine
 from ..quines.tables.phases import grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
-from .enumerate import fixed_points, keep
+from .enumerate import costly, fixed_points, keep
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .loop import Search, Trace, affordable_starts, iterate, starting_points
 from .maps import ReducedMap
-from .methods import Broyden
+from .methods import Broyden, Homotopy
 from .search import Found, Request
 from .solution import Status
 
@@ -184,7 +184,7 @@ def _more_fixed_points(
         thorough = kind == "thorough"
         return fixed_points(f.quine, f, width, generator, request.stop, trace, own=own, thorough=thorough)
     points = starting_points(f, affordable_starts(f.quine, width), generator, own=own)
-    found = iterate(f, Broyden(), points, request.stop, trace)
+    found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, request.stop, trace)
     keep(f, found.best, found.status)
     return found.status
 
