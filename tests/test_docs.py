@@ -114,6 +114,7 @@ EXPECTED = {
 
 # The same of the pages whose commands are all run, in their order.
 RUN = {
+    "file-format.md": {},
     "methods.md": {"solve blog --method picard -m damping=0.1": 1},
     "recipes.md": {},
     "tutorial.md": {"generations quines/blog -n 40": 1},
