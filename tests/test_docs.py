@@ -109,8 +109,11 @@ BRIEFLY = {
     "solve blog --method rmsprop": "--max-steps 20",
     "solve blog --method rmsprop -m gradient=true": "--max-steps 20",
     "post --quick": "--steps 20",
+    "post --quick --out post": "--steps 20",
     "sweep jobs.toml --out results -j 2": "-j 1",
 }
+
+ELSEWHERE = ["push quines/blog owner/name"]  # needs an account of the Hub; tests/keeping has one of its own
 
 # The exit status of each command of the README.
 EXPECTED = {
@@ -128,7 +131,7 @@ EXPECTED = {
     "heal work --damage noise:0.5": 0,
     "evolve digits --out life": 0,
     "solve blog-part1": 1,  # the zero quine
-    "solve blog --method rmsprop": 1,
+    "post --quick --out post": 0,
 }
 
 
@@ -137,6 +140,7 @@ RUN = {
     "cli.md": {},  # what no other page has
     "evolution.md": {},
     "exactness.md": {},
+    "file-format.md": {},
     "lab.md": {},
     "methods.md": {"solve blog --method picard -m damping=0.1": 1},
     "recipes.md": {},
@@ -186,7 +190,7 @@ def test_the_commands_of_a_page_do_what_it_says(name, run, tmp_path):
     if name == "cli.md":
         elsewhere = [ROOT / "README.md", *(ROOT / "docs" / other for other in RUN if other != name)]
         done = [words[1:] for page in elsewhere for words in commands(page)]
-        lines = [words for words in lines if words not in done]
+        lines = [words for words in lines if words not in done and " ".join(words) not in ELSEWHERE]
     assert set(RUN[name]) <= {" ".join(words) for words in lines}
     at_hand(tmp_path)
     for line in BEFORE.get(name, []):

@@ -133,7 +133,7 @@ def test_a_zero_of_the_other_sign_is_another_number():
         def forward(self, z):
             return 0 * self.weight
 
-    quine = nq.Quine(Bits(), torch.ones(1), code_size=2, normalize=False, alpha=1.0)
+    quine = nq.Quine(Bits(), torch.ones(1), code_size=2, normalize=False, alpha=1.0, prints="code")
     quine.theta = quine.printed()
     assert nq.verify(quine, tries=1).bit_exact
     quine.theta = -quine.theta

@@ -72,6 +72,8 @@ def test_a_folder_is_verified_in_the_same_words(name):
     figures, expected = nq.verify(load(name)).figures(), EXPECTED[name]["verification"]
     if not expected["bit_exact"]:  # how many bits differ, and for how long, is the machine's
         expected = {k: v for k, v in expected.items() if k not in _MACHINE}
+    for said in (figures := figures.copy(), expected := expected.copy()):
+        said["trivial"] = [trick.partition(":")[0] for trick in said["trivial"]]  # what was seen is said in newer words
     assert {word: figures[word] for word in expected} == expected
 
 
@@ -117,6 +119,11 @@ def test_a_search_is_resumed_to_the_same_figures(name, tmp_path):
         timeout=120,
         check=False,
     )
+    if name == "exact":  # the exact search is another one now
+        assert run.returncode == 2
+        assert run.stderr.splitlines()[-1].endswith("written by another run of this search: start without --resume")
+        assert journal.read_bytes() == (HERE / "journals" / journal.name).read_bytes()
+        return
     assert run.returncode == 0, run.stderr
     assert f"of {journal.name}" in run.stderr  # it was read: "resuming after 6 evaluations of blog.journal"
     figures, expected = json.loads(run.stdout), json.loads((HERE / "journals" / f"{name}.json").read_text())

@@ -124,7 +124,9 @@ def _of_recipe(quine: Quine, options: dict[str, Any]) -> Places:
 
 
 def _spelled(value: Any) -> int:
-    """Bits of a recipe's option; a text may say anything."""
+    """Bits of a recipe's option; a text may say anything, but for the name of a type, as which a type comes back."""
+    if isinstance(value, str) and isinstance(getattr(torch, value.removeprefix("torch."), None), torch.dtype):
+        return _CHOICE
     if isinstance(value, str):
         return _CHOICE * (1 + len(value.encode("utf-8", "surrogatepass")))
     return _CHOICE if isinstance(value, torch.dtype) else _options(value, set())

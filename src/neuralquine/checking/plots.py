@@ -96,12 +96,21 @@ def write_figure(figure: Any, path: Path) -> Path:
     return path
 
 
-def weight_figures(quine: Quine, words: str = "") -> list[Any]:
-    """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color."""
+def weight_figures(quine: Quine, words: str = "", *, most: int | None = None) -> list[Any]:
+    """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color.
+
+    Args:
+        quine: holds the weights; they are printed afresh.
+        words: the verdict, for the titles.
+        most: draw that many tensors only, the largest.
+    """
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
     spread = quine.tensors(_REACH * quine.printer.gain * quine.code_size**0.5)
     names = [name for name, tensor in stored.items() if tensor.numel()]
+    if most is not None:
+        largest = sorted(names, key=lambda name: -stored[name].numel())[:most]
+        names = [name for name in names if name in largest]
     pages = []
     for first in range(0, len(names), _ROWS):
         page = names[first : first + _ROWS]

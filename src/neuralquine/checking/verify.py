@@ -104,7 +104,7 @@ class Verification(Measurement):
             f"{word(self.portable)}, proved {word(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{'at least ' if self.bound else ''}{self.self_sensitivity:.3g}, spectral radius "
             f"{self.spectral_radius:.3g}, survives {self.generations_survived} of {self.generations_tried} "
-            f"generations\n  asked: {self.asked}; answers: {self.answers}{reasons})"
+            f"generations\n  asked: {self.asked}\n  answers: {self.answers}{reasons})"
         )
 
 

@@ -62,7 +62,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
         after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
         typer.echo(f"it is in no folder: {after}")
     if v.converged and not v.bit_exact and v.code_bits is None:
-        typer.echo("--exact finds one that prints every bit, if its weights are printed from a code")
+        typer.echo("`--exact` looks for one whose printed bits all equal the stored ones")
 
 
 def report_kept(folder: Path) -> None:
@@ -107,7 +107,7 @@ def _absolute_loss(v: Solution) -> list[tuple[str, str]]:
     ]
 
 
-def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
+def report_verification(folder: Path | str, v: Verification, portable_reason: str = "") -> None:
     """Print what a verification found, for a person."""
     typer.echo(f"{folder}: {verdict('a quine' if v.is_quine else 'NOT a quine', v.is_quine)}")
     for trick in v.trivial:

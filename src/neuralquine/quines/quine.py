@@ -164,12 +164,11 @@ class Quine(SelfPrinter):
         """What ``verify`` asks, and what answers, in words that follow "asked: " and "answers: "."""
         read, width, count = f"the {self.code_size:,} numbers of its output", self._trunk.width, self.parameter_count
         if width != self.code_size:
-            read = f"{self.code_size:,} numbers, read from its {width:,} outputs by a fixed projection"
+            read = f"{self.code_size:,} numbers, projected from its {width:,}"
         normal = ", normalized" if self.normalize else ""
         return (
             "the module with the stored probe",
-            f"the code of {read}{normal}, is printed to {count:,} numbers by the fixed {self.expansion} expansion, and they "
-            f"are compared with its {count:,} weights",
+            f"{read}{normal}; expanded ({self.expansion}), they are compared with its {count:,} weights",
         )
 
     def settings(self) -> dict[str, Any]:

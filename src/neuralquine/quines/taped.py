@@ -231,8 +231,8 @@ class TaskQuine(Quine):
         count = self.parameter_count
         return (
             "the network with its fixed probe",
-            f"the {self.what_it_is()[0][1]} that it reads from its tape, by its own features, are printed to {count:,} numbers "
-            f"by a fixed expansion, and they are compared with its {count:,} weights",
+            f"the {self.what_it_is()[0][1]} that its features read from its tape; expanded, they are compared with its "
+            f"{count:,} weights",
         )
 
     def what_it_is(self) -> list[tuple[str, str]]:

@@ -209,5 +209,5 @@ class Solution(Measurement):
             f"weights differ in bits\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{self.self_sensitivity:.3g}, spectral radius {self.spectral_radius:.3g}\n  {self.method}, seed "
             f"{self.seed}: {self.map_evaluations} map evaluations, {self.jvps} JVPs, {self.steps} steps, "
-            f"{self.seconds:.3f} s, {self.dtype}\n  asked: {self.asked}; answers: {self.answers})"
+            f"{self.seconds:.3f} s, {self.dtype}\n  asked: {self.asked}\n  answers: {self.answers})"
         )
