@@ -108,7 +108,6 @@ BRIEFLY = {
     "evolve soup --out life/alone -r size=50 -r attack=0.0 -r train=0 -r applications=1 -r replace=false": "--generations 2",
     "solve blog --method rmsprop": "--max-steps 20",
     "solve blog --method rmsprop -m gradient=true": "--max-steps 20",
-    "post --quick": "--steps 20",
     "post --quick --out post": "--steps 20",
     "sweep jobs.toml --out results -j 2": "-j 1",
 }

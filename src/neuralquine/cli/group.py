@@ -18,7 +18,7 @@ GROUPS = {
 """The headings of ``--help`` with the commands below each of them; a command that none names stands under ``More``."""
 
 EXAMPLES = {
-    "post": ("neuralquine post --quick", "neuralquine post --out post"),
+    "post": ("neuralquine post --quick --out post", "neuralquine post --out post"),
     "solve": (
         "neuralquine solve blog --out quines/blog",
         "neuralquine solve blog --exact --out exact",
