@@ -14,6 +14,7 @@ from neuralquine.cli import app
 from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
 from neuralquine.solving.enumerate import costly
+from neuralquine.solving.loop import Stop, Trace, iterate
 from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.methods import (
     METHODS,
@@ -26,13 +27,13 @@ from neuralquine.solving.methods import (
     Picard,
     State,
     make_method,
+    name_of,
 )
 from neuralquine.solving.methods import (
     method as registered,
 )
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.solution import Status
-from neuralquine.solving.solve import Stop, Trace, iterate
 from problems import (
     COSINE,
     PROBLEMS,
@@ -548,6 +549,12 @@ def halves():
     yield Halves
     for name in ("halves", "quarters"):
         del METHODS[name]
+
+
+def test_every_method_goes_by_the_name_that_it_is_asked_for_by():
+    assert {name: name_of(made) for name, made in METHODS.items()} == {n: n for n in METHODS}
+    assert name_of(make_method("rmsprop", {"lr": 0.1, "gradient": "true"})) == "rmsprop"
+    assert name_of(make_method("krylov-lm")) == "krylov-lm"
 
 
 def test_a_method_of_ones_own_is_found_by_name(halves, small):
