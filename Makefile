@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 
 quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
+	@echo "here, without activating anything: $(BIN)/neuralquine verify quines/blog"
 
 test: $(VENV)/.installed browser
 	$(BIN)/python -m pytest -n 2

@@ -31,9 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "gallery"
 CARDS_FILE = "cards.json"
 _CELLS = 96  # of the picture of a tensor, in either direction
-_COLORS = 64  # of a picture, so that all of them together stay small
+_REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches: a zero quine is pale
+_COLORS = 128  # of a picture, so that all of them together stay small
 _PROOF_SECONDS = 600
-_INK, _ACCENT, _QUIET, _COOL = "#222222", "#b3541e", "#8a8a8a", "#2b6a99"
+_SHOWS = "its largest tensor stored, printed and the difference"  # what a picture begins with
+_INK, _ACCENT, _QUIET, _COOL, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#2b6a99", "#74c476"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def make(card: Card, folder: Path, picture: Path) -> dict[str, Any]:
         "verification": verification,
         "proof": {k: proof.get(k) for k in ("proved", "claim", "reason", "kind")},
         "environment": environment,
+        "shows": _SHOWS,
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "platform": platform.platform()},
     }
 
@@ -155,7 +158,7 @@ def _processor() -> str:
 
 
 def draw(folder: Path, picture: Path) -> None:
-    """The largest tensor, the eigenvalues of the self-map, and the search: one small PNG."""
+    """The largest tensor stored, printed and their difference; below, the eigenvalues of the self-map and the search."""
     from matplotlib.figure import Figure
 
     import neuralquine as nq
@@ -163,9 +166,11 @@ def draw(folder: Path, picture: Path) -> None:
     from neuralquine.quines.measure import round_off
 
     quine = nq.load(folder)
-    figure = Figure(figsize=(10, 3.1), layout="constrained", dpi=80)
-    weights, plane, search = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
-    _draw_weights(weights, quine)
+    figure = Figure(figsize=(10, 5.2), layout="constrained", dpi=80)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    above, below = parts
+    _draw_weights(above.subplots(1, 3), quine)
+    plane, search = below.subplots(1, 2, width_ratios=(1, 1.6))
     _draw_eigenvalues(plane, quine)
     _draw_search(search, saved_trace(folder), round_off(quine.dtype))
     with replace_file(picture) as path:
@@ -173,14 +178,37 @@ def draw(folder: Path, picture: Path) -> None:
         _fewer_colors(path)
 
 
-def _draw_weights(axis: Any, quine: Any) -> None:
-    name, largest = max(quine.named_weights(), key=lambda pair: pair[1].numel())
-    values = largest.detach().double().reshape(largest.shape[0], -1)[:_CELLS, :_CELLS].cpu().numpy()
-    bound = float(np.abs(values).max()) or 1.0
-    axis.imshow(values, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
-    part = "" if values.size == largest.numel() else ", a corner"
-    axis.set_title(f"{name} {tuple(largest.shape)}{part}", fontsize=9, color=_INK)
-    axis.set(xticks=[], yticks=[])
+def _draw_weights(axes: Any, quine: Any) -> None:
+    """Stored | printed | difference, the first two on one scale; where the difference is exactly zero it is green."""
+    from matplotlib import colormaps
+
+    from neuralquine.checking.plots import rounded_up
+
+    stored, printed = quine.tensors(quine.theta), quine.tensors(quine.printed())
+    name, largest = max(stored.items(), key=lambda pair: pair[1].numel())
+    difference = printed[name].double() - largest.double()
+    spread = quine.tensors(_REACH * quine.printer.gain * quine.code_size**0.5)[name]
+    bound = max(float(largest.abs().max()), float(spread.abs().max())) or 1.0
+    most = float(difference.abs().max())
+    palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
+    whole = largest.numel() <= _CELLS**2 and max(_corner(largest).shape) < _CELLS
+    shape = f"{name} {tuple(largest.shape)}{'' if whole else ', a corner'}"
+    last = "difference: exactly 0" if most == 0 else f"difference, at most {rounded_up(most, 2)} (green: exactly 0)"
+    panels = (
+        (_corner(largest), bound, f"stored: {shape}"),
+        (_corner(printed[name]), bound, "printed"),
+        (np.ma.masked_equal(_corner(difference), 0.0), most or 1.0, last),
+    )
+    for axis, (values, limit, title) in zip(axes, panels, strict=True):
+        axis.imshow(values, cmap=palette, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        axis.set_title(title, fontsize=9, color=_INK)
+        axis.set(xticks=[], yticks=[])
+
+
+def _corner(tensor: Any) -> np.ndarray:
+    """The first rows and columns of a tensor as a matrix."""
+    flat = tensor.detach().double().reshape(tensor.shape[0], -1) if tensor.dim() > 1 else tensor.double().reshape(1, -1)
+    return flat[:_CELLS, :_CELLS].cpu().numpy()
 
 
 def _draw_eigenvalues(axis: Any, quine: Any) -> None:
@@ -213,7 +241,7 @@ def _draw_search(axis: Any, trace: list[dict[str, Any]], floor: float) -> None:
         axis.set_axis_off()
         return
     axis.semilogy(
-        [p["seconds"] for p in trace],
+        [p["step"] for p in trace],
         [p["relative_residual"] for p in trace],
         color=_ACCENT,
         marker="." if len(trace) < 50 else "",
@@ -222,7 +250,7 @@ def _draw_search(axis: Any, trace: list[dict[str, Any]], floor: float) -> None:
     axis.axhline(floor, color=_QUIET, linestyle="--", linewidth=1)
     axis.grid(alpha=0.25)
     axis.tick_params(labelsize=7)
-    axis.set_xlabel("seconds", fontsize=8)
+    axis.set_xlabel("step", fontsize=8)
     axis.set_title("best relative residual (dashed: round-off)", fontsize=9, color=_INK)
 
 
@@ -246,11 +274,12 @@ def page(cards: list[dict[str, Any]]) -> str:
         f"{len(cards)} runs, {solved} of them quines. Made by `python benchmarks/gallery.py`, which runs the command of every",
         "card, `neuralquine certify` and `neuralquine verify` in processes of their own; the figures below are theirs, kept in",
         f"[gallery/{CARDS_FILE}](gallery/{CARDS_FILE}) ({'; '.join(versions)}).",
-        "Each picture: the largest tensor, the eigenvalues of the self-map with the unit circle, the search. Seconds are wall time,",
-        "whatever else the machine did.",
+        "Each picture: the largest tensor as it is stored, as it is printed, and the difference; below, the eigenvalues of the",
+        "self-map with the unit circle, and the search (pictures of older cards show the tensor once). Seconds depend on the machine and on what else it does, so none are shown:",
+        "evaluations of the map and products with its derivative (JVPs) do not.",
         "",
-        "| card | weights | converged | bit-exact | portable | proved | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| card | weights | converged | bit-exact | portable | proved |",
+        "|---|---|---|---|---|---|",
         *(_overview(card) for card in cards),
         "",
     ]
@@ -266,17 +295,16 @@ def _words(card: dict[str, Any]) -> list[str]:
 
 
 def _overview(card: dict[str, Any]) -> str:
-    v, s = card["verification"], card["solve"]
-    cells = [f"[{card['name']}](#{card['name']})", f"{v['parameters']:,}", *_words(card), f"{s['seconds']:.3g}"]
+    cells = [f"[{card['name']}](#{card['name']})", f"{card['verification']['parameters']:,}", *_words(card)]
     return "| " + " | ".join(cells) + " |"
 
 
 def _found(s: dict[str, Any]) -> tuple[str, str]:
     if "test_accuracy" in s:
-        return "learned", f"test accuracy {100 * s['test_accuracy']:.1f} %, {s['epochs']} epochs, {s['seconds']:.3g} s"
+        return "learned", f"test accuracy {100 * s['test_accuracy']:.1f} %, {s['epochs']} epochs"
     return (
         "found by",
-        f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs, {s['seconds']:.3g} s",
+        f"{s['method']}: {s['map_evaluations']:,} map evaluations, {s['jvps']:,} JVPs",
     )
 
 
@@ -307,7 +335,7 @@ def _entry(card: dict[str, Any]) -> list[str]:
         f"$ neuralquine {card['command']} --out quines/{name}",
         "```",
         "",
-        f"![{name}: its largest tensor, its eigenvalues, its search](gallery/{name}.png)",
+        f"![{name}: {card.get('shows', 'its largest tensor')}, its eigenvalues, its search](gallery/{name}.png)",
         "",
         "| figure | |",
         "|---|---|",

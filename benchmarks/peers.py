@@ -308,17 +308,20 @@ def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 2.0 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for axis, (name, run) in zip(axes, runs.items(), strict=False):
-        for key, color, label in (("theirs", "#6f6f6f", CONTESTS[name].peer), ("ours", "#b3541e", "nq.solve")):
+        for key, color, label in (("theirs", "#6f6f6f", "the peer's own method"), ("ours", "#b3541e", "nq.solve")):
             seconds, residuals = zip(*run[key]["points"], strict=True)
             best = torch.tensor(residuals).cummin(0).values.clamp_min(1e-17)
             axis.loglog([max(s, 1e-3) for s in seconds], best, color=color, label=label)
-        axis.set_title(name, fontsize=9)
+        peer = CONTESTS[name].peer
+        known = peer.removeprefix("the ").split()[0] in name
+        trick = "; the peer's is a trick" if run["theirs"]["tricks"] else ""
+        axis.set_title((name if known else f"{name}; {peer}") + trick, fontsize=9)
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.2)
         axis.set_ylim(1e-17, 30)
-        axis.legend(fontsize=7, loc="lower left")
     for axis in axes[len(runs) :]:
         axis.set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=2)
     figure.supxlabel("seconds", fontsize=9)
     figure.supylabel(r"best relative residual so far  $\|F(\theta)-\theta\|\,/\,\|\theta\|$", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)

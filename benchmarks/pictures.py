@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import neuralquine as nq
-from neuralquine.checking.plots import write_figure
+from neuralquine.checking.plots import rounded_up, write_figure
 from neuralquine.quines.bits import differing
 from neuralquine.quines.lineage import line
 
@@ -36,7 +36,7 @@ def stored_and_printed() -> Path:
     stored, printed = (quine.tensors(t)["3.weight"].double().numpy() for t in (quine.theta, quine.printed()))
     limit, gap = np.abs(stored).max(), np.abs(printed - stored).max()
     palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
-    figure, axes = _three_panels("stored", "printed", f"difference, at most {gap:.1e} (green: 0)")
+    figure, axes = _three_panels("stored", "printed", f"difference, at most {rounded_up(gap, 2)} (green: 0)")
     for axis, values, bound in zip(
         axes, (stored, printed, np.ma.masked_equal(printed - stored, 0.0)), (limit, limit, gap)
     ):

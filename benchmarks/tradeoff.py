@@ -115,9 +115,11 @@ def draw(data: dict[str, Any], path: Path) -> None:
     for r in rows:
         if r.get("lambda") is None:
             signs = "signs" in r["family"]
-            color, below = ("#b3541e", 5) if signs else ("#8a8a8a", 12)
+            color, below, x = (
+                ("#b3541e", 5, -0.4) if signs else ("#8a8a8a", 12, 0.4)
+            )  # side by side: both are near 100 %
             exact.plot(
-                [0], [100 * r["accuracy"]], "o" if signs else "x", color=color, markersize=8, zorder=2 if signs else 3
+                [x], [100 * r["accuracy"]], "o" if signs else "x", color=color, markersize=8, zorder=2 if signs else 3
             )
             exact.annotate(
                 r["family"].replace(" in the", "\nin the"),

@@ -92,7 +92,29 @@ def test_a_wrong_command_line_would_not_be_parsed():
         _parse(["solve", "blog", "--sedd", "1"])
 
 
-# The exit status of each command of the README; None: it would take minutes.
+# What is added to the commands that would take minutes, so that they take a second.
+BRIEFLY = {
+    "train digits-cnn --out work": "-r epochs=1 -r channels=4 -r code_size=256",
+    "train digits-mlp --out work": "-r epochs=1 -r hidden=16 -r code_size=256",
+    "train digits-mlp --out work/mlp": "-r epochs=1 -r hidden=32 -r code_size=256",
+    "heal work --damage noise:0.5": "--trials 2",
+    "heal work/mlp --damage noise:0.5 --damage zero:0.75 --trials 100": "--trials 2",
+    "heal work/mlp --curve noise": "--trials 1",
+    "evolve digits --out life": "--generations 1 -r size=4 -r parents=2",
+    "evolve digits --out life/digits": "--generations 1 -r size=4 -r parents=2",
+    "evolve soup --out life": "--generations 2",
+    "evolve soup --out life/soup": "--generations 2",
+    "evolve fertility --out life/lines": "--generations 2 -r lines=1 -r steps=20",
+    "evolve soup --out life/alone -r size=50 -r attack=0.0 -r train=0 -r applications=1 -r replace=false": "--generations 2",
+    "solve blog --method rmsprop": "--max-steps 20",
+    "solve blog --method rmsprop -m gradient=true": "--max-steps 20",
+    "post --quick --out post": "--steps 20",
+    "sweep jobs.toml --out results -j 2": "-j 1",
+}
+
+ELSEWHERE = ["push quines/blog owner/name"]  # needs an account of the Hub; tests/keeping has one of its own
+
+# The exit status of each command of the README.
 EXPECTED = {
     "verify quines/blog": 0,
     "plot quines/blog": 0,
@@ -103,35 +125,55 @@ EXPECTED = {
     "export exact self.onnx": 0,
     "certify quines/blog": 0,
     "digits quines/blog --digits 1000 --out digits.txt": 0,
-    "lab": None,  # serves until it is stopped; tests/lab
-    "train digits-cnn --out work": None,  # half a minute; tests/cli/test_tasks.py trains smaller ones
-    "heal work --damage noise:0.5": None,
-    "evolve digits --out life": None,  # minutes; tests/evolution
+    "lab": 0,
+    "train digits-cnn --out work": 0,
+    "heal work --damage noise:0.5": 0,
+    "evolve digits --out life": 0,
     "solve blog-part1": 1,  # the zero quine
-    "post --quick --out post": None,  # most of a minute; tests/post
+    "post --quick --out post": 0,
 }
 
 
-# The same of the pages whose commands are all run, in their order.
+# The same of the pages whose commands are all run, in their order: what does not end with 0.
 RUN = {
+    "cli.md": {},  # what no other page has
+    "evolution.md": {},
+    "exactness.md": {},
+    "file-format.md": {},
+    "lab.md": {},
     "methods.md": {"solve blog --method picard -m damping=0.1": 1},
     "recipes.md": {},
+    "tasks.md": {},
     "tutorial.md": {"generations quines/blog -n 40": 1},
     "story.md": {
         "solve blog-part1": 1,
-        "solve blog --method rmsprop": None,
-        "solve blog --method rmsprop -m gradient=true": None,
+        "solve blog --method rmsprop": 1,
+        "solve blog --method rmsprop -m gradient=true": 1,
     },
 }
+
+# What a page tells its reader to have: commands to run before it. The files are in `at_hand`.
+BEFORE = {"cli.md": ["solve blog --out quines/blog", "certify quines/blog", "solve blog"]}
+
+
+def at_hand(folder):
+    """A picture of a seven and a list of jobs, as the pages name them."""
+    from PIL import Image
+
+    Image.new("L", (8, 8), 0).save(folder / "seven.png")
+    Image.new("L", (8, 8), 0).save(folder / "image.png")
+    (folder / "jobs.toml").write_text('recipe = ["blog"]\nseed = [0]\n')
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """Run the entry point in this process, in an empty folder: (exit status, stdout)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neuralquine.lab.serve.serve", lambda *_, **__: None)  # for ever; tests/lab starts real ones
 
     def run(words):
         capsys.readouterr()
+        words = [*words, *BRIEFLY.get(" ".join(words), "").split()]
         monkeypatch.setattr(sys, "argv", ["neuralquine", *words])
         with pytest.raises(SystemExit) as caught:
             cli.main()
@@ -141,14 +183,19 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", list(RUN))
-def test_the_commands_of_a_page_do_what_it_says(name, run):
+def test_the_commands_of_a_page_do_what_it_says(name, run, tmp_path):
     pytest.importorskip("flint")
-    lines = [words[1:] for words in commands(ROOT / "docs" / name)]
+    lines = [words[1:] for words in commands(ROOT / "docs" / name) if words[0] == "neuralquine"]
+    if name == "cli.md":
+        elsewhere = [ROOT / "README.md", *(ROOT / "docs" / other for other in RUN if other != name)]
+        done = [words[1:] for page in elsewhere for words in commands(page)]
+        lines = [words for words in lines if words not in done and " ".join(words) not in ELSEWHERE]
     assert set(RUN[name]) <= {" ".join(words) for words in lines}
+    at_hand(tmp_path)
+    for line in BEFORE.get(name, []):
+        assert run(line.split())[0] == 0
     for words in lines:
-        expected = RUN[name].get(" ".join(words), 0)
-        if expected is not None:
-            assert run(words)[0] == expected, words
+        assert run(words)[0] == RUN[name].get(" ".join(words), 0), words
 
 
 def test_the_commands_of_the_readme_do_what_it_says(tmp_path, run):
@@ -161,9 +208,7 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, run):
     assert _without_figures(out) == _without_figures(shown.removeprefix("$ make quine\n"))
     for words in commands(ROOT / "README.md"):
         if words[0] == "neuralquine":
-            expected = EXPECTED[" ".join(words[1:])]
-            if expected is not None:
-                assert run(words[1:])[0] == expected, words
+            assert run(words[1:])[0] == EXPECTED[" ".join(words[1:])], words
     digits = (tmp_path / "digits.txt").read_text().split()
     assert len(digits) == 1020
     assert min(len(re.sub(r"e.*|[-.]", "", d).lstrip("0")) for d in digits) >= 1000
@@ -333,7 +378,11 @@ def test_round_off_is_the_figure_that_is_quoted():
 
 
 def _benchmark(name="blog"):
-    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", ROOT / "benchmarks" / f"{name}.py")
+    return _loaded(ROOT / "benchmarks" / f"{name}.py")
+
+
+def _loaded(path):
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
@@ -377,6 +426,14 @@ def test_a_card_is_made_by_the_commands_it_shows(tmp_path):
         assert made["verification"][word] is kept["verification"][word] is True
     assert (tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
     assert gallery.page([made]).startswith("# Gallery\n\n1 runs")
+
+
+def test_the_page_of_the_command_line_is_that_of_the_commands():
+    commands = _loaded(ROOT / "docs" / "commands.py")
+    assert commands.PAGE.read_text() == commands.page(), "run `python docs/commands.py`"
+    assert set(typer.main.get_command(app).commands) - {"help"} == set(
+        re.findall(r"^### (.+)$", commands.page(), flags=re.MULTILINE)
+    )
 
 
 def test_the_table_of_methods_is_that_of_its_raw_figures():

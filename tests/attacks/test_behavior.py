@@ -324,13 +324,22 @@ class DriftsItsWeights(Honest):
         return h
 
 
-@pytest.mark.parametrize(
-    "trunk", [Random, Timed, Aging, SleeplessDropout, CountsInABuffer, WearsTheProbeDown, DriftsItsWeights]
-)
+@pytest.mark.parametrize("trunk", [Random, Timed, Aging, SleeplessDropout, DriftsItsWeights])
 def test_not_the_same_twice(true_weights, trunk):
-    verification = nq.verify(at(true_weights, trunk()))
+    try:
+        quine = at(true_weights, trunk())
+    except nq.TrunkError as refused:  # what shows at the second call, beyond round-off
+        if "asked twice" in str(refused):
+            return
+        raise
+    verification = nq.verify(quine)
     assert not verification.is_quine
     assert any("non-deterministic" in f or "self-modifying" in f for f in verification.trivial), verification.trivial
+
+
+@pytest.mark.parametrize("trunk", [CountsInABuffer, WearsTheProbeDown])  # the probe is lent, the counter is never read
+def test_a_change_that_no_answer_depends_on_is_no_accusation(true_weights, trunk):
+    assert nq.verify(at(true_weights, trunk())).is_quine
 
 
 def test_another_answer_where_derivatives_are_recorded():

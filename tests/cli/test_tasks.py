@@ -95,6 +95,8 @@ def test_predict_reads_arrays_and_pictures(trained, tmp_path):
     (row,) = json.loads(run("predict", folder, tmp_path / "x.png", "--json").stdout)["predictions"]
     assert row["class"] == rows[0]["class"]
     Image.fromarray(255 - picture).save(tmp_path / "dark.png")
+    assert "border is light" in run("predict", folder, tmp_path / "dark.png").stderr
+    assert "border" not in run("predict", folder, tmp_path / "x.png").stderr
     (row,) = json.loads(run("predict", folder, tmp_path / "dark.png", "--invert", "--json").stdout)["predictions"]
     assert row["class"] == rows[0]["class"]
 

@@ -130,11 +130,9 @@ def test_a_code_is_read_only_where_it_is_asked_for():
     module, z = post()
     coded = nq.Quine(module, z, prints="code")
     assert coded.kind == "coded"
-    assert "the code of 20 numbers, read from its 1,020 outputs" in coded.question()[1]
+    assert "20 numbers, projected from its 1,020, normalized" in coded.question()[1]
     assert nq.Quine(module, z, prints="itself").kind == nq.Quine(module, z).kind == "itself"
-    assert (
-        nq.recipe("blog").question()[1].startswith("the code of the 20 numbers of its output, normalized, is printed")
-    )
+    assert nq.recipe("blog").question()[1].startswith("the 20 numbers of its output, normalized; expanded")
     for option in ({"code_size": 16}, {"code_bits": 20}, {"alpha": 0.25}, {"skip": 0.1}, {"normalize": False}):
         with pytest.raises(nq.BadOption, match=next(iter(option))):
             nq.Quine(module, z, **option)

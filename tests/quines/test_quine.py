@@ -1,6 +1,7 @@
 """The quine itself: the post's formula, weights in and out, any module, any probe, and refusals with a remedy."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -434,3 +435,40 @@ def test_a_failure_without_words_is_named_by_its_type():
     trunk.add_module("linear", nn.Linear(4, 8))
     with pytest.raises(nq.TrunkError, match="the trunk cannot be differentiated: NotImplementedError"):
         nq.solve(nq.Quine(trunk, torch.ones(1, 4), code_size=8), method="newton")
+
+
+class Unsteady(nn.Module):
+    """A module that answers otherwise at every call; ``how`` says why."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.dropout, self.how, self.calls = nn.Linear(4, 20), nn.Dropout(0.5), how, 0
+        self.register_buffer("count", torch.ones(1))
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.dropout.train(mode or self.how == "dropout")
+        return self
+
+    def forward(self, x):
+        self.calls += 1
+        if self.how == "buffer":
+            self.count += 1
+        noise = {"noise": lambda: torch.randn(20), "calls": lambda: self.calls, "buffer": lambda: self.count}
+        return self.dropout(self.layer(x)) + noise.get(self.how, lambda: 0)()
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ("dropout", "dropout is active in 'dropout', although eval() was called"),
+        ("noise", "it draws random numbers"),
+        ("buffer", "it changes its buffer 'count'"),
+        ("calls", "it remembers its calls"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [None, torch.float64, torch.float32])
+def test_a_module_that_answers_otherwise_the_second_time_is_refused_with_the_cause(how, cause, dtype):
+    with pytest.raises(nq.TrunkError, match=re.escape(f"answers otherwise when it is asked twice: {cause}")):
+        nq.Quine(Unsteady(how), torch.randn(1, 4), dtype=dtype)
+    assert nq.Quine(Unsteady("steady"), torch.randn(1, 4), dtype=dtype).printed().isfinite().all()

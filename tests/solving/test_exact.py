@@ -1,6 +1,7 @@
 """Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving.grids import Grid, settle
 from neuralquine.solving.lattice import points_in_cube
-from neuralquine.solving.maps import SelfMap
+from neuralquine.solving.maps import ReducedMap, SelfMap
 
 
 def printed_by_numpy(folder):
@@ -133,6 +134,7 @@ def test_failure_says_what_was_tried():
     with pytest.raises(nq.NotSolved, match=r"tried \d+ fixed points? on 1 grid \(.* with 2 probes") as caught:
         nq.solve(quine, starts=4, probes=1, stop=nq.Stop(max_steps=1))
     assert caught.value.solution.status is nq.Status.NOT_EXACT
+    assert "with skip=0.1 the network is anchored" in str(caught.value)
 
 
 def test_large_codes_are_settled_asynchronously():
@@ -240,3 +242,34 @@ def test_a_contraction_that_flickers_on_its_grid_is_tried_on_others():
         found.append(nq.solve(quine, throw=False))
     assert all(s.bit_exact and s.code_bits == 3 for s in found)
     assert all(s.code_phase for s in found)  # the grid that is not moved has none of them
+
+
+def test_progress_tells_the_trials_against_their_expected_number():
+    points = []
+    solution = nq.solve(nq.recipe("blog", seed=6302), exact=True, progress=points.append)
+    trials = [p for p in points if p.trials]
+    assert trials[-1].trials == int(re.search(r"(\d+) trials", solution.detail)[1])
+    assert all(p.expected_trials > 1 and "expected" in p.trials_in_words for p in trials)
+    assert not any("trials" in p.figures() for p in solution.trace)  # the record is of the search for fixed points
+
+
+def test_where_evaluations_are_dear_curves_are_followed_in_float32(monkeypatch):
+    monkeypatch.setattr("neuralquine.solving.enumerate.LARGE", 100)
+    seen = []
+    evaluated = ReducedMap.__call__
+    monkeypatch.setattr(ReducedMap, "__call__", lambda f, x: (seen.append((x.dtype, len(x))), evaluated(f, x))[1])
+    trunk, probe = _net()
+    solution = nq.solve(nq.Quine(trunk, probe, code_size=6, seed=2), exact=True, starts=3)
+    assert solution.bit_exact
+    rough, fine = (sum(n for kind, n in seen if kind is dtype) for dtype in (torch.float32, torch.float64))
+    assert rough > 2 * fine
+    assert solution.map_evaluations >= rough + fine
+
+
+def test_a_network_that_is_printed_in_place_is_exact(monkeypatch):
+    monkeypatch.setattr("neuralquine.quines.self_printer._IN_PLACE", 0)
+    trunk, probe = _net()
+    quine = nq.Quine(trunk, probe, code_size=8, seed=1, expansion="hadamard", dtype=torch.float32)
+    assert quine.in_place
+    assert nq.solve(quine, exact=True).bit_exact
+    assert nq.verify(quine).bit_exact

@@ -27,6 +27,7 @@ from neuralquine.solving.methods import (
     Picard,
     State,
     make_method,
+    name_of,
 )
 from neuralquine.solving.methods import (
     method as registered,
@@ -549,6 +550,12 @@ def halves():
     yield Halves
     for name in ("halves", "quarters"):
         del METHODS[name]
+
+
+def test_every_method_goes_by_the_name_that_it_is_asked_for_by():
+    assert {name: name_of(made) for name, made in METHODS.items()} == {n: n for n in METHODS}
+    assert name_of(make_method("rmsprop", {"lr": 0.1, "gradient": "true"})) == "rmsprop"
+    assert name_of(make_method("krylov-lm")) == "krylov-lm"
 
 
 def test_a_method_of_ones_own_is_found_by_name(halves, small):

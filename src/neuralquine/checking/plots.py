@@ -20,7 +20,6 @@ _ROWS = 6  # tensors on one page
 _MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
 _INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
 _REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches at least: few lie beyond
-_ONE_DIGIT_UP = Context(prec=1, rounding=ROUND_UP)
 _CURRENT = {"color": "#d9a886", "linewidth": 0.8, "label": "current iterate"}
 _BEST = {"color": _ACCENT, "linewidth": 1.4, "drawstyle": "steps-post", "label": "best so far"}
 
@@ -96,12 +95,21 @@ def write_figure(figure: Any, path: Path) -> Path:
     return path
 
 
-def weight_figures(quine: Quine, words: str = "") -> list[Any]:
-    """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color."""
+def weight_figures(quine: Quine, words: str = "", *, most: int | None = None) -> list[Any]:
+    """Draw stored | printed | difference of every tensor and bias; a difference of exactly zero has its own color.
+
+    Args:
+        quine: holds the weights; they are printed afresh.
+        words: the verdict, for the titles.
+        most: draw that many tensors only, the largest.
+    """
     theta, figures = quine.theta, measure(quine)
     stored, printed = quine.tensors(theta), quine.tensors(quine.printed())
     spread = quine.tensors(_REACH * quine.printer.gain * quine.code_size**0.5)
     names = [name for name, tensor in stored.items() if tensor.numel()]
+    if most is not None:
+        largest = sorted(names, key=lambda name: -stored[name].numel())[:most]
+        names = [name for name in names if name in largest]
     pages = []
     for first in range(0, len(names), _ROWS):
         page = names[first : first + _ROWS]
@@ -150,12 +158,12 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
 def _difference_title(largest: float, differing_count: int, count: int) -> str:
     if differing_count == 0:
         return "difference: exactly 0 everywhere"
-    return f"difference ≤ {_rounded_up(largest)}, 0 in {count - differing_count} of {count} (green)"
+    return f"difference ≤ {rounded_up(largest)}, 0 in {count - differing_count} of {count} (green)"
 
 
-def _rounded_up(bound: float) -> str:
-    """A bound to one digit, never below what it bounds."""
-    return f"{_ONE_DIGIT_UP.create_decimal(bound):.0e}"
+def rounded_up(bound: float, digits: int = 1) -> str:
+    """A bound to so many digits, never below what it bounds."""
+    return f"{Context(prec=digits, rounding=ROUND_UP).create_decimal(bound):.{digits - 1}e}"
 
 
 def eigenvalue_figure(quine: Quine, words: str = "") -> Any:

@@ -27,6 +27,7 @@ from . import prove as prove  # isort: skip
 from . import tasks as tasks  # isort: skip
 from . import heal as heal  # isort: skip
 from . import export as export  # isort: skip
+from . import share as share  # isort: skip
 from . import sweep as sweep  # isort: skip
 from . import evolve as evolve  # isort: skip
 from . import post as post  # isort: skip

@@ -18,6 +18,7 @@ GROUPS = {
 """The headings of ``--help`` with the commands below each of them; a command that none names stands under ``More``."""
 
 EXAMPLES = {
+    "post": ("neuralquine post --quick --out post", "neuralquine post --out post"),
     "solve": (
         "neuralquine solve blog --out quines/blog",
         "neuralquine solve blog --exact --out exact",
@@ -42,6 +43,8 @@ EXAMPLES = {
     "predict": ("neuralquine predict work seven.png", "neuralquine predict work seven.png --invert"),
     "heal": ("neuralquine heal work --damage noise:0.5", "neuralquine heal work --damage zero:0.3 --trials 20"),
     "evolve": ("neuralquine evolve soup --out life",),
+    "push": ("neuralquine push quines/blog owner/name", "neuralquine push quines/blog owner/name --private"),
+    "pull": ("neuralquine pull example:blog-exact quines/exact", "neuralquine pull owner/name quines/theirs"),
 }
 """Command lines that ``--help`` shows; the tests parse all of them, and run those of the documents."""
 

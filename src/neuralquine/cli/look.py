@@ -12,7 +12,8 @@ import typer
 from ..errors import needed, plural
 from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
-from .options import AsJson, Folder, TrunkOption, app, check_certificate, load_quine, require_flint
+from ..keeping.examples import located, shown
+from .options import AsJson, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine, require_flint
 from .report import draw, print_json, radius, report_verification, table
 
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ _SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # generations that a table 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A folder that a quine was written to, or a file of `export`.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder that a quine was written to, `example:NAME`, or a file of `export`.",
+            parser=located,
+            metavar="FOLDER",
+        ),
+    ],
     portable: Annotated[
         bool,
         typer.Option("--portable", help="Also prove that every machine prints the same bits (extra `proof`)."),
@@ -62,7 +70,7 @@ def verify(
         seconds = time.perf_counter() - started
         print_json({**verification.figures(), **extra, "false_claims": lies, "seconds": seconds})
     else:
-        report_verification(folder, verification, extra.get("portable_reason", ""))
+        report_verification(shown(folder), verification, extra.get("portable_reason", ""))
         for lie in lies:
             typer.echo(f"false claim: {lie}")
     if lies or not verification.is_quine or (portable and not verification.portable):
@@ -70,7 +78,7 @@ def verify(
 
 
 @app.command()
-def plot(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> None:
+def plot(folder: OwnFolder, trunk: TrunkOption = "", as_json: AsJson = False) -> None:
     """Draw the figures of a quine into its folder.
 
     They show the residual of the search, the weights (stored, printed, difference) and the eigenvalues (extra `plot`).

@@ -15,6 +15,7 @@ import typer
 
 from ..errors import NeuralQuineError, TooLarge, needed
 from ..files.names import CERTIFICATE
+from ..keeping.examples import located, own
 from .group import App, Group
 from .known import completed
 
@@ -39,7 +40,18 @@ Recipe = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path, typer.Argument(help="A folder that a quine was written to, such as by `neuralquine solve --out`.")
+    Path,
+    typer.Argument(
+        help="A folder that a quine was written to, such as by `neuralquine solve --out`, or `example:NAME`.",
+        parser=located,
+        metavar="FOLDER",
+    ),
+]
+OwnFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder that a quine was written to, such as by `neuralquine solve --out`.", parser=own, metavar="FOLDER"
+    ),
 ]
 Seed = Annotated[
     int,
@@ -198,6 +210,8 @@ def progress(title: str, *, quiet: bool, steps: int | None = None) -> Iterator[A
         def show(point: TracePoint) -> None:
             now, best = point.current_relative_residual, point.relative_residual
             what = f"{title}: step {point.step:,}{of}, relative residual {now:.1e}, best {best:.1e}"
+            if point.trials:
+                what = f"{title}: {point.trials_in_words}"
             bar.update(task, description=what, completed=min(point.step, steps) if steps else point.step)
 
         yield show

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @app.command()
 def post(
-    out: Annotated[Path, typer.Option(help="Write the page and everything on it to this folder.")] = Path("post"),
+    out: Annotated[
+        Path, typer.Option(help="Write the page and everything on it to this folder.", metavar="FOLDER")
+    ] = Path("post"),
     steps: Annotated[
         int,
-        typer.Option(help="Take so many steps of the post's loop; 0 for its 200,000, or 4,000 with --quick.", min=0),
+        typer.Option(
+            help="Take so many steps of the post's loop; 0 for its 200,000, or 4,000 with --quick.", metavar="N", min=0
+        ),
     ] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Take few steps, so that all is done within a minute.")

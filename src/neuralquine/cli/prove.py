@@ -13,7 +13,8 @@ import typer
 
 from ..errors import NotSound, TooLarge
 from ..files.names import CERTIFICATE, WEIGHTS
-from .options import AsJson, Folder, app, require_flint
+from ..keeping.examples import located
+from .options import AsJson, Folder, OwnFolder, app, require_flint
 from .report import print_json, verdict
 from .tables import colored
 
@@ -37,7 +38,7 @@ TimeLimit = Annotated[
 
 
 @app.command()
-def certify(folder: Folder, time_limit: TimeLimit = None, as_json: AsJson = False) -> None:
+def certify(folder: OwnFolder, time_limit: TimeLimit = None, as_json: AsJson = False) -> None:
     """Prove that a quine exists where the weights are.
 
     The certificate is written to the folder (extra `proof`).
@@ -58,7 +59,12 @@ def certify(folder: Folder, time_limit: TimeLimit = None, as_json: AsJson = Fals
 @app.command("check-proof")
 def check_proof(
     certificate: Annotated[
-        Path, typer.Argument(help="The folder of a quine, or its certificate written by `neuralquine certify`.")
+        Path,
+        typer.Argument(
+            help="The folder of a quine, or its certificate written by `neuralquine certify`.",
+            parser=located,
+            metavar="FOLDER",
+        ),
     ],
     weights: Annotated[
         Path | None,

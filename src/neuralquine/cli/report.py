@@ -52,7 +52,7 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
             ("spectral radius", radius(v.spectral_radius) + (_attraction(v.spectral_radius) if v.converged else "")),
             (
                 "found by",
-                f"{v.method}: {v.map_evaluations:,} map evaluations, {v.jvps:,} JVPs, {v.steps:,} steps, {v.seconds:.3f} s",
+                f"{_by(v.method)}: {v.map_evaluations:,} map evaluations, {v.jvps:,} JVPs, {v.steps:,} steps, {v.seconds:.3f} s",
             ),
         ]
     )
@@ -73,6 +73,11 @@ def report_kept(folder: Path) -> None:
 def verdict(text: str, good: bool) -> str:
     """A verdict, green or red on a terminal."""
     return colored(text, "green" if good else "red")
+
+
+def _by(method: str) -> str:
+    """What found a quine: a name that `--method` takes, or the search that `--exact` runs."""
+    return "the lattice search of --exact" if method == "lattice" else method
 
 
 def _attraction(radius: float) -> str:
@@ -102,7 +107,7 @@ def _absolute_loss(v: Solution) -> list[tuple[str, str]]:
     ]
 
 
-def report_verification(folder: Path, v: Verification, portable_reason: str = "") -> None:
+def report_verification(folder: Path | str, v: Verification, portable_reason: str = "") -> None:
     """Print what a verification found, for a person."""
     typer.echo(f"{folder}: {verdict('a quine' if v.is_quine else 'NOT a quine', v.is_quine)}")
     for trick in v.trivial:

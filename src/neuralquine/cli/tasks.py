@@ -198,13 +198,17 @@ def predict(
     import torch
 
     from ..quines.taped import TaskQuine
-    from ..tasks.inputs import read_inputs
+    from ..tasks.inputs import is_light, read_inputs
 
     quine = load_quine(folder, trunk)
     if not isinstance(quine, TaskQuine):
         raise NeuralQuineError(f"{folder} has no task: it was not written by `neuralquine train`")
+    inputs = read_inputs(image, quine, invert=invert)
+    if image.suffix != ".npy" and is_light(inputs):
+        hint = "without --invert" if invert else "with --invert"
+        typer.echo(f"the picture's border is light, and digits were learned as light on dark: try {hint}", err=True)
     with torch.no_grad():
-        outputs = quine.outputs(read_inputs(image, quine, invert=invert)).double()
+        outputs = quine.outputs(inputs).double()
     shares = outputs.softmax(-1)
     rows = [
         {"class": int(o.argmax()), "probability": float(s.max()), "outputs": o.tolist()}

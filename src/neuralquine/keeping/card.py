@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from ..checking.verify import Verification
-from ..errors import word
+from ..errors import printable, word
+from ..files.folder import FUNCTION
 from ..quines.quine import Quine
+from ..recipes import RECIPES
 from ..solving.solution import Solution
+from .report import Search
+
+_LICENSE = "apache-2.0"  # of this package, and so of the networks that its own recipes make
 
 
-def _check(missing: Sequence[str], name: str) -> list[str]:
+def missing_arguments(config: dict[str, Any]) -> list[str]:
+    """The arguments that :func:`neuralquine.load` needs beside the folder."""
+    own = config["trunk"] is None and (config["recipe"] or {}).get("name") not in RECIPES
+    return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
+
+
+def _check(missing: Sequence[str], name: str, address: str) -> list[str]:
+    """How to load the quine and how to check it."""
+    again = "".join(f", {name}=..." for name in missing)
+    asked = ["```python", "import neuralquine as nq", "", f'quine = nq.load("{address}"{again})']
+    asked += ["print(nq.verify(quine))", "```", ""]
     if not missing:
-        return ["Check it: `neuralquine verify .` recomputes everything above from the weights alone."]
-    again = ", ".join(f"{name}=..." for name in missing)
+        line = "`neuralquine verify .` recomputes everything above from the weights alone."
+        if address != ".":
+            line = f"`neuralquine pull {address.removeprefix('hf:')} DIR`, and `neuralquine verify DIR` recomputes everything above."
+        return [f"Check it: {line}", "", *asked]
     hint = "" if "select" in missing else f", or `neuralquine verify . --trunk {name}`"
     return [
         f"The folder cannot describe its {' and '.join(missing)}: hand in the same again to check it,",
-        f'`nq.verify(nq.load(".", {again}))`{hint}.',
+        f'`nq.verify(nq.load("."{again}))`{hint}.',
+        "",
+        *asked,
     ]
 
 
 def model_card(
-    quine: Quine, verification: Verification, solution: Solution | None, *, missing: Sequence[str] = ()
+    quine: Quine,
+    verification: Verification,
+    solution: Solution | Search | None,
+    *,
+    missing: Sequence[str] = (),
+    address: str = ".",
+    picture: str | None = None,
+    license: str | None = None,
 ) -> str:
     """Write the model card: Markdown with Hugging Face front matter.
 
@@ -32,17 +60,27 @@ def model_card(
         verification: its figures.
         solution: how it was found, if that is known.
         missing: the arguments that must be handed in again on loading.
+        address: what :func:`neuralquine.load` takes for the folder.
+        picture: the file in the folder that shows the weights stored, printed and their difference.
+        license: an identifier that the Hub knows; by default that of this package for a network of its recipes, else none.
     """
-    name = quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__
+    name = printable(quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__, 100)
+    license = license or (_LICENSE if quine.recipe and re.fullmatch(r"[\w-]+", name) else None)
     lines = [
         "---",
         "library_name: neuralquine",
+        *([f"license: {license}"] if license else []),
         "tags: [neuralquine, neural-quine, self-replication]",
         "---",
         "",
         f"# A neural quine: {name}",
         "",
         _verdict(verification),
+        *(
+            ["", f"![the weights as they are stored, as they are printed, and the difference]({picture})"]
+            if picture
+            else []
+        ),
         _search(solution),
         "| claim | | meaning |",
         "|---|---|---|",
@@ -54,8 +92,7 @@ def model_card(
         "",
         *quine.what_is_printed(),
         "",
-        *_check(missing, name if ":" in name else "FILE.py:FUNCTION"),
-        "",
+        *_check(missing, name if ":" in name else "FILE.py:FUNCTION", address),
     ]
     return "\n".join(lines)
 
@@ -68,13 +105,14 @@ def _verdict(v: Verification) -> str:
     return f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
 
 
-def _search(solution: Solution | None) -> str:
+def _search(solution: Solution | Search | None) -> str:
     """How the quine was found, as two paragraphs; an empty list where that is not known."""
     if solution is None:
         return ""
+    status = solution.status if isinstance(solution, Search) else solution.status.value
     return (
         f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
-        f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {solution.status.value}.\n"
+        f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {status}.\n"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import BadOption, needed
 from ..quines.quine import Quine
 from . import theorems
+from .examples import located, own
 from .store import save
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def certify(quine: Quine | str | Path, folder: str | Path | None = None) -> dict
         quine = folder
     elif folder is not None:
         raise BadOption("folder= is for a quine: a folder keeps its own certificate")
-    return _of_folder(quine, theorems.certify)
+    return _of_folder(quine if isinstance(quine, Quine) else own(quine), theorems.certify)
 
 
 def check_proof(folder: str | Path) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def check_proof(folder: str | Path) -> dict[str, Any]:
     from ..files.names import CERTIFICATE
 
     needed("flint", "proof", "proofs need", "python-flint")
-    path = Path(folder)
+    path = located(folder)
     return theorems.check(path / CERTIFICATE if path.is_dir() else path)
 
 
@@ -76,7 +77,7 @@ def _of_folder(quine: Quine | str | Path, ask: Callable[[Path], _T]) -> _T:
     """Ask about a folder; a quine is written to one that goes again."""
     needed("flint", "proof", "proofs need", "python-flint")
     if not isinstance(quine, Quine):
-        return ask(Path(quine))
+        return ask(located(quine))
     with tempfile.TemporaryDirectory() as place:
         save(quine, Path(place) / "quine")
         return ask(Path(place) / "quine")

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadOption, NeuralQuineError, QuineFileError, first_line, needed
+from ..errors import BadOption, NeuralQuineError, QuineFileError, check_bytes, first_line, needed
 from ..files.names import CARD, CERTIFICATE, CONFIG, SOLUTION, WEIGHTS
 
 SCHEME = "hf:"
@@ -34,15 +34,49 @@ def download(address: str | Path, *, revision: str | None = None, token: str | N
     Raises:
         QuineFileError: the address is malformed, there is no such repository, or the Hub cannot be reached.
     """
-    name, _, pinned = str(address).removeprefix(SCHEME).partition("@")
-    if not _NAME.fullmatch(name):
-        raise QuineFileError(f"{address} is not an address on the Hub: write hf:owner/name or hf:owner/name@revision")
+    name, pinned = _parts(address)
     hub = _library()
     try:
         found = hub.snapshot_download(name, revision=pinned or revision, token=token, allow_patterns=_FILES)
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
         raise QuineFileError(f"{address} cannot be fetched from the Hub: {first_line(error)}") from error
     return Path(found)
+
+
+def fetch(address: str, *, most: int, token: str | None = None) -> Path:
+    """Download as :func:`download` does, but ask for the sizes first, and take the commit that they were told of.
+
+    Args:
+        address: ``owner/name`` or ``owner/name@revision``, with or without ``hf:`` before it.
+        most: bytes of a quine's files together above which nothing is downloaded.
+        token: the access token, for a private repository.
+
+    Raises:
+        QuineFileError: the address is malformed, the repository holds no quine, or the Hub cannot be reached.
+        TooLarge: the files are larger than ``most``.
+    """
+    name, pinned = _parts(address)
+    hub = _library()
+    try:
+        found = hub.HfApi(token=token).model_info(name, revision=pinned or None, files_metadata=True)
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        raise QuineFileError(f"{address} cannot be fetched from the Hub: {first_line(error)}") from error
+    sizes = {file.rfilename: file.size for file in found.siblings or () if file.rfilename in _FILES}
+    for needed_file in (WEIGHTS, CONFIG):
+        if needed_file not in sizes:
+            raise QuineFileError(f"{address} holds no quine: it has no {needed_file}")
+    if None in sizes.values():
+        raise QuineFileError(f"{address} cannot be fetched: the Hub does not say how large its files are")
+    check_bytes(address, sum(sizes.values()), "--max-size allows for more", most)
+    return download(f"{SCHEME}{name}@{found.sha}", token=token)
+
+
+def _parts(address: str | Path) -> tuple[str, str]:
+    """The repository of an address, and the revision, which may be empty."""
+    name, _, pinned = str(address).removeprefix(SCHEME).partition("@")
+    if not _NAME.fullmatch(name):
+        raise QuineFileError(f"{address} is not an address on the Hub: write hf:owner/name or hf:owner/name@revision")
+    return name, pinned
 
 
 def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
@@ -75,6 +109,12 @@ def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | Non
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
         raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
     return str(commit.commit_url)
+
+
+def require_token(token: str | None) -> None:
+    """Refuse to begin where nobody is logged in: the Hub takes nothing from a stranger."""
+    if not (token or _library().get_token()):
+        raise NeuralQuineError("no token for the Hub: log in with `hf auth login`, or set HF_TOKEN")
 
 
 def check_repository(repo_id: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,31 @@ from ..files.names import SOLUTION
 from ..files.strict_json import read_json
 
 _LARGEST = 1e36  # of a figure of a search: seconds, steps and residuals are far below
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a quine was found, as its folder says."""
+
+    method: str
+    status: str
+    seed: int
+    map_evaluations: int
+    jvps: int
+    steps: int
+
+
+def saved_search(folder: Path) -> Search | None:
+    """How a folder says that its quine was found; None if it does not, or in another form."""
+    solve = _read_report(folder).get("solve")
+    if not isinstance(solve, dict):
+        return None
+    told = {field.name: solve.get(field.name) for field in fields(Search)}
+    words = all(isinstance(told[w], str) and re.fullmatch(r"[\w -]{1,40}", str(told[w])) for w in ("method", "status"))
+    counts = [v for name, v in told.items() if name not in ("method", "status")]
+    if not words or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1 << 64 for v in counts):
+        return None
+    return Search(**told)  # pyright: ignore[reportArgumentType]
 
 
 def saved_trace(folder: Path) -> list[dict[str, Any]]:

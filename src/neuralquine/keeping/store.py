@@ -37,10 +37,11 @@ from ..quines.networks.description import build, describe, same_settings
 from ..quines.networks.running import named
 from ..quines.networks.taking import stored_tensors
 from ..quines.quine import Quine
-from ..recipes import RECIPES
 from ..version import __version__
-from .card import model_card
-from .hub import check_repository, download, is_address, upload
+from .card import missing_arguments, model_card
+from .dress import dress
+from .examples import located
+from .hub import check_repository, download, is_address, require_token, upload
 from .rebuild import rebuilt
 
 _OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", CERTIFICATE}
@@ -83,7 +84,7 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
             save_file(_tensors(quine), weights, metadata={METADATA_KEY: canonical(config)})
             _write_json(folder / CONFIG, config | {"weights_sha256": sha256(weights)})
             _write_json(folder / SOLUTION, report)
-            card = model_card(quine, verification, quine.solution, missing=_missing(config))
+            card = model_card(quine, verification, quine.solution, missing=missing_arguments(config))
             (folder / CARD).write_text(card, encoding="utf-8")
             _keep_certificate(target, folder)
             if metrics is not None:
@@ -99,12 +100,13 @@ def push(quine: Quine, repo_id: str, *, private: bool | None, token: str | None,
 
     Raises:
         BadOption: the repository is not named as ``owner/name``.
-        NeuralQuineError: the Hub refuses the files, or cannot be reached.
+        NeuralQuineError: there is no token, or the Hub refuses the files or cannot be reached.
     """
     check_repository(repo_id)
+    require_token(token)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "quine"
-        save(quine, folder)
+        dress(folder, quine, save(quine, folder), search=quine.solution, repo_id=repo_id, license=None)
         return upload(folder, repo_id, private=private, token=token, message=message)
 
 
@@ -135,14 +137,16 @@ def load(path: str | Path, *, trunk: nn.Module | None = None, select: Callable[[
     """Read a quine back, bit for bit.
 
     Args:
-        path: a folder written by :func:`save`, or one on the Hugging Face Hub: ``hf:owner/name[@revision]`` (extra ``hub``).
+        path: a folder written by :func:`save`; one on the Hugging Face Hub, ``hf:owner/name[@revision]`` (extra ``hub``);
+            or one that is installed with the package, such as ``example:blog-exact``.
         trunk: the module, where the file could not describe it; its weights are replaced by the stored ones.
         select: the function that says what is read of the trunk's output, where the quine was made with one.
 
     Raises:
         QuineFileError: files are missing, truncated, altered or foreign; the message is one line.
+        UnknownName: no such quine is installed; the message lists those that are.
     """
-    folder = download(path) if is_address(path) else Path(path)
+    folder = download(path) if is_address(path) else located(path)
     try:
         return _load(folder, trunk, select)
     except QuineFileError:
@@ -206,12 +210,6 @@ def _class_of(trunk: nn.Module) -> str:
 
 def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
-
-
-def _missing(config: dict[str, Any]) -> list[str]:
-    """The arguments that :func:`load` needs beside the folder."""
-    own = config["trunk"] is None and (config["recipe"] or {}).get("name") not in RECIPES
-    return [name for name, absent in (("trunk", own), ("select", config["select"] == FUNCTION)) if absent]
 
 
 def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:

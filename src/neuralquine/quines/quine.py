@@ -79,8 +79,8 @@ class Quine(SelfPrinter):
             option of a code.
 
     Raises:
-        TrunkError: the trunk has no weights, fails on the probe, gives no finite numbers, or prints its weights in a way
-            that can be read in two ways.
+        TrunkError: the trunk has no weights, fails on the probe, gives no finite numbers or others when asked twice, or
+            prints its weights in a way that can be read in two ways.
         BadOption: a module that prints itself is given an option of a code.
         TooLarge: the dense projection would take more than 2 GiB.
 

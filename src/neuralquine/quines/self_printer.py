@@ -200,7 +200,10 @@ class SelfPrinter(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move everything that belongs to the quine; its type was chosen when it was made."""
         if fn(torch.zeros(0, dtype=self.dtype)).dtype != self.dtype:
-            raise TrunkError(f"the type of a quine is fixed: make it anew with dtype= instead of {self.dtype}")
+            raise TrunkError(
+                f"the type of a quine is fixed, because it prints the bits of {self.dtype}: make it anew with dtype=, or convert a "
+                "copy of q.trunk, which then is a plain module"
+            )
         super()._apply(fn, recurse)
         device = self.trunk_device
         self._trunk.moved(device)

@@ -25,6 +25,7 @@ from .networks.running import (
     selected,
     unwrapped,
 )
+from .networks.steady import refuse_unsteady
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
 from .printers.base import Slot, working_type
@@ -58,7 +59,7 @@ class Trunk:
         turn: whoever holds it has the module to himself.
 
     Raises:
-        TrunkError: the module has no weights, fails on the probe, or gives no finite numbers.
+        TrunkError: the module has no weights, fails on the probe, gives no finite numbers, or others when asked again.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Trunk:
             made = in_type(copied(module) if copy else module, candidate)
             made.eval()  # as a statement: some modules' train() returns nothing
             try:
-                self._take(made, candidate, inputs)
+                features = self._take(made, candidate, inputs)
+                if sum(self.sizes) <= LARGE:  # of a larger one an evaluation is dear; `verify` asks it often enough
+                    refuse_unsteady(made, features, lambda: self.run(self.inputs))
             except TrunkError:
                 raise
             except Exception as error:  # a foreign module may raise anything
@@ -139,8 +142,8 @@ class Trunk:
             raise TrunkError("the trunk is on the meta device, where there are no numbers: put it on another")
         return parameters
 
-    def _take(self, module: nn.Module, dtype: torch.dtype, inputs: Inputs) -> None:
-        """Hold the module in one type, and run it once to see that it answers."""
+    def _take(self, module: nn.Module, dtype: torch.dtype, inputs: Inputs) -> Tensor:
+        """Hold the module in one type, and run it once to see that it answers; returns its answer."""
         self.module, self.dtype, self.plain = module, dtype, is_plain(module)
         for parameter in module.parameters():
             parameter.data = parameter.data.contiguous()
@@ -150,6 +153,7 @@ class Trunk:
         with torch.no_grad():
             features = self.run(self.inputs)
         self.width, self._finite = features.numel(), bool(torch.isfinite(features).all())
+        return features
 
     def taken_whole(self) -> Layout:
         """Read the whole output from now on, as all weights.

@@ -20,19 +20,17 @@ from ..quines.networks.running import named
 from ..quines.quine import Quine
 from ..quines.tables.phases import grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
-from .enumerate import costly, fixed_points, keep
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
-from .loop import Search, Trace, affordable_starts, iterate, starting_points
+from .harvest import ROUNDS, Harvest
+from .loop import Search, Trace
 from .maps import ReducedMap
-from .methods import Broyden, Homotopy
 from .search import Found, Request
 from .solution import Status
 
 LATTICE = "lattice"  # the name of this search in a solution, as its method
 LATTICE_LIMIT = 64  # code size up to which the lattice is enumerated; above it the grid is searched locally
-ROUNDS = ("race", "race", "race", "all", "race", "race", "all", "thorough", "thorough")
-"""How the fixed points of each round are found: the first of 16 starts, all of 32, or all of 40 with Newton's method."""
-_WIDTHS = {"race": 16, "all": 32, "thorough": 40}
+ANCHOR = "; with skip=0.1 the network is anchored, and regeneration on a grid ends at a bit-exact quine"
+"""What to do where an exact search of a free quine ends without result: an anchored one is a contraction."""
 _LARGE_BITS = 8  # the grid of a quine that is printed in place and names no grid: its sums stay exact in float32
 _FLICKERS = 6  # phases on which a contraction regenerates before its fixed point is sought: most settle on the first
 _ROBUST = {
@@ -40,10 +38,10 @@ _ROBUST = {
     torch.float32: 1e-4,
 }  # margin in units of the code, a hundred times any trunk's round-off
 _PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
-_TRIALS = 1 << 13  # trials at one fixed point in the first round; each later round allows twice as many
-_HOPELESS = 1e6  # determinant above which a fixed point is left: a million trials take a minute
-_BATCH = (4, 256)  # fewest and most trials made at once, about as many as are expected to be needed
+_HOPELESS = 4e6  # determinant above which a fixed point is left: so many trials take a minute
+_BATCH = (4, 4096)  # fewest and most trials made at once, about as many as are expected to be needed
 _WORK = 1 << 30  # partial lattice vectors after which a search ends: some minutes
+_BETTER = 1.5  # how much dearer a success at the best of k fixed points must be than k + 1 others, to seek another one
 
 
 @dataclass
@@ -87,6 +85,8 @@ def search_exact(quine: Quine, request: Request) -> Found:
             if found.reserve >= robust or tally.trials >= enough:
                 break
     detail = _detail(found, grids(quine), tally)
+    if found is None and quine.skip is None:
+        detail += ANCHOR
     if found is not None:
         quine.code_bits, quine.code_phase = found.bits, found.phase
         point, status = found.code, Status.CONVERGED
@@ -117,19 +117,22 @@ def _candidates(
                 return
             if late():
                 break
-    smooth = _smooth(quine, f, request)
     for tally.probes, _ in enumerate(_each_probe(quine, request.probes), 1):
-        tally.points, smooth.known, f.known = [], f.known[:0], f.known[:0]
-        for turn, kind in enumerate(ROUNDS):
+        harvest = Harvest(f, request, trace, generator)
+        tally.points, smooth, f.known = [], harvest.smooth, f.known[:0]
+        for turn in range(len(ROUNDS)):
             before = len(smooth.known)
-            ends = _more_fixed_points(smooth, kind, generator, request, trace, own=turn == 0)
+            ends = harvest.more(turn)
             for point in smooth.known[before:]:
                 tally.fixed_points += 1
                 tally.points.append(FixedPoint.at(smooth, point))
             f.known = smooth.known
             tally.points.sort(key=lambda p: p.determinant)
+            worth = np.inf if turn == len(ROUNDS) - 1 else _BETTER * (len(tally.points) + 1) * harvest.price
             for point in tally.points:
-                yield from _tried(quine, f, point, _TRIALS << turn, tally, generator, late)
+                for found in _tried(quine, f, point, worth, tally, generator, late):
+                    trace.tried(tally.trials, tally.expected)
+                    yield found
             if Status.INTERRUPTED in ends or late():
                 tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
                 return
@@ -141,18 +144,22 @@ def _tried(
     quine: Quine,
     f: ReducedMap,
     point: FixedPoint,
-    most: int,
+    worth: float,
     tally: _Tally,
     generator: torch.Generator,
     late: Callable[[], bool],
 ) -> Iterator[GridQuine | None]:
-    """The trials at one fixed point, up to ``most`` of them and no more than are promising."""
+    """The trials at one fixed point, as long as a success is expected for no more than ``worth`` partial vectors.
+
+    Of k fixed points the best is beaten by another one with a chance of 1 / (k + 1). So it pays to seek it only where
+    a success at the best costs more than k + 1 of them. The past does not count: the chance of a trial is always the same.
+    """
     tried = grids(quine)
     if not point.determinant < _HOPELESS:
         return
-    most = min(most, int(_PATIENCE * point.determinant) + 64)
+    most = int(_PATIENCE * point.determinant) + 64
     size = int(np.clip(point.determinant, *_BATCH))
-    while point.trials < most and not late() and tally.visited <= _WORK:
+    while point.trials < most and point.price <= worth and not late() and tally.visited <= _WORK:
         batch, turn = point.trials // size, len(tried)
         bits, phase = tried[batch % turn], quine.code_phase + batch // turn * size
         if f.n <= LATTICE_LIMIT:
@@ -160,6 +167,7 @@ def _tried(
         else:
             found, visited = _settled(quine, f, point, Grid.of(quine, bits, phase), generator), 0
         point.trials += size
+        point.visited += visited
         tally.trials += size
         tally.visited += visited
         yield found
@@ -173,42 +181,6 @@ def _settled(
     for steps in settle(f, center, grid, generator):
         return check(quine, f, grid, steps)
     return None
-
-
-def _more_fixed_points(
-    f: ReducedMap, kind: str, generator: torch.Generator, request: Request, trace: Trace, *, own: bool
-) -> list[Status]:
-    """Add fixed points to ``f.known``; returns how the starts ended."""
-    width = request.starts or _WIDTHS[kind]
-    if kind != "race":
-        thorough = kind == "thorough"
-        return fixed_points(f.quine, f, width, generator, request.stop, trace, own=own, thorough=thorough)
-    points = starting_points(f, affordable_starts(f.quine, width), generator, own=own)
-    found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, request.stop, trace)
-    keep(f, found.best, found.status)
-    return found.status
-
-
-def _smooth(quine: Quine, f: ReducedMap, request: Request) -> ReducedMap:
-    """The map whose fixed points are sought: of the same network in float32, where the weights are narrower.
-
-    A map in bfloat16 is a staircase itself; its trials are made around the fixed points of the smooth one.
-    """
-    if quine.dtype == quine.code_dtype or quine.in_place:
-        return f
-    kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
-    twin = type(quine)(
-        quine.trunk,
-        quine.inputs,
-        scales=(quine.means, quine.gains),
-        dtype=quine.code_dtype,
-        select=quine.select,
-        print_frozen=quine.print_frozen,
-        **kept,
-    )
-    smooth = ReducedMap(twin)
-    smooth.journal = request.journal
-    return smooth
 
 
 def other_probes(quine: Quine, count: int) -> Iterator[None]:

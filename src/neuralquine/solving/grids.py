@@ -27,6 +27,7 @@ _FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so
 _REGENERATIONS = 60  # most evaluations for an anchored quine: with skip=0.1 the map contracts tenfold each time
 _CANDIDATES = 400  # lattice points that are evaluated in one batch of trials, the closest ones
 _CHECKED = 8  # of those that the map rounds to themselves: how many are installed, the most robust ones
+_IN_PLACE = 16  # of those, where the network is printed in place; a batch has one or two that succeed
 _SIDE = {torch.bfloat16: 1.25, torch.float16: 1.2}  # of the cube, where round-off moves what is printed
 _SIDE_WIDE = 1.06
 
@@ -91,12 +92,19 @@ class FixedPoint:
         basis: ``I - J`` there.
         determinant: ``|det(I - J)|``, the expected number of trials.
         trials: those made so far.
+        visited: partial lattice vectors that they took.
     """
 
     center: NDArray[np.float64]
     basis: NDArray[np.float64]
     determinant: float
     trials: int = 0
+    visited: int = 0
+
+    @property
+    def price(self) -> float:
+        """Partial lattice vectors until the first success, on average; drawing d offsets costs as much as d of them."""
+        return self.determinant * (len(self.center) + self.visited / max(1, self.trials))
 
     @classmethod
     def at(cls, f: ReducedMap, point: Tensor) -> FixedPoint:
@@ -140,6 +148,12 @@ def trials(
         kept = np.argsort(far, kind="stable")[:_CANDIDATES]
         owner, points = owner[kept], points[kept]
     wanted = torch.from_numpy(points).to(quine.trunk_device, quine.code_dtype)
+    if quine.in_place:  # each evaluation rewrites all weights: the first success ends the trials
+        far = np.abs((points - point.center * scale + steps[owner]) @ point.basis.T).max(1)
+        for i in np.argsort(far, kind="stable")[:_IN_PLACE].tolist():
+            if (found := check(quine, f, Grid.of(quine, bits, first + int(owner[i])), wanted[i])) is not None:
+                return found, near.visited
+        return None, near.visited
     moved = torch.from_numpy(steps[owner]).to(wanted)
     codes, gaps = (wanted + moved) / scale, []
     for start in range(0, len(codes), width := affordable_starts(quine, _CANDIDATES)):

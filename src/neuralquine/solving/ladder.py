@@ -8,7 +8,7 @@ from ..quines.quine import Quine
 from .enumerate import costly
 from .loop import Search, Trace, affordable_starts, iterate, starting_points
 from .maps import FullMap, ReducedMap
-from .methods import Anderson, Broyden, Homotopy, Method, Newton
+from .methods import Anderson, Broyden, Homotopy, Method, Newton, name_of
 from .search import Found, Request, map_of
 from .solution import Status
 
@@ -54,7 +54,7 @@ def climb(quine: Quine, request: Request) -> Found:
         width = affordable_starts(quine, request.starts or (1 if full else width))
         points = starting_points(f, width, generator, own=rung == 0)
         found = iterate(f, tool, points, stop, trace)
-        results.append((type(tool).__name__.lower(), found))
+        results.append((name_of(tool), found))
         if _LAST_RUNG & set(found.status):
             break
         if stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations:

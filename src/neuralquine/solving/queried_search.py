@@ -29,7 +29,7 @@ from ..quines.threads import available
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
-from .methods import Anderson, KrylovLM, Method, Picard
+from .methods import Anderson, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
 from .queried_exact import Rounded
 from .queried_map import QueryMap
@@ -73,7 +73,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         timely = _timely(islice(rungs, most), stop, trace)
         with closing(_searched(f, timely, trace, request.journal)) as searched:
             for tool, one in searched:
-                results.append((type(tool).__name__.lower(), one))
+                results.append((name_of(tool), one))
                 if one.status[0] is Status.CONVERGED:
                     if not put_aside(f, one):
                         found = rounded.near(one.best[0]) if exact else one.best[0]

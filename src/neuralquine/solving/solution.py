@@ -97,6 +97,8 @@ class TracePoint:
         current_relative_residual: of the current iterate; of several starts, the smallest.
         squared_residual: ``||F(theta) - theta||^2`` of the best iterate, over all weights.
         current_squared_residual: the same of the current iterate: the loss that the post's loop plots.
+        trials: attempts so far to round a fixed point to an exact quine, of all grids and phases.
+        expected_trials: how many it takes on average, ``|det(I - J)|`` at the best conditioned fixed point.
     """
 
     step: int
@@ -106,10 +108,18 @@ class TracePoint:
     current_relative_residual: float = math.nan
     squared_residual: float = math.nan
     current_squared_residual: float = math.nan
+    trials: int = 0
+    expected_trials: float = math.nan
+
+    @property
+    def trials_in_words(self) -> str:
+        """The trials against their expected number; empty before the first."""
+        return f"{self.trials:,} trials, {self.expected_trials:,.0f} expected" if self.trials else ""
 
     def figures(self) -> dict[str, Any]:
-        """All figures of the point, ready for JSON: one that is not finite is None."""
-        return {name: finite_or_none(value) for name, value in vars(self).items()}
+        """All figures of the point, ready for JSON: one that is not finite is None; trials where there are any."""
+        of_trials = () if self.trials else ("trials", "expected_trials")
+        return {name: finite_or_none(value) for name, value in vars(self).items() if name not in of_trials}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -90,3 +90,15 @@ class Trace:
             if self.progress is not None:
                 self.progress(point)
         self.steps += 1
+
+    def tried(self, trials: int, expected: float) -> None:
+        """Tell whoever follows the search how many trials of an exact quine there were; no point is recorded."""
+        if self.progress is not None and self.points:
+            now = replace(
+                self.points[-1],
+                map_evaluations=self.f.evaluations,
+                seconds=self.seconds(),
+                trials=trials,
+                expected_trials=expected,
+            )
+            self.progress(now)

@@ -40,6 +40,13 @@ def read_inputs(path: Path, quine: TaskQuine, *, invert: bool = False) -> Tensor
     return x.to(quine.trunk_device, quine.dtype)
 
 
+def is_light(pictures: Tensor) -> bool:
+    """Whether the border of pictures ``(n, 1, h, w)`` is lighter on average than what it encloses, as paper is."""
+    border = torch.ones(pictures.shape[-2:], dtype=torch.bool, device=pictures.device)
+    border[1:-1, 1:-1] = False
+    return bool(border.any() and not border.all() and pictures[..., border].mean() > pictures[..., ~border].mean())
+
+
 def _array(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)

@@ -8,7 +8,7 @@ so that the lines below fix the order in which ``neuralquine methods`` lists the
 from __future__ import annotations
 
 # isort: off
-from .registry import METHODS, make_method, method
+from .registry import METHODS, make_method, method, name_of
 from .base import Method, State
 from .picard import Picard
 from .anderson import Anderson
@@ -38,4 +38,5 @@ __all__ = [
     "State",
     "make_method",
     "method",
+    "name_of",
 ]

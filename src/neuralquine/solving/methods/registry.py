@@ -45,6 +45,14 @@ def method(names: Mapping[str, Mapping[str, Any]]) -> Callable[[M], M]:
     return register
 
 
+def name_of(tool: Method) -> str:
+    """The name that a method goes by: of those of its class the one whose hyper-parameters are the nearest."""
+    same = {name: made for name, made in METHODS.items() if type(made) is type(tool)}
+    if not same:
+        return type(tool).__name__.lower()
+    return min(same, key=lambda name: sum(getattr(same[name], f.name) != getattr(tool, f.name) for f in fields(tool)))
+
+
 def make_method(name: str, options: dict[str, Any] | None = None) -> Method:
     """A method by name with some of its hyper-parameters changed.
 

@@ -1,0 +1,109 @@
+"""The fixed points that an exact search makes its trials at: found round by round, with their price in work.
+
+Where evaluations are dear, curves are followed in float32, which costs less than half, and the points at their ends are
+refined in the type of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ..errors import NeuralQuineError
+from .enumerate import costly, fixed_points, keep
+from .loop import Trace, affordable_starts, iterate, starting_points
+from .maps import ReducedMap
+from .methods import Broyden, Homotopy
+from .search import Request
+from .solution import Status
+
+ROUNDS = ("race", "race", "race", "all", "race", "race", "all", "thorough", "thorough")
+"""How the fixed points of each round are found: the first of 16 starts, all of 32, or all of 40 with Newton's method."""
+_WIDTHS = {"race": 16, "all": 32, "thorough": 40}
+_CURVES = 12  # starts of a round that follows curves in float32: one to three of them end at fixed points
+_CURVE = 300  # steps of each; of 72 curves of six transformers 11 ended in so many, and 13 in 400
+_IN_PLACE = 4  # starts of a round of a network that is printed in place, where each evaluation rewrites all weights
+_WEIGHTS = 16  # weights that an evaluation gets through while the lattice search looks at one partial vector
+
+
+class Harvest:
+    """Finds the fixed points of a quine's unrounded map, more of them round by round.
+
+    Attributes:
+        f: the map of the network, whose ``evaluations`` count those of its copies in other types, too.
+        smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower. A map in
+            bfloat16 is a staircase itself; its trials are made around the fixed points of the smooth one.
+    """
+
+    def __init__(self, f: ReducedMap, request: Request, trace: Trace, generator: torch.Generator) -> None:
+        self.f, self._request, self._trace, self._generator = f, request, trace, generator
+        quine = f.quine
+        narrow = quine.dtype != quine.code_dtype and not quine.in_place
+        self.smooth = self._copy(quine.code_dtype) if narrow else f
+        self._rough: ReducedMap | None = None
+        if costly(quine) and not quine.in_place and self.smooth.dtype == torch.float64:
+            try:
+                self._rough = self._copy(torch.float32)
+            except NeuralQuineError:  # a trunk that runs in its own type only
+                self._rough = None
+        self._spent = 0
+
+    @property
+    def price(self) -> float:
+        """What a fixed point has cost on average, in partial vectors of the lattice search."""
+        return self._spent / max(1, len(self.smooth.known)) * self.f.quine.parameter_count / _WEIGHTS
+
+    def more(self, turn: int) -> list[Status]:
+        """Add the fixed points of one round to ``smooth.known``; returns how the starts ended."""
+        maps = [m for m in (self.smooth, self._rough) if m is not None and m is not self.f]
+        before, others = self.f.evaluations, sum(m.evaluations for m in maps)
+        ends = self._by_curves(own=turn == 0) if self._rough else self._by_kind(ROUNDS[turn], own=turn == 0)
+        self.f.evaluations += sum(m.evaluations for m in maps) - others
+        self._spent += self.f.evaluations - before
+        return ends
+
+    def _by_kind(self, kind: str, *, own: bool) -> list[Status]:
+        f, stop = self.smooth, self._request.stop
+        if f.quine.in_place:
+            kind = "race"
+        width = self._request.starts or (_IN_PLACE if f.quine.in_place else _WIDTHS[kind])
+        if kind != "race":
+            thorough = kind == "thorough"
+            return fixed_points(f.quine, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
+        points = starting_points(f, affordable_starts(f.quine, width), self._generator, own=own)
+        found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, stop, self._trace)
+        keep(f, found.best, found.status)
+        return found.status
+
+    def _by_curves(self, *, own: bool) -> list[Status]:
+        """Follow curves of the network in float32, then Broyden's method in its own type from their ends."""
+        f, rough, stop = self.smooth, self._rough, self._request.stop
+        assert rough is not None
+        width = affordable_starts(f.quine, self._request.starts or _CURVES)
+        points = starting_points(f, width, self._generator, own=own).to(rough.dtype)
+        curves = replace(stop, max_steps=stop.max_steps or _CURVE, rtol=None)
+        found = iterate(rough, Homotopy(step_limit=0.8, tolerance=0.1), points, curves, self._trace, every=True)
+        ends = torch.tensor([s is Status.CONVERGED for s in found.status])
+        if not bool(ends.any()):
+            return found.status
+        refined = iterate(f, Broyden(), found.best[ends].to(f.dtype), stop, self._trace, every=True)
+        keep(f, refined.best, refined.status)
+        return refined.status
+
+    def _copy(self, dtype: torch.dtype) -> ReducedMap:
+        """The map of the same network in another type."""
+        quine = self.f.quine
+        kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
+        copy = type(quine)(
+            quine.trunk,
+            quine.inputs,
+            scales=(quine.means, quine.gains),
+            dtype=dtype,
+            select=quine.select,
+            print_frozen=quine.print_frozen,
+            **kept,
+        )
+        f = ReducedMap(copy)
+        f.journal = self._request.journal
+        return f
