@@ -18,6 +18,7 @@ _ROUGH = (
     1e-9  # relative distance from that line: float64's round-off is a millionth of it, and float32's 60 times as much
 )
 _ROUND_OFFS = 16.0  # of a weight, as many as the sums of a deep network gather
+_STEPS_GROW = 6.0  # between the 3 of steps and the 10 of a kink
 _EXTRA = "_extra_state"  # torch's name for it in a state_dict
 _SAME = 1e-2  # relative, between answers in two types: round-off is far below it, and what is cast away far above
 
@@ -116,13 +117,13 @@ def is_rough(answer: Callable[[], Tensor], weights: list[nn.Parameter]) -> bool:
 def _off_a_line(
     answer: Callable[[], Tensor], weights: list[nn.Parameter], kept: list[Tensor], generator: torch.Generator
 ) -> bool:
-    """Whether the answers at three points of a line are off it, and a hundredth of the way hardly less.
+    """Whether the answers at three points of a line are off it, and ten times as far along hardly more.
 
-    What bends is off by a ten thousandth there, and what has a kink by a hundredth.
+    What bends is off by a hundred times as much there, and what has a kink by ten times; what is rounded to steps, by three.
     """
     draws = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in kept]
     gaps = []
-    for step in (_STEP, _STEP / 100):
+    for step in (_STEP, 10 * _STEP):
         answers = []
         for place in (0.0, step, 2 * step):
             for weight, before, draw in zip(weights, kept, draws, strict=True):
@@ -130,7 +131,7 @@ def _off_a_line(
             answers.append(answer())
         here, near, far = answers
         gaps.append(float(torch.linalg.vector_norm(here - 2 * near + far) / torch.linalg.vector_norm(here)))
-    return gaps[0] > _ROUGH and gaps[1] > gaps[0] / 50
+    return gaps[0] > _ROUGH and gaps[1] < _STEPS_GROW * gaps[0]
 
 
 @torch.no_grad()
