@@ -38,12 +38,12 @@ nitpicky = True  # a name in a docstring that leads nowhere is a warning, and wa
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"neuralquine\.(quines\.(printers|networks|self_printer|stack|trunk|coding|derivatives)\..*|solving\.(maps|methods\.base)\..*)",
+        r"neuralquine\.(quines\.(printers|networks|self_printer|stack|trunk|coding|derivatives|turns)\..*|solving\.(maps|methods\.base|sweep)\..*)",
     ),  # not for users
     (r"py:.*", r"(torch|numpy|np|os|pathlib|collections|types|enum|nn)\..*"),
     (
         r"py:.*",
-        r"(optional|Path|Module|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
+        r"(optional|Portability|Path|Module|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
     ),
 ]
 

@@ -72,7 +72,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def turn(self) -> Turn:
-        """The lock of the trunk: whoever holds it has the weights to himself, ``with quine.turn: ...``."""
+        """The lock of the trunk. Who holds it, as in ``with quine.turn``, has the weights to himself."""
         return self._trunk.turn
 
     @property

@@ -139,7 +139,7 @@ class Solution(Measurement):
         squared_residual: ``||F(theta) - theta||^2``, the loss that the post reports.
         last_relative_residual, last_squared_residual: those of ``last_theta``.
         course: whether the residual "falls", "stalls", "oscillates" or "wanders" at the end of a search that found
-            nothing (:mod:`neuralquine.solving.course` holds the rule); empty where that cannot be said.
+            nothing (``solving/course.py`` holds the rule); empty where that cannot be said.
         course_in_words: the same as a sentence.
         weight_rms: root-mean-square weight; a small one makes any absolute residual meaningless.
         differing_weights: weights whose printed bits differ from the stored ones.
