@@ -112,7 +112,7 @@ def test_an_exact_quine_of_the_blog_leaves_no_room_for_its_code(tmp_path):
     found = count(nq.load(tmp_path / "q"))
     said = counted(found.places, found.answer, found.foreign)
     assert said.endswith(f"bits, the answer has {20 * quine.code_bits}: it cannot be stored there")
-    assert sum(bits for _, bits in found.places) < 90
+    assert sum(bits for _, bits in found.places) < 110  # name, seed, grid and phase
 
 
 def other_probe(quine):
@@ -197,7 +197,7 @@ def hooked():
 
 def replaced():
     layer = nn.Linear(6, 6)
-    layer.forward = lambda x: x + layer.bias
+    layer.forward = lambda x: 2 * x
     return layer
 
 
@@ -245,7 +245,7 @@ def test_the_verdict_carries_it(tmp_path):
     nq.solve(quine)
     found = nq.save(quine, tmp_path / "blog")
     figures = json.loads(json.dumps(found.figures()))
-    assert list(figures)[-3:] == ["outside_bits", "answer_bits", "foreign"]
+    assert {"outside_bits", "answer_bits", "foreign"} <= set(figures)
     assert figures["outside_bits"] == sum(bits for _, bits in found.places) < figures["answer_bits"] == 1040
     assert figures["foreign"] is False
     said = f"{found.outside_bits} bits, the answer has 1040: it cannot be stored there"

@@ -24,7 +24,7 @@ class Scaled(nn.Module):
 
 
 def scaled(factor):
-    quine = nq.Quine(Scaled(factor), torch.ones(1), code_size=1, normalize=False, alpha=1.0)
+    quine = nq.Quine(Scaled(factor), torch.ones(1), code_size=1, normalize=False, alpha=1.0, prints="code")
     entry = float(quine.expand.matrix)
     assert entry != 0
     quine.trunk.factor = factor / entry

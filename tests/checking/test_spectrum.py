@@ -28,7 +28,7 @@ def with_derivative(matrix):
     """A quine whose self-map is ``matrix @ theta``."""
     matrix = torch.as_tensor(matrix, dtype=torch.float64)
     n = len(matrix)
-    quine = nq.Quine(Linear(n), torch.ones(1), code_size=n, normalize=False, alpha=1.0, seed=1)
+    quine = nq.Quine(Linear(n), torch.ones(1), code_size=n, normalize=False, alpha=1.0, seed=1, prints="code")
     expansion = quine.expand.gain[:, None] * quine.expand.matrix
     quine.trunk.matrix = torch.linalg.solve(expansion, matrix)
     torch.testing.assert_close(quine.self_map(quine.theta), matrix @ quine.theta, rtol=1e-9, atol=1e-9)
@@ -106,7 +106,7 @@ def test_derivatives_that_are_not_finite_are_not_given_a_figure():
         def forward(self, z):
             return torch.sqrt(self.weight) + z
 
-    spectrum = nq.spectrum(nq.Quine(Root(), torch.ones(4), code_size=4, normalize=False))
+    spectrum = nq.spectrum(nq.Quine(Root(), torch.ones(4), code_size=4, normalize=False, prints="code"))
     assert math.isnan(spectrum.self_sensitivity)
     assert math.isnan(spectrum.spectral_radius)
 
