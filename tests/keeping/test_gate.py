@@ -19,7 +19,8 @@ def pretend(folder, *, exact):
     linear = nq.Quine(nn.Sequential(nn.Linear(4, 8)), probe, code_size=12)
     nq.solve(linear, exact=exact)
     scales, trunk = (linear.means, linear.gains), nn.Sequential(nn.Linear(4, 8), nn.AdaptiveAvgPool1d(1))
-    pooled = nq.Quine(trunk, probe, code_size=12, code_bits=linear.code_bits, scales=scales)
+    grid = {"code_bits": linear.code_bits, "code_phase": linear.code_phase}
+    pooled = nq.Quine(trunk, probe, code_size=12, scales=scales, **grid)
     pooled.theta = linear.theta
     assert not nq.save(pooled, folder).is_quine
     return folder

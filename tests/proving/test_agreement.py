@@ -63,7 +63,8 @@ def test_the_weights_of_another_network_prove_nothing(tmp_path):
     nq.solve(linear, exact=True)
     trunk = nn.Sequential(nn.Linear(4, 8), nn.AdaptiveAvgPool1d(1))
     scales = (linear.means, linear.gains)
-    pooled = nq.Quine(trunk, probe, code_size=12, code_bits=linear.code_bits, scales=scales)
+    grid = {"code_bits": linear.code_bits, "code_phase": linear.code_phase}
+    pooled = nq.Quine(trunk, probe, code_size=12, scales=scales, **grid)
     pooled.theta = linear.theta
     nq.save(pooled, tmp_path / "q")
     with pytest.raises(NotProved):

@@ -111,6 +111,8 @@ def code_as_a_constant(model):
 def echo(model):
     """The code is read off the weights themselves, so that every print of a code prints itself."""
     place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Round") - 1
+    if model.graph.node[place].op_type == "Sub":  # the offset of a moved grid
+        place -= 1
     rest, names = list(model.graph.node), weight_names(model)
     held = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     table = np.concatenate([held[f"/expansion/{name}"] for name in names]) / 4.0

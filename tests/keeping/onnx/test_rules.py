@@ -69,7 +69,7 @@ def test_a_module_without_a_rule_is_refused_by_name(module, words):
 @pytest.mark.parametrize("option", [{"groups": 2}, {"padding_mode": "reflect"}, {"padding": "same"}])
 def test_so_is_a_convolution_of_another_kind(option, tmp_path):
     trunk = nn.Sequential(nn.Conv1d(2, 2, 3, **{"padding": 1} | option), nn.Flatten())
-    quine = nq.Quine(trunk, torch.randn(1, 2, 4), code_size=8)
+    quine = nq.Quine(trunk, torch.randn(1, 2, 4), code_size=8, prints="code")
     nq.save(quine, tmp_path / "q")
     network, graph = Network(tmp_path / "q"), Graph()
     with pytest.raises(NoRule, match="convolution"):
