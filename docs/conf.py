@@ -43,7 +43,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|os|pathlib|collections|types|enum|nn)\..*"),
     (
         r"py:.*",
-        r"(optional|Portability|Path|Module|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
+        r"(optional|Portability|NotSound|Path|Module|Tensor|Any|Callable|Mapping|Sequence|Iterator|int|str|float|bool|None|tuple|list|dict)",
     ),
 ]
 

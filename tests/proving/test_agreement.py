@@ -49,7 +49,7 @@ def test_without_a_batch_axis_the_network_of_torch_is_proved_and_no_other(kind, 
     torch.manual_seed(0)
     trunk, shape = UNBATCHED[kind]
     probe = torch.randn(shape, dtype=torch.float64)
-    quine = nq.Quine(trunk, probe, code_size=8, seed=0)
+    quine = nq.Quine(trunk, probe, code_size=8, seed=0, prints="code")
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
     computed = [float(v.mid()) for v in network.code(network.stored()).value]

@@ -264,6 +264,8 @@ def test_the_figures_keep_their_names_and_their_order(solved):
             "portable",
             "proved",
             "detail",
+            "asked",
+            "answers",
         ),
     ]
     assert solved.solution.max_ulp >= 0
@@ -329,7 +331,10 @@ FAILURES = {
     Status.MAX_STEPS: (lambda: nq.recipe("blog"), {"method": "rmsprop", "stop": Stop(max_steps=5)}),
     Status.TIME_LIMIT: (lambda: nq.recipe("blog"), {"stop": Stop(time_limit=0.0)}),
     Status.STALLED: (lambda: nq.recipe("blog"), {"method": "picard", "stop": Stop(patience=20)}),
-    Status.NONFINITE: (lambda: nq.Quine(Root(), torch.ones(1), code_size=8, alpha=1.0), {"method": "picard"}),
+    Status.NONFINITE: (
+        lambda: nq.Quine(Root(), torch.ones(1), code_size=8, alpha=1.0, prints="code"),
+        {"method": "picard"},
+    ),
     Status.INTERRUPTED: (lambda: nq.recipe("blog"), {"progress": interrupt}),
     Status.DIVERGED: (
         lambda: nq.recipe("blog", seed=1),

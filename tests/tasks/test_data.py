@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine.tasks import digits, mnist
+from neuralquine.tasks import digits, mnist, recipes
 from neuralquine.tasks.data import read_idx
-from neuralquine.tasks.recipes import test_data as test_images
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -135,5 +134,5 @@ def test_a_folder_that_a_recipe_names_is_not_opened(tmp_path, monkeypatch):
     write(tmp_path / "elsewhere")
     made = {"name": "mnist-cnn", "seed": 0, "folder": str(tmp_path / "elsewhere")}
     with pytest.raises(nq.QuineFileError, match="MNIST is not downloaded"):
-        test_images(made)
-    assert len(test_images(made, str(tmp_path / "elsewhere")).dataset) == 30
+        recipes.test_data(made)
+    assert len(recipes.test_data(made, str(tmp_path / "elsewhere")).dataset) == 30

@@ -95,9 +95,16 @@ def hidden_copy(model):
     model.graph.node.extend(rest[place:])
 
 
+def _place_of_the_grid(model):
+    """Where the code is put on its grid: two nodes before it is rounded where the grid is moved, else one."""
+    nodes = model.graph.node
+    place = next(i for i, node in enumerate(nodes) if node.op_type == "Round") - 1
+    return place - 1 if nodes[place].op_type == "Sub" else place
+
+
 def code_as_a_constant(model):
     """The code that the network should compute is held, and what it computes is multiplied by zero."""
-    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Round") - 1
+    place = _place_of_the_grid(model)
     code, rest = _code(model), list(model.graph.node)
     hold(model, "/code", code)
     hold(model, "/zero", np.array(0.0))
@@ -110,9 +117,7 @@ def code_as_a_constant(model):
 
 def echo(model):
     """The code is read off the weights themselves, so that every print of a code prints itself."""
-    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Round") - 1
-    if model.graph.node[place].op_type == "Sub":  # the offset of a moved grid
-        place -= 1
+    place = _place_of_the_grid(model)
     rest, names = list(model.graph.node), weight_names(model)
     held = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     table = np.concatenate([held[f"/expansion/{name}"] for name in names]) / 4.0
@@ -147,7 +152,10 @@ def planted_offset(model):
 def _code(model):
     """The code on its grid, ``(1, d)``."""
     at = next(node for node in model.graph.node if node.op_type == "Round")
-    return _asked(model, next(node.output[0] for node in model.graph.node if at.output[0] in node.input))
+    after = next(node for node in model.graph.node if at.output[0] in node.input)
+    if after.op_type == "Add":  # the offset of a moved grid
+        after = next(node for node in model.graph.node if after.output[0] in node.input)
+    return _asked(model, after.output[0])
 
 
 def _asked(model, name):
