@@ -83,7 +83,7 @@ def test_an_anchored_one_is_exact_on_some_grid(name, tmp_path):
     assert torch.equal(again.printed(), quine.theta)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "gpt2-xl")) for n in TINY])
 def test_language_models_in_small_are_exact_and_load_again(name, tmp_path):
     pytest.importorskip("transformers")
     quine = nq.recipe(name, **TINY[name])
@@ -122,6 +122,7 @@ def test_forged_options_are_refused():
         problem("cnn", skap=0.1)
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_emits_its_own_weights():
     quine = nq.recipe("elman", seed=1)
     solution = nq.solve(quine)
