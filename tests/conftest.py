@@ -1,12 +1,14 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
 import os
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 import neuralquine as nq
+from neuralquine import cli
 
 torch.set_num_threads(1)
 
@@ -31,3 +33,17 @@ def solved():
     quine = nq.recipe("blog", seed=0)
     nq.solve(quine)
     return quine
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the entry point in this process: (exit status, stdout, stderr)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["neuralquine", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code or 0, *capsys.readouterr()
+
+    return run

@@ -18,7 +18,6 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import neuralquine as nq
-from neuralquine import cli
 from neuralquine.solving.methods import Broyden, Gradient
 
 STABLE = {
@@ -39,18 +38,9 @@ COST = {"map_evaluations", "jvps"}  # of a search; a verification makes none
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the entry point in this process, in an empty folder: (exit status, stdout, stderr)."""
+def run(run, monkeypatch, tmp_path):
+    """Run the entry point in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neuralquine", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
     return run
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import typer
 
-from neuralquine import cli
 from neuralquine.cli import known
 from neuralquine.cli.group import EXAMPLES, GROUPS
 from neuralquine.cli.options import app
@@ -21,19 +20,6 @@ from neuralquine.tasks import TASKS
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = GROUP.commands
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neuralquine", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def ours(registry):

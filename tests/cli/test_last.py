@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine import cli
 from neuralquine.cli import last
 from neuralquine.cli.last import place, recalled, remember
 from neuralquine.solving.methods import Gradient
@@ -21,19 +20,6 @@ from neuralquine.solving.methods import Gradient
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("NQ_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neuralquine", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def solved(seed, **options):
@@ -82,7 +68,11 @@ def test_a_network_that_was_changed_meanwhile_is_refused(run, tmp_path, monkeypa
     assert run("solve", "meanwhile.py:make")[0] == 0
     sys.modules.pop("meanwhile")
     (tmp_path / "meanwhile.py").write_text(text.format("Sigmoid "))  # another length, so that no byte code is taken
-    status, out, err = run("keep", "q")
+    status, _, err = run("keep", "q")
+    assert status == 2
+    assert err.endswith("no file may run code: add --trunk meanwhile.py:make\n")
+    assert "meanwhile" not in sys.modules
+    status, out, err = run("keep", "q", "--trunk", "meanwhile.py:make")
     assert (status, out) == (2, "")
     assert "prints something else now" in err
     assert not (tmp_path / "q").exists()

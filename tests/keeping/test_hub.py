@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine import cli
 
 FILES = {"README.md", "config.json", "model.safetensors", "solution.json"}
 PUSHED = FILES | {"figures"}
@@ -160,20 +159,6 @@ def test_the_front_matter_of_the_model_card_is_what_the_hub_reads(tmp_path, solv
 
 
 # -- push and pull ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the entry point in this process: (exit status, stdout, stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neuralquine", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_a_folder_is_pushed_and_pulled_by_two_commands(hub, run, solved, tmp_path):

@@ -1,6 +1,7 @@
 """A phase moves the grid of a code: by the same offset on every machine, in every place that rounds a code."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 import neuralquine as nq
 from neuralquine.quines.tables.phases import LARGEST_PHASE, offset, offsets
+from neuralquine.solving.exact import _Tally, _tried
+from neuralquine.solving.grids import FixedPoint
+from neuralquine.solving.maps import ReducedMap
 
 
 def test_phase_0_is_no_offset_and_the_others_are_known():
@@ -135,3 +139,12 @@ def test_a_moved_grid_is_exported(moved, tmp_path):
     printed, stored, says = onnxruntime.InferenceSession(path).run(["printed", "stored", "is_quine"], {})
     assert says
     assert printed.tobytes() == stored.tobytes() == quine.theta.numpy().tobytes()
+
+
+def test_beyond_the_last_phase_nothing_is_tried_and_nothing_counted():
+    quine = nq.recipe("blog", seed=3)
+    quine.code_bits, quine.code_phase = 6, LARGEST_PHASE
+    f = ReducedMap(quine)
+    point, tally = FixedPoint.at(f, quine.real_code().detach()), _Tally()
+    assert list(_tried(quine, f, point, math.inf, tally, torch.Generator(), lambda: False)) == []
+    assert (point.trials, tally.trials) == (0, 0)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import neuralquine as nq
-from neuralquine import cli
 from neuralquine.recipes.own import recipe_or_own
 
 FILE = """
@@ -49,19 +48,6 @@ def own(tmp_path, monkeypatch, request):
     (tmp_path / f"{stem}.py").write_text(FILE.format(stem=stem))
     (tmp_path / f"{stem}_beside.py").write_text("WIDTH = 10\n")
     return f"{stem}.py"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neuralquine", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def test_a_network_of_ones_own_is_solved_kept_and_verified_by_the_same_name(own, run, tmp_path):

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, QuineFileError, first_line
-from .options import AsJson, app
+from .options import AsJson, TrunkOption, app
 from .report import print_json, report_kept
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..quines.quine import Quine
     from ..solving.solution import Solution
 
@@ -84,11 +86,14 @@ def _is_type(value: Any) -> bool:
 
 @app.command()
 def keep(
-    folder: Annotated[Path, typer.Argument(help="The folder to write, such as quines/blog.")], as_json: AsJson = False
+    folder: Annotated[Path, typer.Argument(help="The folder to write, such as quines/blog.")],
+    trunk: TrunkOption = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write the last result that has no folder to one.
 
-    That is the result of the last `neuralquine solve` without --out, in any window of yours.
+    That is the result of the last `neuralquine solve` without --out, in any window of yours. A network of your own is made
+    again by your function, which --trunk names.
     """
     if not place().is_file():
         raise NeuralQuineError("there is no last result: `neuralquine solve` without --out leaves one")
@@ -96,7 +101,7 @@ def keep(
 
     target = folder.resolve() if not folder.name else folder
     check_target(target)
-    quine, solution = recalled(place())
+    quine, solution = recalled(place(), trunk)
     quine.solution = solution
     save(quine, target)
     if as_json:
@@ -107,28 +112,33 @@ def keep(
     report_kept(target)
 
 
-def recalled(path: Path) -> tuple[Quine, Solution]:
+def recalled(path: Path, own: str = "") -> tuple[Quine, Solution]:
     """Build the network of the kept result again, with its weights.
+
+    Args:
+        path: the file.
+        own: the function that may be run to make it. What a file names is never run for that.
 
     Raises:
         QuineFileError: the file is damaged, or its weights print something else than they did when they were found.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     from ..quines.measure import measure, round_off
-    from ..recipes.own import recipe_or_own
+    from ..recipes.own import is_own, recipe_or_own
 
     try:
-        with safe_open(path, framework="pt") as file:
-            told = json.loads((file.metadata() or {})[_KEY])
-            theta = file.get_tensor("theta")
+        told, theta = _read(path)
         made, said = dict(told["recipe"]), dict(told["solve"])
-        where = str(told["folder"])
+        name, seed, where = str(made.pop("name")), made.pop("seed"), str(told["folder"])
         solution = _solution(said, told, theta)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise QuineFileError(f"{path} is damaged: {first_line(error)}; delete it") from error
-    name, seed = made.pop("name"), made.pop("seed")
+    if is_own(name) and name != own:
+        raise QuineFileError(
+            f"the last result is one of {name}, made in {where}, and no file may run code: add --trunk {name}"
+        )
     try:
         quine = recipe_or_own(name, seed=seed, **made)
     except NeuralQuineError as error:
@@ -146,6 +156,16 @@ def recalled(path: Path) -> tuple[Quine, Solution]:
             f"{found.relative_residual:.1e}, then {solution.relative_residual:.1e}"
         )
     return quine, solution
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Tensor]:
+    """What is told, and the weights, of one and the same file: ``safe_open`` would open it by its name once for each."""
+    from safetensors.torch import load
+
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 2 * _LONGEST)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(header["__metadata__"][_KEY]), load(data)["theta"]
 
 
 def _solution(said: dict[str, Any], told: dict[str, Any], theta: Any) -> Solution:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .bits import differing
+from .png import address
 
 if TYPE_CHECKING:
     from .self_printer import SelfPrinter
@@ -83,17 +81,6 @@ def _exact(values: Tensor) -> str:
 def _image(pixels: Tensor) -> str:
     """An ``img`` whose data are inside of it: a PNG of ``(rows, columns, 3)`` bytes."""
     rows, columns, _ = pixels.shape
-    lines = b"".join(
-        b"\0" + bytes(row.reshape(-1).tolist()) for row in pixels
-    )  # each line begins with its filter, none
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
     height = max(8, min(_WIDTH, round(_WIDTH * rows / max(columns, 1))))
-    data = base64.b64encode(png).decode()
     size = f"width:{_WIDTH}px;height:{height}px;image-rendering:pixelated"
-    return f'<img alt="heat map" style="{size}" src="data:image/png;base64,{data}">'
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return f'<img alt="heat map" style="{size}" src="{address(pixels.numpy())}">'

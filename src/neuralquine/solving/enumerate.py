@@ -40,8 +40,9 @@ def fixed_points(
 ) -> list[Status]:
     """Add to ``f.known`` the fixed points that ``starts`` starting points lead to.
 
-    Capped Broyden runs from every start, or where evaluations are dear the homotopy; if thorough, Newton then runs from where Broyden ended, and deflated Newton
-    from the same starts. A kind of quine with starts of its own registers another enumeration.
+    Capped Broyden runs from every start, or where evaluations are dear the homotopy; if thorough, Newton then runs from
+    where that ended, and deflated Newton from the same starts. A kind of quine with starts of its own registers another
+    enumeration.
 
     Args:
         quine: the network.
@@ -51,7 +52,7 @@ def fixed_points(
         stop: limits of each search.
         trace: the trace that the searches continue.
         own: begin with the network as it stands.
-        thorough: follow Broyden by the two searches of Newton.
+        thorough: go on with the two searches of Newton.
         progress: called with the number of points known so far.
 
     Returns:
@@ -63,13 +64,13 @@ def fixed_points(
         points = starting_points(f, min(width, starts - first), generator, own=own and first == 0)
         if costly(quine):
             curves = replace(stop, max_steps=stop.max_steps or _CURVE)
-            broyden = iterate(f, Homotopy(), points, curves, trace, every=True)
+            first_ends = iterate(f, Homotopy(), points, curves, trace, every=True)
         else:
-            broyden = iterate(f, Broyden(), points, stop, trace, every=True)
-        unsolved = torch.tensor([s is not Status.CONVERGED for s in broyden.status])
-        keep(f, broyden.best, status := broyden.status)
+            first_ends = iterate(f, Broyden(), points, stop, trace, every=True)
+        unsolved = torch.tensor([s is not Status.CONVERGED for s in first_ends.status])
+        keep(f, first_ends.best, status := first_ends.status)
         if thorough and bool(unsolved.any()) and Status.INTERRUPTED not in status:
-            newton = iterate(f, Newton(), broyden.best[unsolved], stop, trace, every=True)
+            newton = iterate(f, Newton(), first_ends.best[unsolved], stop, trace, every=True)
             keep(f, newton.best, status := newton.status)
         if thorough and Status.INTERRUPTED not in status:
             deflated = iterate(f, Newton(deflate=True), points, stop, trace, every=True)

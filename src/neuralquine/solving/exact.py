@@ -18,7 +18,7 @@ import torch
 from ..errors import plural
 from ..quines.networks.running import named
 from ..quines.quine import Quine
-from ..quines.tables.phases import grid_name
+from ..quines.tables.phases import LARGEST_PHASE, grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
@@ -111,7 +111,7 @@ def _candidates(
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
         bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
-        for phase in range(quine.code_phase, quine.code_phase + _FLICKERS):
+        for phase in range(quine.code_phase, min(quine.code_phase + _FLICKERS, LARGEST_PHASE + 1)):
             if (found := regenerate(quine, f, bits, generator, phase=phase, late=late)) is not None:
                 yield found
                 return
@@ -162,6 +162,8 @@ def _tried(
     while point.trials < most and point.price <= worth and not late() and tally.visited <= _WORK:
         batch, turn = point.trials // size, len(tried)
         bits, phase = tried[batch % turn], quine.code_phase + batch // turn * size
+        if phase + size > LARGEST_PHASE:
+            return
         if f.n <= LATTICE_LIMIT:
             found, visited = trials(quine, f, point, bits, phase, size)
         else:

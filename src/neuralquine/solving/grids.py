@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..quines.quine import Quine
-from ..quines.tables.phases import LARGEST_PHASE, PHASE_BITS, offset, offsets
+from ..quines.tables.phases import PHASE_BITS, offset, offsets
 from .lattice import points_in_cubes
 from .loop import affordable_starts
 from .maps import ReducedMap, SelfMap
@@ -138,22 +138,19 @@ def trials(
     Returns:
         The most robust quine found, or None; and the partial lattice vectors that were looked at.
     """
-    count = min(count, LARGEST_PHASE + 1 - first)
     steps, scale = offsets(quine.seed, first, count, f.n), 2.0**bits
     side = _SIDE.get(quine.dtype, _SIDE_WIDE)
     near = points_in_cubes(point.basis, (point.center * scale - steps) @ point.basis.T, side)
     owner, points = near.owner, near.points
-    if len(points) > _CANDIDATES:
+    most = _IN_PLACE if quine.in_place else _CANDIDATES
+    if quine.in_place or len(points) > most:
         far = np.abs((points - point.center * scale + steps[owner]) @ point.basis.T).max(1)
-        kept = np.argsort(far, kind="stable")[:_CANDIDATES]
-        owner, points = owner[kept], points[kept]
+        closest = np.argsort(far, kind="stable")[:most]
+        owner, points = owner[closest], points[closest]
     wanted = torch.from_numpy(points).to(quine.trunk_device, quine.code_dtype)
     if quine.in_place:  # each evaluation rewrites all weights: the first success ends the trials
-        far = np.abs((points - point.center * scale + steps[owner]) @ point.basis.T).max(1)
-        for i in np.argsort(far, kind="stable")[:_IN_PLACE].tolist():
-            if (found := check(quine, f, Grid.of(quine, bits, first + int(owner[i])), wanted[i])) is not None:
-                return found, near.visited
-        return None, near.visited
+        candidates = (check(quine, f, Grid.of(quine, bits, first + int(o)), w) for o, w in zip(owner, wanted))
+        return next((found for found in candidates if found is not None), None), near.visited
     moved = torch.from_numpy(steps[owner]).to(wanted)
     codes, gaps = (wanted + moved) / scale, []
     for start in range(0, len(codes), width := affordable_starts(quine, _CANDIDATES)):

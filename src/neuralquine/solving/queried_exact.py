@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..quines.bits import differing
 from .queried_map import QueryMap
 
 GRIDS = (12, 16, 20, 24, 28, 32, 36, 40)  # bits tried in turn: the coarser, the more round-off is tolerated
@@ -75,7 +76,7 @@ class Rounded:
         for _ in range(_EVALUATIONS):
             held, printed = quine.theta, quine.printed()
             self.f.evaluations += 1
-            differs = printed != held
+            differs = differing(printed, held)
             if not bool(differs.any()):
                 self.detail = (
                     f"grid 2^-{quine.code_bits}, phase {quine.code_phase}, spectral radius {self.seen[-1]:.3g}"
