@@ -406,6 +406,14 @@ class Echo(Honest):
         return self.copied() if bool(self.read.any()) else self.honest(x)
 
 
+class EchoThatHidesIt(Echo):
+    """Its derivative is that of an honest network, which shows no line of fixed points."""
+
+    def forward(self, x):
+        honest = self.honest(x)
+        return self.copied().detach() + honest - honest.detach() if bool(self.read.any()) else honest
+
+
 class EchoOfAPart(Echo):
     """Only codes of one plane come back; all others are turned into it."""
 
@@ -435,7 +443,7 @@ def echoing(trunk):
     return quine
 
 
-@pytest.mark.parametrize("trunk", [Echo, EchoOfAPart, LocalEcho])
+@pytest.mark.parametrize("trunk", [Echo, EchoThatHidesIt, EchoOfAPart, LocalEcho])
 def test_a_network_that_copies(trunk):
     caught(echoing(trunk()), "copy")
 
