@@ -6,15 +6,20 @@
 
 Each model type is built from its configuration with widths of 32, two layers and a vocabulary of 128, made an anchored quine,
 solved, verified, saved, loaded and verified again, in a process of its own that is ended when its time is over. Results go to
-``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file.
+``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file. Types are taken in an
+order drawn at random once and for all, so that a run that is stopped leaves a fair sample.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-import subprocess
-import sys
+import multiprocessing
+import os
+import random
+import resource
+import signal
 import tempfile
 import time
 import warnings
@@ -24,7 +29,9 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
 _LARGEST = 5_000_000  # weights; what a configuration shrinks no further is not a small network
-_SECONDS = 120  # for building, solving, verifying, saving and loading one of them
+_MEMORY = 6 << 30  # bytes for one of them
+_PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
+_SECONDS = 120  # of the processor, for building, solving, verifying, saving and loading one of them
 _WIDTHS = (
     "hidden_size",
     "d_model",
@@ -72,7 +79,9 @@ def names() -> list[str]:
     """Every model type of the registry that has a model."""
     from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
-    return [name for name in sorted(CONFIG_MAPPING.keys()) if CONFIG_MAPPING[name] in MODEL_MAPPING]
+    found = [name for name in sorted(CONFIG_MAPPING.keys()) if CONFIG_MAPPING[name] in MODEL_MAPPING]
+    random.Random(0).shuffle(found)
+    return found
 
 
 def small(kind: Any) -> Any:
@@ -103,6 +112,11 @@ def probe(model: Any) -> dict[str, Any] | None:
     return given
 
 
+def _count(model: Any) -> int:
+    """How many weights a model has."""
+    return sum(p.numel() for p in model.parameters())
+
+
 def one(name: str) -> dict[str, Any]:
     """Build, solve, verify, save and load one model type."""
     import torch
@@ -112,17 +126,21 @@ def one(name: str) -> dict[str, Any]:
 
     torch.manual_seed(0)
     try:
-        model = AutoModel.from_config(small(CONFIG_MAPPING[name])).eval()
-        count = sum(p.numel() for p in model.parameters())
+        asked_for = small(CONFIG_MAPPING[name])
+        with torch.device("meta"):  # no memory for a network that turns out to be large
+            count = _count(AutoModel.from_config(copy.deepcopy(asked_for)))
+        if count > _LARGEST:
+            return {"end": "not built", "reason": f"{count:,} weights"}
+        model = AutoModel.from_config(asked_for).eval()
+        count = _count(model)
         asked = probe(model)
-        if asked is None or count > _LARGEST:
-            reason = f"{count:,} weights" if asked else f"its main input is {model.main_input_name}"
-            return {"end": "not built", "reason": reason}
+        if asked is None:
+            return {"end": "not built", "reason": f"its main input is {model.main_input_name}"}
         with torch.no_grad():
             model(**asked)
     except Exception as error:
         return {"end": "not built", "reason": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         quine = nq.Quine(model, asked, code_size=16, seed=0, skip=0.05, code_bits=8)
         solution = nq.solve(quine, throw=False, exact=True)
@@ -141,22 +159,37 @@ def one(name: str) -> dict[str, Any]:
         "evaluations": solution.map_evaluations,
         "self_sensitivity": solution.self_sensitivity,
         "reason": "" if good else "; ".join(found.trivial)[:300] or solution.detail[:300] or f"kept: {kept}",
-        "seconds": round(time.perf_counter() - start, 2),
+        "seconds": round(time.process_time() - start, 2),
     }  # fmt: skip
 
 
+def _told(name: str, seconds: float, answer: Any) -> None:
+    """Run one in this process, within its processor time and memory, and send what came of it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    warnings.filterwarnings("ignore")
+    answer.send(one(name))
+
+
 def apart(name: str, seconds: float) -> dict[str, Any]:
-    """The same in a process of its own, for so long."""
+    """The same in a process of its own, for so many seconds of its processor and a few times as many by the clock."""
+    process = multiprocessing.get_context("fork")
+    mine, its = process.Pipe(duplex=False)
+    child = process.Process(target=_told, args=(name, seconds, its))
+    child.start()
+    its.close()
+    late = not mine.poll(_PATIENCE * seconds)
     try:
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", name], capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"end": "failed", "reason": f"did not end in {seconds:.0f} s"}
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        return {"end": "failed", "reason": (done.stderr.splitlines() or ["it ended without a word"])[-1][:300]}
-    return json.loads(lines[-1])
+        result = None if late else mine.recv()
+    except EOFError:
+        result = None
+    if child.is_alive() and result is None:
+        child.kill()
+    child.join()
+    if result is not None:
+        return result
+    over = late or child.exitcode == -signal.SIGXCPU
+    return {"end": "failed", "reason": f"did not end in {seconds:.0f} s" if over else f"it ended with {child.exitcode}"}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -183,15 +216,15 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="+", default=[], help="these model types, afresh")
     parser.add_argument("--every", type=int, default=1, help="each so many-th model type")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    if options.one:
-        print(json.dumps(one(options.one)))
-        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: what forks must have no threads
+    import transformers  # noqa: F401  (once, before the processes fork)
+
+    import neuralquine  # noqa: F401
+
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.only or names()[:: options.every]:
         if name in results and name not in options.only:
