@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import inspect
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,25 @@ _LAYERS = (
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "decoder_attention_heads")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions", "max_target_positions")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-SMALL: dict[str, Any] = {
+_CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
+SIZES: dict[str, Any] = {
     **dict.fromkeys(_WIDTHS, 32), **dict.fromkeys(_INNER, 64), **dict.fromkeys(_LAYERS, 2), **dict.fromkeys(_HEADS, 4),
-    **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4),
-    "num_key_value_heads": 2, "moe_intermediate_size": 32, "head_dim": 8, "d_kv": 8, "vocab_size": 128, "image_size": 32,
-    "patch_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "use_cache": False,
+    **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
+    "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
+HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8}
+TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SMALL: tuple[dict[str, Any], ...] = (
+    {**SIZES, **HEADS, **TOKENS},
+    {**SIZES, **TOKENS},
+    {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
+    {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
+    {k: v for k, v in SIZES.items() if k in (*_LAYERS, "vocab_size")},
+    {},
+)
+"""Sizes to try in turn: a configuration may hold one to another, or refuse a field to be set."""
 _TOKENS = [[5, 9, 17, 3, 44, 8, 21, 2]]
+_IMAGES = (32, 64, 224)  # sides of an image to try in turn, where a configuration names none
 
 
 def names() -> list[str]:
@@ -84,32 +98,80 @@ def names() -> list[str]:
     return found
 
 
-def small(kind: Any) -> Any:
+def small(kind: Any, sizes: dict[str, Any]) -> Any:
     """A configuration with small sizes, and those of its parts."""
-    base = kind()
-    held = {k: v for k, v in SMALL.items() if isinstance(getattr(base, k, ()), (int, bool, type(None)))}
-    parts = {k: small(type(v)) for k, v in vars(base).items() if k.endswith("_config") and hasattr(v, "to_dict")}
+    base, held = kind(), {}
+    for name, value in sizes.items():
+        try:
+            if isinstance(getattr(base, name, ()), (int, bool, type(None))):
+                held[name] = value
+        except Exception:  # a configuration with sizes of its own in every layer
+            continue
+    parts = {k: small(type(v), sizes) for k, v in vars(base).items() if k.endswith("_config") and hasattr(v, "to_dict")}
     return kind(**held, **parts)
 
 
-def probe(model: Any) -> dict[str, Any] | None:
-    """A fixed input of the kind that a model names as its main one; None where there is no such kind here."""
+def probes(model: Any) -> Iterator[dict[str, Any]]:
+    """Fixed inputs to try in turn: the one that a model names as its main one, and what its ``forward`` takes beside it."""
     import torch
 
+    config, taken = model.config, inspect.signature(model.forward).parameters
     ramp = lambda *shape: torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape)  # noqa: E731
-    bins = getattr(model.config, "num_mel_bins", 80)
-    made = {
-        "input_ids": lambda: torch.tensor(_TOKENS),
-        "pixel_values": lambda: ramp(1, getattr(model.config, "num_channels", 3), 32, 32),
-        "input_values": lambda: ramp(1, 800),
-        "input_features": lambda: ramp(1, bins, 128),
+    part = lambda name: next(
+        (getattr(c, name) for c in _parts(config) if isinstance(getattr(c, name, None), int)), None
+    )  # noqa: E731
+    bins = next((v for v in map(part, ("num_mel_bins", "input_feat_per_channel", "feature_size")) if v), 80)
+    colors = part("num_channels") or 3
+    ids = torch.tensor(_TOKENS)
+    sides = dict.fromkeys((*([side] if (side := part("image_size")) else []), *_IMAGES))
+    pictures = [ramp(1, colors, side, side) for side in sides]
+    made: dict[str, list[Any]] = {
+        "input_ids": [ids],
+        "pixel_values": [*pictures, *[ramp(1, part("num_frames") or 4, colors, side, side) for side in sides]],
+        "pixel_values_videos": [ramp(1, part("num_frames") or 4, colors, side, side) for side in sides],
+        "input_values": [ramp(1, 800), ramp(1, 1, 800), ramp(1, part("max_length") or 64, bins), ramp(1, 1, 1920)],
+        "input_features": [ramp(1, bins, 128), ramp(1, 128, bins)],
+        "past_values": [ramp(1, part("context_length") or 32, part("num_input_channels") or 1), ramp(1, 32)],
+        "audio_values": [ramp(1, 1, 800)],
     }
-    if model.main_input_name not in made:
-        return None
-    given = {model.main_input_name: made[model.main_input_name]()}
-    if getattr(model.config, "is_encoder_decoder", False):
-        given["decoder_input_ids"] = torch.tensor([[3, 7, 9, 2]])
-    return given
+    beside = {name: value for name, value in _beside(ids).items() if name in taken}
+    main = model.main_input_name if model.main_input_name in made else next((n for n in taken if n in made), None)
+    if main is None:
+        return
+    for value in made[main]:
+        given = {
+            main: value,
+            **({k: beside[k] for k in beside} if getattr(config, "is_encoder_decoder", False) else {}),
+        }
+        yield given
+        yield given | beside
+        others = [
+            n for n in ("input_ids", "pixel_values", "input_features", "input_values") if n in taken and n != main
+        ]
+        for other in others:
+            for second in made[other]:
+                yield given | {other: second}
+                yield given | beside | {other: second}
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """A configuration, and those inside it."""
+    yield config
+    for name, value in vars(config).items():
+        if name.endswith("_config") and hasattr(value, "to_dict"):
+            yield from _parts(value)
+
+
+def _beside(ids: Any) -> dict[str, Any]:
+    """What some models ask for beside their main input."""
+    import torch
+
+    return {
+        "decoder_input_ids": torch.tensor([[3, 7, 9, 2]]),
+        "attention_mask": torch.ones_like(ids),
+        "input_features_mask": torch.ones(1, 128, dtype=torch.long),
+        "bbox": torch.arange(32).view(1, 8, 4),
+    }
 
 
 def _count(model: Any) -> int:
@@ -117,29 +179,52 @@ def _count(model: Any) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def one(name: str) -> dict[str, Any]:
-    """Build, solve, verify, save and load one model type."""
+def built(name: str) -> tuple[Any, dict[str, Any]] | str:
+    """A small model of a type and an input that it runs on; or why there is none."""
     import torch
     from transformers import CONFIG_MAPPING, AutoModel
 
+    reason = "no input that is known here"
+    for sizes in SMALL:
+        try:
+            asked_for = small(CONFIG_MAPPING[name], sizes)
+            with torch.device("meta"):  # no memory for a network that turns out to be large
+                count = _count(AutoModel.from_config(copy.deepcopy(asked_for)))
+            if count > _LARGEST:
+                reason = f"{count:,} weights"
+                continue
+            torch.manual_seed(0)
+            model = AutoModel.from_config(asked_for).eval()
+        except Exception as error:
+            reason = _line(error)
+            continue
+        for asked in probes(model):
+            try:
+                with torch.no_grad():
+                    model(**asked)
+            except Exception as error:
+                reason = _line(error)
+                continue
+            return model, asked
+    return reason
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def one(name: str) -> dict[str, Any]:
+    """Build, solve, verify, save and load one model type."""
+    import torch
+
     import neuralquine as nq
 
-    torch.manual_seed(0)
-    try:
-        asked_for = small(CONFIG_MAPPING[name])
-        with torch.device("meta"):  # no memory for a network that turns out to be large
-            count = _count(AutoModel.from_config(copy.deepcopy(asked_for)))
-        if count > _LARGEST:
-            return {"end": "not built", "reason": f"{count:,} weights"}
-        model = AutoModel.from_config(asked_for).eval()
-        count = _count(model)
-        asked = probe(model)
-        if asked is None:
-            return {"end": "not built", "reason": f"its main input is {model.main_input_name}"}
-        with torch.no_grad():
-            model(**asked)
-    except Exception as error:
-        return {"end": "not built", "reason": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+    found = built(name)
+    if isinstance(found, str):
+        return {"end": "not built", "reason": found}
+    model, asked = found
+    count = _count(model)
     start = time.process_time()
     try:
         quine = nq.Quine(model, asked, code_size=16, seed=0, skip=0.05, code_bits=8)
@@ -150,7 +235,7 @@ def one(name: str) -> dict[str, Any]:
             again = nq.load(Path(folder) / "q", trunk=model)
             kept = torch.equal(again.printed(), quine.theta) if solution.bit_exact else True
     except Exception as error:
-        return {"end": "refused", "weights": count, "reason": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        return {"end": "refused", "weights": count, "reason": _line(error)}
     good = solution.bit_exact and found.is_quine and kept
     return {
         "end": "exact" if good else "failed",
