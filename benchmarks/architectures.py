@@ -82,7 +82,6 @@ SMALL: tuple[dict[str, Any], ...] = (
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
     {k: v for k, v in SIZES.items() if k in (*_LAYERS, "vocab_size")},
-    {},
 )
 """Sizes to try in turn: a configuration may hold one to another, or refuse a field to be set."""
 _TOKENS = [[5, 9, 17, 3, 44, 8, 21, 2]]
@@ -116,10 +115,13 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
     import torch
 
     config, taken = model.config, inspect.signature(model.forward).parameters
-    ramp = lambda *shape: torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape)  # noqa: E731
-    part = lambda name: next(
-        (getattr(c, name) for c in _parts(config) if isinstance(getattr(c, name, None), int)), None
-    )  # noqa: E731
+
+    def ramp(*shape: int) -> Any:
+        return torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape)
+
+    def part(name: str) -> int | None:
+        return next((v for c in _parts(config) if isinstance(v := getattr(c, name, None), int)), None)
+
     bins = next((v for v in map(part, ("num_mel_bins", "input_feat_per_channel", "feature_size")) if v), 80)
     colors = part("num_channels") or 3
     ids = torch.tensor(_TOKENS)
