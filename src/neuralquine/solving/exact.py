@@ -9,7 +9,7 @@ network, another phase of the grid a closest-vector problem; so few fixed points
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..quines.tables.philox import Stream, dyadic_gaussian
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
-from .maps import ReducedMap
+from .maps import OutOfTime, ReducedMap
 from .search import Found, Request
 from .solution import Status
 
@@ -71,11 +71,12 @@ def search_exact(quine: Quine, request: Request) -> Found:
     f = ReducedMap(quine)
     f.journal = request.journal
     trace, tally = Trace(f, request.progress), _Tally()
+    f.late = request.stop.clock(trace)
     first = quine.code_phase
     robust = min(_ROBUST.get(quine.dtype, 0.0), 0.05 * 2.0 ** -min(grids(quine)))
     found: GridQuine | None = None
     enough = np.inf
-    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+    with suppress(OutOfTime), closing(_candidates(quine, f, request, trace, tally)) as candidates:
         for candidate in candidates:
             if candidate is not None and (found is None or candidate.reserve > found.reserve):
                 found = candidate
@@ -84,6 +85,8 @@ def search_exact(quine: Quine, request: Request) -> Found:
             enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
             if found.reserve >= robust or tally.trials >= enough:
                 break
+    if found is None and f.late is not None and f.late():
+        tally.ended = tally.ended or Status.TIME_LIMIT
     detail = _detail(found, grids(quine), tally)
     if found is None and quine.skip is None:
         detail += ANCHOR

@@ -60,6 +60,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     method, stop = request.method, request.stop
     f = QueryMap(quine)
     trace = _SharedTrace(f, request.progress)
+    f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     rungs = _ladder(f, stop, generator) if method is None else _of_method(f, method, stop, generator)
     most = request.starts or (STARTS if method is None else method.starts)
@@ -86,7 +87,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     except KeyboardInterrupt:
         if not results:
             raise
-        ended = Status.INTERRUPTED
+        ended = _over(stop, trace) or Status.INTERRUPTED
     if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
         for _, one in results:
             if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # these say more than the limit does
@@ -241,7 +242,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Run
     if f.stack is not None:
         if f.stack.homogeneous:
             yield from ((solver, start, stop) for start in islice(_positive_starts(f, f.stack, generator), 2))
-        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
+        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator, late=f.late))
     while True:
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
