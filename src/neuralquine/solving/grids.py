@@ -30,6 +30,10 @@ _CHECKED = 8  # of those that the map rounds to themselves: how many are install
 _IN_PLACE = 16  # of those, where the network is printed in place; a batch has one or two that succeed
 _SIDE = {torch.bfloat16: 1.25, torch.float16: 1.2}  # of the cube, where round-off moves what is printed
 _SIDE_WIDE = 1.06
+_NARROW_FROM = 64  # code size above which each target of the lattice search has few partial vectors
+_WIDTH = (
+    8  # so many: of 84 dimensions the most successes for the work come with 5 to 10 of them, and |det| hardly matters
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,11 @@ def trials(
     """
     steps, scale = offsets(quine.seed, first, count, f.n), 2.0**bits
     side = _SIDE.get(quine.dtype, _SIDE_WIDE)
-    near = points_in_cubes(point.basis, (point.center * scale - steps) @ point.basis.T, side)
+    targets = (point.center * scale - steps) @ point.basis.T
+    if f.n <= _NARROW_FROM:
+        near = points_in_cubes(point.basis, targets, side)
+    else:  # a cube of many dimensions is met exactly or not at all: 1.06^84 is 130
+        near = points_in_cubes(point.basis, targets, 1.0, _WIDTH * count)
     owner, points = near.owner, near.points
     most = _IN_PLACE if quine.in_place else _CANDIDATES
     if quine.in_place or len(points) > most:
