@@ -23,7 +23,7 @@ def main() -> None:
     try:
         if sys.argv[1:] == ["--version"]:
             print(__version__)
-            return
+            sys.exit(0)
         check_line(sys.argv[1:])
         from .commands import app  # takes ten times as long as everything above
 
