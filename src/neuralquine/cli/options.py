@@ -210,7 +210,7 @@ def progress(title: str, *, quiet: bool, steps: int | None = None) -> Iterator[A
         def show(point: TracePoint) -> None:
             now, best = point.current_relative_residual, point.relative_residual
             what = f"{title}: step {point.step:,}{of}, relative residual {now:.1e}, best {best:.1e}"
-            if point.trials:
+            if point.trials_in_words:
                 what = f"{title}: {point.trials_in_words}"
             bar.update(task, description=what, completed=min(point.step, steps) if steps else point.step)
 

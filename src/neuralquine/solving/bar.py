@@ -27,7 +27,7 @@ class _Line:
             f"step {point.step:,}, {point.map_evaluations:,} evaluations, relative residual "
             f"{point.current_relative_residual:.1e}, best {point.relative_residual:.1e}"
         )
-        if point.trials:
+        if point.trials_in_words:
             text = f"exact: {point.trials_in_words}, {point.map_evaluations:,} evaluations"
         bar = self._bar or self._start()
         bar.update(self._task, description=text)
