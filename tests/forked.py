@@ -100,6 +100,7 @@ def _serve(number):
     for name in ("solving", "keeping", "checking", "healing", "recipes", "tasks", "proving.certificate"):
         importlib.import_module(f"neuralquine.{name}")
     torch.func.jvp(torch.tanh, (torch.ones(1),), (torch.ones(1),))  # its imports take seconds, too
+    torch.ones(1, device="meta") * 2  # as do those of the first operation without memory, of which every load has some
     asked = socket.socket(fileno=number)
     while True:
         message, handed, *_ = asked.recvmsg(1, socket.CMSG_SPACE(16))

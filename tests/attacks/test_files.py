@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import forked
 import pytest
 import torch
 from torch import nn
@@ -66,7 +67,8 @@ def forge(folder, change):
 
 def run_verify(folder, *options, **limits):
     command = [sys.executable, "-m", "neuralquine", "verify", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **limits)
+    run = subprocess.run if limits else forked.run
+    return run(command, capture_output=True, text=True, check=False, timeout=60, **limits)
 
 
 # -- cut and altered ------------------------------------------------------------------------------------------------
