@@ -45,12 +45,11 @@ class Harvest:
     def __init__(self, f: ReducedMap, request: Request, trace: Trace, generator: torch.Generator) -> None:
         self.f, self._request, self._trace, self._generator = f, request, trace, generator
         quine = f.quine
-        narrow = quine.dtype != quine.code_dtype and not quine.in_place
-        self.smooth = self._copy(quine.code_dtype) if narrow else f
+        self.smooth = smooth_map(f)
         self._rough: ReducedMap | None = None
         if costly(quine) and not quine.in_place and self.smooth.dtype == torch.float64:
             try:
-                self._rough = self._copy(torch.float32)
+                self._rough = map_in(f, torch.float32)
             except NeuralQuineError:  # a trunk that runs in its own type only
                 self._rough = None
         self._single = quine.in_place or quine.parameter_count > _SIDE_BY_SIDE
@@ -124,19 +123,27 @@ class Harvest:
         keep(f, refined.best, refined.status)
         return refined.status
 
-    def _copy(self, dtype: torch.dtype) -> ReducedMap:
-        """The map of the same network in another type."""
-        quine = self.f.quine
-        kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
-        copy = type(quine)(
-            quine.trunk,
-            quine.inputs,
-            scales=(quine.means, quine.gains),
-            dtype=dtype,
-            select=quine.select,
-            print_frozen=quine.print_frozen,
-            **kept,
-        )
-        f = ReducedMap(copy)
-        f.journal = self._request.journal
-        return f
+
+def smooth_map(f: ReducedMap) -> ReducedMap:
+    """The map of the same network in the type of its code, where its weights are narrower; else the map itself."""
+    quine = f.quine
+    narrow = quine.dtype != quine.code_dtype and not quine.in_place
+    return map_in(f, quine.code_dtype) if narrow else f
+
+
+def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
+    """The map of the same network in another type, with the same journal."""
+    quine = f.quine
+    kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
+    copy = type(quine)(
+        quine.trunk,
+        quine.inputs,
+        scales=(quine.means, quine.gains),
+        dtype=dtype,
+        select=quine.select,
+        print_frozen=quine.print_frozen,
+        **kept,
+    )
+    other = ReducedMap(copy)
+    other.journal = f.journal
+    return other
