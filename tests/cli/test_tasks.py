@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -168,12 +167,13 @@ def test_an_interrupted_training_is_kept_and_resumed(tmp_path):
     folder = tmp_path / "q"
     options = ["train", "digits-mlp", "--out", folder, "--json", *SMALL[:-2], "-r", "epochs=400"]
     command = [sys.executable, "-m", "neuralquine", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Forked(command, capture_output=True, text=True) as process:
         while not (tmp_path / "q.training").exists():
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=120)
+        process.wait()
+    out, error = process.stdout, process.stderr
     assert process.returncode == 130, error
     assert "--resume" in error
     first = json.loads(out)

@@ -112,7 +112,7 @@ def _search(solution: Solution | Search | None) -> str:
     """How the quine was found, as two paragraphs; an empty list where that is not known."""
     if solution is None:
         return ""
-    status = solution.status if isinstance(solution, Search) else solution.status.value
+    status = solution.status if isinstance(solution, Search) else solution.sentence
     return (
         f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
         f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {status}.\n"

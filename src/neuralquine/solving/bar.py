@@ -33,7 +33,7 @@ class _Line:
         of = f" of {self._steps:,}" if self._steps else ""
         now, best = point.current_relative_residual, point.relative_residual
         text = f"step {point.step:,}{of}, relative residual {now:.1e}, best {best:.1e}"
-        if point.trials:
+        if point.trials_in_words:
             text = f"exact: {point.trials_in_words}, {point.map_evaluations:,} evaluations"
         done = min(point.step, self._steps) if self._steps else point.step
         bar = self._bar or self._start()
