@@ -51,8 +51,8 @@ def verify(
         _verify_file(folder, as_json=as_json)
         return
     from ..checking.verify import verify as run
+    from ..keeping.patience import patience
     from ..keeping.report import false_claims
-    from .prove import patience
 
     started = time.perf_counter()
     quine = load_quine(folder, trunk)
@@ -190,8 +190,8 @@ def _verify_file(file: Path, *, as_json: bool) -> None:
 def _with_portability(folder: Path, verification: Verification) -> tuple[Verification, dict[str, Any]]:
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
     require_flint()
+    from ..keeping.patience import patience
     from ..proving.portable import portability
-    from .prove import patience
 
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import NotSound, TooLarge
-from ..files.names import CERTIFICATE, WEIGHTS
+from ..errors import NotSound
+from ..files.names import CERTIFICATE
 from ..keeping.examples import located
+from ..keeping.patience import patience
 from .options import AsJson, Folder, OwnFolder, app, require_flint
 from .report import print_json, verdict
 from .tables import colored
-
-_PATIENCE = 12.0  # seconds of the processor that a proof may take whatever the folder holds
-_FEW, _ENDLESS = (
-    100,
-    1e6,
-)  # digits that are written within that limit; whoever asks for more has asked for the time, too
-_PER_BYTE = (
-    1e-3  # more of them for each byte of its weights: what a recipe takes is far below, what a bomb takes is not
-)
 
 TimeLimit = Annotated[
     float | None,
@@ -46,8 +38,8 @@ def certify(folder: OwnFolder, time_limit: TimeLimit = None, as_json: AsJson = F
     require_flint()
     from ..keeping.theorems import certify as run
 
-    with _refusal("not proved", as_json), patience(folder, time_limit):
-        certificate = run(folder)
+    with _refusal("not proved", as_json):
+        certificate = run(folder, time_limit=time_limit)
     if as_json:
         print_json({"proved": True, **certificate})
     else:
@@ -82,12 +74,14 @@ def check_proof(
         certificate = certificate / CERTIFICATE
     import importlib.util
 
-    from ..proving.certificate import check
-
     if certificate.is_file() and importlib.util.find_spec("torch") is not None:
         from ..keeping.theorems import check
+
+        run = partial(check, time_limit=time_limit)
+    else:
+        from ..proving.certificate import check as run
     with _refusal("refused", as_json), patience(weights or certificate.parent, time_limit):
-        held = check(certificate, weights)
+        held = run(certificate, weights)
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
     else:
@@ -118,8 +112,8 @@ def digits(
     from ..files.atomic import replace_file
     from ..keeping.theorems import digits as run
 
-    with _refusal("not proved", as_json), patience(folder, time_limit or (None if count <= _FEW else _ENDLESS)):
-        weights = run(folder, count)
+    with _refusal("not proved", as_json):
+        weights = run(folder, count, time_limit=time_limit)
     if out is not None:
         with replace_file(out) as path:
             path.write_text("\n".join(weights) + "\n", encoding="ascii")
@@ -131,38 +125,6 @@ def digits(
             typer.echo(weight)
     else:
         typer.echo(f"{len(weights)} weights to {count} digits written to {out}")
-
-
-@contextmanager
-def patience(folder: Path, limit: float | None = None) -> Iterator[None]:
-    """Let a proof about a stranger's folder end: some hundred bytes can describe one that takes days.
-
-    Args:
-        folder: of the quine.
-        limit: seconds of the processor; by default what grows with the weights in the folder.
-
-    Raises:
-        TooLarge: the proof took longer.
-    """
-    weights = folder / WEIGHTS
-    size = weights.stat().st_size if weights.is_file() else 0
-    seconds = _PATIENCE + _PER_BYTE * size if limit is None else limit
-
-    def ended(*_: object) -> None:
-        raise TooLarge(
-            f"the proof takes longer than {seconds:.0f} seconds of the processor: --time-limit allows for more"
-        )
-
-    if not hasattr(signal, "setitimer"):  # where there is no such clock, Ctrl-C is left
-        yield
-        return
-    before = signal.signal(signal.SIGPROF, ended)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
 
 
 @contextmanager

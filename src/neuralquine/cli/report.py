@@ -25,11 +25,13 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
     head = (
         "A quine: the network prints its own weights, every bit."
         if v.converged and v.bit_exact
+        else "Not a quine to round-off: the network prints its own weights roughly."
+        if v.loose
         else "A quine: the network prints its own weights."
         if v.converged
         else "No quine."
     )
-    typer.echo(f"{verdict(head, v.converged)} {v.status.value[0].upper()}{v.status.value[1:]}.")
+    typer.echo(f"{verdict(head, v.converged and not v.loose)} {v.sentence[0].upper()}{v.sentence[1:]}.")
     for words in (v.course_in_words, v.detail):
         if not v.converged and words:
             typer.echo(f"  {words}")

@@ -9,8 +9,8 @@ import typer
 
 from ..errors import NotSound, word
 from ..keeping.examples import is_example
+from ..keeping.patience import patience
 from .options import AsJson, Folder, TrunkOption, app, check_certificate, import_trunk
-from .prove import patience
 from .report import print_json, report_kept
 
 _GIB = 1 << 30

@@ -1,28 +1,32 @@
 """Theorems about a kept quine, behind the gate: what does not load, or is denied by a plain evaluation, is not looked at.
 
 The same verbs of ``proving`` run without torch, and are asked here only after the folder was loaded and its network has
-printed once; the folder is a stranger's, and to load it costs no more than its weights allow for.
+printed once; the folder is a stranger's, and to load it costs no more than its weights allow for. What is proved of it takes
+no more than its time either: ``time_limit`` seconds of the processor, by default 12 and one more for each 1,000 bytes of weights.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NotSound
+from ..errors import NotSound, TooLarge
 from ..quines.quine import Quine
 from .gate import check_sound, contradiction
+from .patience import patience
 from .store import save
 
 if TYPE_CHECKING:
     from ..proving.portable import Portability
 
+_FEW = 100  # digits of a weight up to which the limit holds that a proof has
 _AT_ONCE = 1 << 15  # numbers P d of an expansion up to which all its round-off is bounded in about a second
 
 
-def certify(folder: str | Path) -> dict[str, Any]:
+def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str, Any]:
     """Prove what can be proved about the quine of a folder, and write ``certificate.json`` beside it.
 
     Returns:
@@ -33,35 +37,44 @@ def certify(folder: str | Path) -> dict[str, Any]:
         NotSound: a plain evaluation says that it is no quine.
         NotProved: the theorem does not apply.
         NoRule: a module has no proof rule.
+        TooLarge: it takes longer than the limit.
     """
     from ..proving.certificate import certify as run
 
-    check_sound(folder)
-    return run(folder, witness=contradiction)
+    with patience(folder, time_limit):
+        check_sound(folder)
+        return run(folder, witness=contradiction)
 
 
-def check(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
+def check(path: str | Path, folder: str | Path | None = None, *, time_limit: float | None = None) -> dict[str, Any]:
     """Verify a certificate again, from the weights alone; the errors are those of :func:`certify`.
 
     Args:
         path: the certificate.
         folder: the quine; by default the folder that the certificate lies in.
+        time_limit: seconds of the processor.
 
     Returns:
         The certificate, if it holds.
     """
     from ..proving.certificate import check as run
 
-    check_sound(Path(path).parent if folder is None else folder)
-    return run(path, folder, witness=contradiction)
+    home = Path(path).parent if folder is None else folder
+    with patience(home, time_limit):
+        check_sound(home)
+        return run(path, folder, witness=contradiction)
 
 
-def digits(folder: str | Path, count: int) -> list[str]:
-    """Each weight of the real quine as a decimal string of ``count`` guaranteed digits; the errors are those of :func:`certify`."""
+def digits(folder: str | Path, count: int, *, time_limit: float | None = None) -> list[str]:
+    """Each weight of the real quine as a decimal string of ``count`` guaranteed digits; the errors are those of :func:`certify`.
+
+    Whoever asks for more than 100 digits has asked for the time, too: then there is no limit but ``time_limit``.
+    """
     from ..proving.digits import digits as run
 
-    check_sound(folder)
-    return run(folder, count, witness=contradiction)
+    with patience(folder, math.inf if time_limit is None and count > _FEW else time_limit):
+        check_sound(folder)
+        return run(folder, count, witness=contradiction)
 
 
 def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None:
@@ -81,13 +94,14 @@ def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None
         with tempfile.TemporaryDirectory() as place:
             save(quine, Path(place) / "quine")
             return portability(Path(place) / "quine")
-    except (NoRule, NotSound):
+    except (NoRule, NotSound, TooLarge):
         return None
 
 
-def portability(folder: str | Path) -> Portability:
+def portability(folder: str | Path, *, time_limit: float | None = None) -> Portability:
     """Whether every machine is proved to print the same bits; the errors are those of :func:`certify`, but for NotProved."""
     from ..proving.portable import portability as run
 
-    check_sound(folder)
-    return run(folder, witness=contradiction)
+    with patience(folder, time_limit):
+        check_sound(folder)
+        return run(folder, witness=contradiction)

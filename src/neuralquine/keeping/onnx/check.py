@@ -26,6 +26,7 @@ from ...files.strict_json import canonical, read_json
 from ...proving.network import Network
 from ...proving.portable import portability
 from ..export import DESCRIPTION, LARGEST, ORIGIN, assemble, describe, run
+from ..patience import patience
 from .values import Graph, Value
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ def _judged(model: ModelProto, folder: Path) -> Checked:
     verification = save(quine, again)
     if describe(again) != describe(folder):
         raise _Differs("its description is not the one that the exporter gives of that quine")
-    return _asked(expected, network, portability(folder), verification)
+    with patience(folder):
+        proof = portability(folder)
+    return _asked(expected, network, proof, verification)
 
 
 def _asked(model: ModelProto, network: Network, proof: Portability, verification: Verification) -> Checked:
