@@ -111,7 +111,7 @@ class FixedPoint:
         return self.determinant * (len(self.center) + self.visited / max(1, self.trials))
 
     @classmethod
-    def at(cls, f: ReducedMap, point: Tensor) -> FixedPoint:
+    def at(cls, f: SelfMap, point: Tensor) -> FixedPoint:
         """The Jacobian costs d derivative products."""
         jacobian = f.jacobian(point[None])[0].detach().double().cpu().numpy()
         basis = np.eye(f.n) - jacobian
@@ -135,7 +135,7 @@ def grids(quine: Quine) -> list[int]:
 
 @torch.no_grad()
 def trials(
-    quine: Quine, f: ReducedMap, point: FixedPoint, bits: int, first: int, count: int
+    quine: Quine, f: SelfMap, point: FixedPoint, bits: int, first: int, count: int
 ) -> tuple[GridQuine | None, int]:
     """Try the phases ``first .. first + count`` of one grid around a fixed point, all at once.
 
@@ -175,7 +175,7 @@ def trials(
     return best, near.visited
 
 
-def check(quine: Quine, f: ReducedMap, grid: Grid, steps: Tensor) -> GridQuine | None:
+def check(quine: Quine, f: SelfMap, grid: Grid, steps: Tensor) -> GridQuine | None:
     """Put the weights into the network and evaluate it, as ``verify`` will: does it print this code?"""
     code = grid.code(steps)
     with torch.no_grad():
