@@ -260,9 +260,8 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
     race = replace(stop, max_steps=stop.max_steps or _RACE_STEPS)
     raced = f.stack is None and f.n <= _RACED and f.quine.vectorized
-    if raced and exact and f.n <= _SMALL:
-        yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-    if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
+    any_point = raced and exact and f.n <= _SMALL
+    if (f.stack is None and not any_point) or relative(own, f(own[None])[0]) < _NEAR:
         yield solver, own, stop
     if f.stack is not None:
         if f.stack.homogeneous:
@@ -271,7 +270,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     while True:
         if raced:
             yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-        if raced and exact and f.n <= _SMALL:
+        if any_point:
             continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
