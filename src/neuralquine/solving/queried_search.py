@@ -41,7 +41,7 @@ STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
-_RACERS, _RACE_STEPS = 16, 160  # starts side by side; of 12 such races 11 were won, half of them within 65 steps
+_RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
 _SMALL = 128  # weights up to which the race comes first where bits are asked for: any fixed point is as good
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
