@@ -24,7 +24,7 @@ from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
 from .maps import ReducedMap
-from .search import Found, Request
+from .search import Found, Request, can_be_anchored
 from .solution import Status
 
 LATTICE = "lattice"  # the name of this search in a solution, as its method
@@ -88,7 +88,7 @@ def search_exact(quine: Quine, request: Request) -> Found:
             if found.reserve >= robust or tally.trials >= enough:
                 break
     detail = _detail(found, grids(quine), tally)
-    if found is None and quine.skip is None:
+    if found is None and can_be_anchored(quine):
         detail += ANCHOR
     if found is not None:
         quine.code_bits, quine.code_phase = found.bits, found.phase
