@@ -17,7 +17,7 @@ import typer
 
 import neuralquine as nq
 from neuralquine import cli
-from neuralquine.cli.options import app
+from neuralquine.cli.commands import app
 from neuralquine.evolution.worlds import WORLDS
 from neuralquine.recipes import RECIPES
 from neuralquine.solving.ladder import LADDER

@@ -316,7 +316,7 @@ def test_bad_input_is_one_line_on_stderr_and_exit_2(run, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sovle", "blog"], "No such command 'sovle'"),
+        (["sovle", "blog"], "no command 'sovle': did you mean 'solve'?"),
         (["solve"], "Missing argument 'recipe'"),
         (["solve", "blog", "--seeed", "1"], "No such option: --seeed"),
         (["solve", "blog", "--seed", "-1"], "--seed"),

@@ -12,6 +12,7 @@ import torch
 
 import forked
 import neuralquine as nq
+from neuralquine.keeping.report import saved_accuracy
 from neuralquine.quines.bits import differing
 from neuralquine.tasks import TASKS, auxiliary, digits
 from tasks.test_data import write
@@ -40,6 +41,8 @@ def test_train_writes_a_quine_that_does_its_task(trained):
     quine = nq.load(folder)
     assert not differing(quine.printed(), quine.theta).any()
     assert (folder / "model.safetensors").exists()
+    assert f"| test accuracy, when it was trained | {data['test_accuracy']:.2%} |" in (folder / "README.md").read_text()
+    assert saved_accuracy(folder) == data["test_accuracy"]
     assert not folder.with_name("mlp.training").exists()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(15))

@@ -273,3 +273,28 @@ def test_a_network_that_is_printed_in_place_is_exact(monkeypatch):
     assert quine.in_place
     assert nq.solve(quine, exact=True).bit_exact
     assert nq.verify(quine).bit_exact
+
+
+def test_a_large_network_has_one_start_after_the_other(monkeypatch):
+    monkeypatch.setattr("neuralquine.solving.harvest._SIDE_BY_SIDE", 0)
+    trunk, probe = _net()
+    seen = []
+    evaluated = ReducedMap.__call__
+    monkeypatch.setattr(ReducedMap, "__call__", lambda f, x: (seen.append(len(x)), evaluated(f, x))[1])
+    quine = nq.Quine(trunk, probe, code_size=8, seed=5, expansion="hadamard")
+    solution = nq.solve(quine, exact=True)
+    assert solution.bit_exact
+    assert solution.map_evaluations < 200
+    assert seen[0] == seen[1] == 1
+
+
+def test_a_hopeless_search_ends_and_says_why(monkeypatch):
+    monkeypatch.setattr("neuralquine.solving.exact._HOPELESS", 1e-9)  # as where the determinants are above 4e6
+    points = []
+    quine = nq.recipe("blog", seed=6302)
+    solution = nq.solve(quine, exact=True, throw=False, progress=points.append)
+    assert solution.status is nq.Status.NOT_EXACT
+    assert re.search(r"0 trials where \S+ are expected, more than the 1e-09 that are made", solution.detail)
+    assert "0 trials, " in points[-1].trials_in_words
+    assert int(re.search(r"tried (\d+) fixed", solution.detail)[1]) >= 3
+    assert quine.code_bits is None

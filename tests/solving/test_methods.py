@@ -10,7 +10,7 @@ import torch
 import typer.testing
 
 import neuralquine as nq
-from neuralquine.cli import app
+from neuralquine.cli.commands import app
 from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
 from neuralquine.solving.enumerate import costly

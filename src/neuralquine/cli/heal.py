@@ -10,7 +10,7 @@ import typer
 
 from ..errors import NeuralQuineError
 from .group import Verb
-from .known import DAMAGES, check_name, completed, completed_damage
+from .known import check_name, completed, completed_damage, kinds_of_damage
 from .options import AsJson, Folder, TrunkOption, app, interrupted, load_quine, status_line, terminate_like_interrupt
 from .report import print_json, table
 
@@ -52,12 +52,12 @@ Images = Annotated[
 
 
 class _NamesKinds(Verb):
-    """A command whose help lists the kinds of damage."""
+    """A command whose help lists the kinds of damage, those registered from outside among them."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_help_text(ctx, formatter)
         with formatter.section("Kinds of damage"):
-            formatter.write_dl(list(DAMAGES.items()))
+            formatter.write_dl(list(kinds_of_damage().items()))
 
 
 Seed = Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)]

@@ -99,7 +99,7 @@ def train(
     checkpoint = out.with_name(out.name + ".training")
     training = _learn(task, made, out, checkpoint, tracker=log, resume=resume, quiet=as_json)
     accuracy = made.test()
-    verification = save(made.quine, out, metrics=beside(out))
+    verification = save(made.quine, out, metrics=beside(out), test_accuracy=accuracy)
     if not training.interrupted:
         beside(out).unlink(missing_ok=True)
     if as_json:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..errors import BadOption, QuineFileError, TrunkError, first_line
+from .altered import Watched
 from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
 from .gradients import derivatives_on, gradient
@@ -113,7 +114,7 @@ class TaskQuine(Quine):
         )
         coding = Coding(normalize=False, eps=1e-5, skip=None, readout=None, anchor=None)
         SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed)
-        self.repeats = repeats
+        self.repeats, self._watched = repeats, Watched()
         if not kept:
             self._begin()
 
@@ -269,6 +270,7 @@ class TaskQuine(Quine):
         """
         named = self.named_weights()[: len(self.printer.body_sizes)]
         if code is None:
+            self._watched.look(self)
             weights: Sequence[Tensor] = [p for _, p in named]
         else:
             pieces = self.printer.body(code).split(self.printer.body_sizes)

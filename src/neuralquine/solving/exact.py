@@ -24,7 +24,7 @@ from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
 from .maps import ReducedMap
-from .search import Found, Request
+from .search import Found, Request, can_be_anchored
 from .solution import Status
 
 LATTICE = "lattice"  # the name of this search in a solution, as its method
@@ -39,6 +39,9 @@ _ROBUST = {
 }  # margin in units of the code, a hundred times any trunk's round-off
 _PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
 _HOPELESS = 4e6  # determinant above which a fixed point is left: so many trials take a minute
+_SAMPLE = 3  # fixed points that show how large the determinants of a network are
+_FAR = 1e5  # times that: the best of so many fixed points is so far off that another one would not be better
+_SEEKING = 1 << 33  # partial lattice vectors that the search for a useful fixed point may cost: some ten minutes
 _BATCH = (4, 4096)  # fewest and most trials made at once, about as many as are expected to be needed
 _WORK = 1 << 30  # partial lattice vectors after which a search ends: some minutes
 _BETTER = 1.5  # how much dearer a success at the best of k fixed points must be than k + 1 others, to seek another one
@@ -85,7 +88,7 @@ def search_exact(quine: Quine, request: Request) -> Found:
             if found.reserve >= robust or tally.trials >= enough:
                 break
     detail = _detail(found, grids(quine), tally)
-    if found is None and quine.skip is None:
+    if found is None and can_be_anchored(quine):
         detail += ANCHOR
     if found is not None:
         quine.code_bits, quine.code_phase = found.bits, found.phase
@@ -128,6 +131,8 @@ def _candidates(
                 tally.points.append(FixedPoint.at(smooth, point))
             f.known = smooth.known
             tally.points.sort(key=lambda p: p.determinant)
+            if tally.points:
+                trace.tried(tally.trials, tally.expected)
             worth = np.inf if turn == len(ROUNDS) - 1 else _BETTER * (len(tally.points) + 1) * harvest.price
             for point in tally.points:
                 for found in _tried(quine, f, point, worth, tally, generator, late):
@@ -138,6 +143,15 @@ def _candidates(
                 return
             if tally.visited > _WORK:
                 return
+            if _hopeless(tally, harvest):
+                break
+
+
+def _hopeless(tally: _Tally, harvest: Harvest) -> bool:
+    """Whether the fixed points found so far, and what they cost, say that there will be no trials worth making."""
+    if len(tally.points) >= _SAMPLE and tally.expected > _FAR * _HOPELESS:
+        return True
+    return not tally.expected < _HOPELESS and harvest.work > _SEEKING
 
 
 def _tried(
@@ -211,6 +225,8 @@ def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
     detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}, {plural(tally.trials, 'trial')}"
     detail += f" where {tally.expected:.3g} are expected" if np.isfinite(tally.expected) else ""
     if found is None:
+        too_many = np.isfinite(tally.expected) and tally.expected > _HOPELESS
+        detail += f", more than the {_HOPELESS:.0g} that are made at a fixed point" if too_many else ""
         return f"tried {detail}"
     if tally.fixed_points == 0:
         detail = "no fixed point, by plain regeneration"

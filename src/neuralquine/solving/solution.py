@@ -116,12 +116,13 @@ class TracePoint:
 
     @property
     def trials_in_words(self) -> str:
-        """The trials against their expected number; empty before the first."""
-        return f"{self.trials:,} trials, {self.expected_trials:,.0f} expected" if self.trials else ""
+        """The trials against their expected number; empty before the first fixed point."""
+        expected = f"{self.expected_trials:,.0f}" if self.expected_trials < 1e7 else f"{self.expected_trials:.1e}"
+        return "" if math.isnan(self.expected_trials) else f"{self.trials:,} trials, {expected} expected"
 
     def figures(self) -> dict[str, Any]:
         """All figures of the point, ready for JSON: one that is not finite is None; trials where there are any."""
-        of_trials = () if self.trials else ("trials", "expected_trials")
+        of_trials = ("trials", "expected_trials") if math.isnan(self.expected_trials) else ()
         return {name: finite_or_none(value) for name, value in vars(self).items() if name not in of_trials}
 
 
