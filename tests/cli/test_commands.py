@@ -288,6 +288,11 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["solve", "blogg"], "no recipe 'blogg': did you mean 'blog'?"),
         (["solve", "zzz"], "no recipe 'zzz': known: blog, blog-part1, "),
         (["solve", "blog", "--device", "foo"], "no device 'foo' here: "),
+        (["zoo", "blog", "--device", "meta"], "no device 'meta' here: "),
+        (["verify", "example:blog-exact", "--device", "foo"], "no device 'foo' here: "),
+        (["heal", "example:healing", "--device", "cuda:99"], "no device 'cuda:99' here: "),
+        (["spectrum", "example:blog-exact", "--device", ""], "no device '' here: "),
+        (["generations", "example:blog-exact", "--device", "mps:7"], "no device 'mps:7' here: "),
         (
             ["solve", "transformer", "-r", "width=30"],
             "recipe transformer cannot be built with width=30: embed_dim must be",
