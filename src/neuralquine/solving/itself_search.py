@@ -100,7 +100,8 @@ def _search(quine: SelfQuine, request: Request) -> Found:
     """Search the subspace; then, if need be, all weights."""
     if request.exact:
         raise BadOption(
-            'exact=True needs a code grid, and a module that prints itself has none: leave it out, or say prints="code"'
+            "exact=True rounds a code to a grid, and a module that prints itself has none, nor may its output be rounded "
+            'by others: leave it out, or have another map solved with prints="code"'
         )
     refuse_copies(quine)
     space, method = quine.subspace, request.method
