@@ -141,10 +141,10 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
     if main is None:
         return
     for value in made[main]:
-        given = {
-            main: value,
-            **({k: beside[k] for k in beside} if getattr(config, "is_encoder_decoder", False) else {}),
+        written = {
+            k: v for k, v in beside.items() if k == "decoder_input_ids" and getattr(config, "is_encoder_decoder", False)
         }
+        given = {main: value, **written}
         yield given
         yield given | beside
         others = [

@@ -13,7 +13,7 @@ import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving.grids import Grid, settle
-from neuralquine.solving.lattice import points_in_cube
+from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
 
 
@@ -175,6 +175,17 @@ def test_lattice_points_are_those_of_brute_force():
         assert found <= {tuple(x) for x in expected}
         missed = len(expected) - len(found)
         assert missed <= 0.1 * len(expected)
+
+
+def test_of_many_targets_in_many_dimensions_a_narrow_search_meets_some():
+    rng = np.random.default_rng(3)
+    basis = np.eye(84) - rng.normal(size=(84, 6)) @ rng.normal(size=(6, 84)) / 60
+    targets = rng.random((256, 84)) @ basis.T
+    near = points_in_cubes(basis, targets, 1.0, 8 * len(targets))
+    assert len(near.points) > 0
+    assert near.visited < 84 * 8 * len(targets) * 4  # all that there are would be millions for each target
+    assert (np.abs(near.points @ basis.T - targets[near.owner]) <= 0.5).all()
+    assert (near.points == near.points.round()).all()
 
 
 def test_lattice_finds_nothing_where_nothing_is():

@@ -77,11 +77,13 @@ def named(path: Path | None) -> Path | None:
     return path.resolve() if path is not None and not path.name else path
 
 
-def load_quine(folder: Path, trunk: str) -> Quine:
-    """Read the quine of a folder; ``trunk`` is the value of ``--trunk``."""
+def load_quine(folder: Path, trunk: str, device: str = "cpu") -> Quine:
+    """Read the quine of a folder; ``trunk`` and ``device`` are the values of ``--trunk`` and ``--device``."""
     from ..keeping.store import load
+    from ..quines.networks.running import usable
 
-    return load(folder, trunk=import_trunk(trunk) if trunk else None)
+    place = usable(device)  # before a large folder is read
+    return load(folder, trunk=import_trunk(trunk) if trunk else None).to(place)
 
 
 def require_flint() -> None:

@@ -154,7 +154,7 @@ def question(v: Solution | Verification) -> list[tuple[str, str]]:
 
 def sensitivity(v: Solution | Verification) -> str:
     """A self-sensitivity as text, with "at least" where only a lower bound is known, as for large networks."""
-    return f"{'at least ' if v.bound else ''}{v.self_sensitivity:.3g}"
+    return f"{'at least ' if v.bound else ''}{radius(v.self_sensitivity)}"
 
 
 def radius(value: float) -> str:

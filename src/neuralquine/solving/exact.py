@@ -9,7 +9,7 @@ network, another phase of the grid a closest-vector problem; so few fixed points
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..quines.tables.philox import Stream, dyadic_gaussian
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
-from .maps import ReducedMap
+from .maps import OutOfTime, ReducedMap
 from .search import Found, Request, can_be_anchored
 from .solution import Status
 
@@ -34,9 +34,9 @@ ANCHOR = "; with skip=0.1 the network is anchored, and regeneration on a grid en
 _LARGE_BITS = 8  # the grid of a quine that is printed in place and names no grid: its sums stay exact in float32
 _FLICKERS = 6  # phases on which a contraction regenerates before its fixed point is sought: most settle on the first
 _ROBUST = {
-    torch.float64: 1e-6,
+    torch.float64: 3e-5,
     torch.float32: 1e-4,
-}  # margin in units of the code, a hundred times any trunk's round-off
+}  # margin in units of the code: a hundred times any trunk's round-off, and above the 1e-5 that proofs of a gru need
 _PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
 _HOPELESS = 4e6  # determinant above which a fixed point is left: so many trials take a minute
 _SAMPLE = 3  # fixed points that show how large the determinants of a network are
@@ -74,11 +74,12 @@ def search_exact(quine: Quine, request: Request) -> Found:
     f = ReducedMap(quine)
     f.journal = request.journal
     trace, tally = Trace(f, request.progress), _Tally()
+    f.late = request.stop.clock(trace)
     first = quine.code_phase
     robust = min(_ROBUST.get(quine.dtype, 0.0), 0.05 * 2.0 ** -min(grids(quine)))
     found: GridQuine | None = None
     enough = np.inf
-    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+    with suppress(OutOfTime), closing(_candidates(quine, f, request, trace, tally)) as candidates:
         for candidate in candidates:
             if candidate is not None and (found is None or candidate.reserve > found.reserve):
                 found = candidate
@@ -87,6 +88,8 @@ def search_exact(quine: Quine, request: Request) -> Found:
             enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
             if found.reserve >= robust or tally.trials >= enough:
                 break
+    if found is None and f.late is not None and f.late():
+        tally.ended = tally.ended or Status.TIME_LIMIT
     detail = _detail(found, grids(quine), tally)
     if found is None and can_be_anchored(quine):
         detail += ANCHOR

@@ -145,5 +145,5 @@ def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
         **kept,
     )
     other = ReducedMap(copy)
-    other.journal = f.journal
+    other.journal, other.late = f.journal, f.late
     return other

@@ -5,11 +5,15 @@ The opinions of the method and of the loop play no part.
 
 from __future__ import annotations
 
+import math
+import time
+
 import torch
 from torch import Tensor
 
-from ..checking.spectrum import Spectrum, local_spectrum
+from ..checking.spectrum import Spectrum, glance, local_spectrum
 from ..errors import NotSolved
+from ..quines.derivatives import DENSE
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure, round_off
 from ..quines.quine import Quine
 from .course import course, sentence
@@ -19,6 +23,10 @@ from .search import Found
 from .solution import Solution, Status
 
 _FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # statuses that a small residual does not refute
+
+_QUICK = 3_000_000  # entries of the code's derivative up to which it takes a fraction of a second
+_PRODUCTS = 150  # products that the eigenvalues and the norm of a large derivative take
+_GRACE = 1.0  # seconds beyond the time limit that a judgement may take: some for it, as many for what is written after
 
 _NOWHERE = (Status.MAX_STEPS, Status.TIME_LIMIT, Status.STALLED, Status.CYCLE, Status.INTERRUPTED)  # no word on the end
 
@@ -39,7 +47,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     last_theta, last = _last(quine, f, search, row)
     f.install(search.best[row])
     theta, figures = _copy(quine), _measured(quine, f)
-    local = local_spectrum(quine)
+    local = _looked_at(quine, stop, found, near=figures.relative_residual <= stop.tolerance(quine.dtype))
     f.jvps += local.jvps
     asked, answers = quine.question()
     last = figures if last is None else last
@@ -73,6 +81,26 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         dtype=quine.dtype_name,
         trace=tuple(found.trace.points),
     )
+
+
+def _looked_at(quine: Quine, stop: Stop, found: Found, *, near: bool) -> Spectrum:
+    """The derivative at the best weights; where the time limit leaves no time for it, a lower bound of its norm.
+
+    Nothing is computed of weights that are no fixed point (``near`` is false) and were found after the limit.
+    """
+    if stop.time_limit is None or quine.parameter_count * quine.code_size <= _QUICK:
+        return local_spectrum(quine)
+    if not near and found.trace.seconds() > stop.time_limit:
+        return Spectrum(torch.zeros(0, dtype=torch.complex128), math.nan, complete=False)
+    if quine.in_place:
+        return local_spectrum(quine)
+    started = time.perf_counter()
+    with quine.turn:
+        local = glance(quine)
+    price = (time.perf_counter() - started) * (quine.code_size if quine.code_size <= DENSE else _PRODUCTS)
+    if found.trace.seconds() + price <= stop.time_limit + _GRACE or not local.self_sensitivity > CONSTANT_SENSITIVITY:
+        return local_spectrum(quine)
+    return local
 
 
 def _chosen(results: list[tuple[str, Search]]) -> tuple[str, Search, int]:

@@ -55,6 +55,7 @@ def climb(quine: Quine, request: Request, first: tuple[tuple[Method, int], ...] 
         f.journal = request.journal
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     trace = Trace(f, request.progress)
+    f.late = stop.clock(trace)
     results: list[tuple[str, Search]] = []
     for rung, (tool, width) in enumerate(rungs):
         width = affordable_starts(quine, request.starts or (1 if full else width))

@@ -119,6 +119,7 @@ def zoo(
     smooth = smooth_map(f) if isinstance(f, ReducedMap) else f
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
+    smooth.late = stop.clock(trace)
     with weights_kept(quine):
         ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
         if smooth is not f:
