@@ -231,7 +231,5 @@ def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
         too_many = np.isfinite(tally.expected) and tally.expected > HOPELESS
         detail += f", more than the {HOPELESS:.0g} that are made at a fixed point" if too_many else ""
         return f"tried {detail}"
-    if tally.fixed_points == 0:
-        detail = "no fixed point, by plain regeneration"
-    grid = grid_name(found.bits, found.phase)
-    return f"grid {grid}, margin {found.margin:.3g} of a step, after trying {detail}"
+    way = f"after trying {detail}" if tally.fixed_points else "by plain regeneration"
+    return f"grid {grid_name(found.bits, found.phase)}, margin {found.margin:.3g} of a step, {way}"
