@@ -6,25 +6,34 @@
 
 Each model type is built from its configuration with widths of 32, two layers and a vocabulary of 128, made an anchored quine,
 solved, verified, saved, loaded and verified again, in a process of its own that is ended when its time is over. Results go to
-``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file.
+``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file. Types are taken in an
+order drawn at random once and for all, so that a run that is stopped leaves a fair sample.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import inspect
 import json
-import subprocess
-import sys
+import multiprocessing
+import os
+import random
+import resource
+import signal
 import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
 _LARGEST = 5_000_000  # weights; what a configuration shrinks no further is not a small network
-_SECONDS = 120  # for building, solving, verifying, saving and loading one of them
+_MEMORY = 6 << 30  # bytes for one of them
+_PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
+_SECONDS = 120  # of the processor, for building, solving, verifying, saving and loading one of them
 _WIDTHS = (
     "hidden_size",
     "d_model",
@@ -59,70 +68,166 @@ _LAYERS = (
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "decoder_attention_heads")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions", "max_target_positions")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-SMALL: dict[str, Any] = {
+_CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
+SIZES: dict[str, Any] = {
     **dict.fromkeys(_WIDTHS, 32), **dict.fromkeys(_INNER, 64), **dict.fromkeys(_LAYERS, 2), **dict.fromkeys(_HEADS, 4),
-    **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4),
-    "num_key_value_heads": 2, "moe_intermediate_size": 32, "head_dim": 8, "d_kv": 8, "vocab_size": 128, "image_size": 32,
-    "patch_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "use_cache": False,
+    **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
+    "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
+HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8}
+TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SMALL: tuple[dict[str, Any], ...] = (
+    {**SIZES, **HEADS, **TOKENS},
+    {**SIZES, **TOKENS},
+    {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
+    {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
+    {k: v for k, v in SIZES.items() if k in (*_LAYERS, "vocab_size")},
+)
+"""Sizes to try in turn: a configuration may hold one to another, or refuse a field to be set."""
 _TOKENS = [[5, 9, 17, 3, 44, 8, 21, 2]]
+_IMAGES = (32, 64, 224)  # sides of an image to try in turn, where a configuration names none
 
 
 def names() -> list[str]:
     """Every model type of the registry that has a model."""
     from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
-    return [name for name in sorted(CONFIG_MAPPING.keys()) if CONFIG_MAPPING[name] in MODEL_MAPPING]
+    found = [name for name in sorted(CONFIG_MAPPING.keys()) if CONFIG_MAPPING[name] in MODEL_MAPPING]
+    random.Random(0).shuffle(found)
+    return found
 
 
-def small(kind: Any) -> Any:
+def small(kind: Any, sizes: dict[str, Any]) -> Any:
     """A configuration with small sizes, and those of its parts."""
-    base = kind()
-    held = {k: v for k, v in SMALL.items() if isinstance(getattr(base, k, ()), (int, bool, type(None)))}
-    parts = {k: small(type(v)) for k, v in vars(base).items() if k.endswith("_config") and hasattr(v, "to_dict")}
+    base, held = kind(), {}
+    for name, value in sizes.items():
+        try:
+            if isinstance(getattr(base, name, ()), (int, bool, type(None))):
+                held[name] = value
+        except Exception:  # a configuration with sizes of its own in every layer
+            continue
+    parts = {k: small(type(v), sizes) for k, v in vars(base).items() if k.endswith("_config") and hasattr(v, "to_dict")}
     return kind(**held, **parts)
 
 
-def probe(model: Any) -> dict[str, Any] | None:
-    """A fixed input of the kind that a model names as its main one; None where there is no such kind here."""
+def probes(model: Any) -> Iterator[dict[str, Any]]:
+    """Fixed inputs to try in turn: the one that a model names as its main one, and what its ``forward`` takes beside it."""
     import torch
 
-    ramp = lambda *shape: torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape)  # noqa: E731
-    bins = getattr(model.config, "num_mel_bins", 80)
-    made = {
-        "input_ids": lambda: torch.tensor(_TOKENS),
-        "pixel_values": lambda: ramp(1, getattr(model.config, "num_channels", 3), 32, 32),
-        "input_values": lambda: ramp(1, 800),
-        "input_features": lambda: ramp(1, bins, 128),
+    config, taken = model.config, inspect.signature(model.forward).parameters
+
+    def ramp(*shape: int) -> Any:
+        return torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape)
+
+    def part(name: str) -> int | None:
+        return next((v for c in _parts(config) if isinstance(v := getattr(c, name, None), int)), None)
+
+    bins = next((v for v in map(part, ("num_mel_bins", "input_feat_per_channel", "feature_size")) if v), 80)
+    colors = part("num_channels") or 3
+    ids = torch.tensor(_TOKENS)
+    sides = dict.fromkeys((*([side] if (side := part("image_size")) else []), *_IMAGES))
+    pictures = [ramp(1, colors, side, side) for side in sides]
+    made: dict[str, list[Any]] = {
+        "input_ids": [ids],
+        "pixel_values": [*pictures, *[ramp(1, part("num_frames") or 4, colors, side, side) for side in sides]],
+        "pixel_values_videos": [ramp(1, part("num_frames") or 4, colors, side, side) for side in sides],
+        "input_values": [ramp(1, 800), ramp(1, 1, 800), ramp(1, part("max_length") or 64, bins), ramp(1, 1, 1920)],
+        "input_features": [ramp(1, bins, 128), ramp(1, 128, bins)],
+        "past_values": [ramp(1, part("context_length") or 32, part("num_input_channels") or 1), ramp(1, 32)],
+        "audio_values": [ramp(1, 1, 800)],
     }
-    if model.main_input_name not in made:
-        return None
-    given = {model.main_input_name: made[model.main_input_name]()}
-    if getattr(model.config, "is_encoder_decoder", False):
-        given["decoder_input_ids"] = torch.tensor([[3, 7, 9, 2]])
-    return given
+    beside = {name: value for name, value in _beside(ids).items() if name in taken}
+    main = model.main_input_name if model.main_input_name in made else next((n for n in taken if n in made), None)
+    if main is None:
+        return
+    for value in made[main]:
+        written = {
+            k: v for k, v in beside.items() if k == "decoder_input_ids" and getattr(config, "is_encoder_decoder", False)
+        }
+        given = {main: value, **written}
+        yield given
+        yield given | beside
+        others = [
+            n for n in ("input_ids", "pixel_values", "input_features", "input_values") if n in taken and n != main
+        ]
+        for other in others:
+            for second in made[other]:
+                yield given | {other: second}
+                yield given | beside | {other: second}
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """A configuration, and those inside it."""
+    yield config
+    for name, value in vars(config).items():
+        if name.endswith("_config") and hasattr(value, "to_dict"):
+            yield from _parts(value)
+
+
+def _beside(ids: Any) -> dict[str, Any]:
+    """What some models ask for beside their main input."""
+    import torch
+
+    return {
+        "decoder_input_ids": torch.tensor([[3, 7, 9, 2]]),
+        "attention_mask": torch.ones_like(ids),
+        "input_features_mask": torch.ones(1, 128, dtype=torch.long),
+        "bbox": torch.arange(32).view(1, 8, 4),
+    }
+
+
+def _count(model: Any) -> int:
+    """How many weights a model has."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def built(name: str) -> tuple[Any, dict[str, Any]] | str:
+    """A small model of a type and an input that it runs on; or why there is none."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    reason = "no input that is known here"
+    for sizes in SMALL:
+        try:
+            asked_for = small(CONFIG_MAPPING[name], sizes)
+            with torch.device("meta"):  # no memory for a network that turns out to be large
+                count = _count(AutoModel.from_config(copy.deepcopy(asked_for)))
+            if count > _LARGEST:
+                reason = f"{count:,} weights"
+                continue
+            torch.manual_seed(0)
+            model = AutoModel.from_config(asked_for).eval()
+        except Exception as error:
+            reason = _line(error)
+            continue
+        for asked in probes(model):
+            try:
+                with torch.no_grad():
+                    model(**asked)
+            except Exception as error:
+                reason = _line(error)
+                continue
+            return model, asked
+    return reason
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def one(name: str) -> dict[str, Any]:
     """Build, solve, verify, save and load one model type."""
     import torch
-    from transformers import CONFIG_MAPPING, AutoModel
 
     import neuralquine as nq
 
-    torch.manual_seed(0)
-    try:
-        model = AutoModel.from_config(small(CONFIG_MAPPING[name])).eval()
-        count = sum(p.numel() for p in model.parameters())
-        asked = probe(model)
-        if asked is None or count > _LARGEST:
-            reason = f"{count:,} weights" if asked else f"its main input is {model.main_input_name}"
-            return {"end": "not built", "reason": reason}
-        with torch.no_grad():
-            model(**asked)
-    except Exception as error:
-        return {"end": "not built", "reason": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-    start = time.perf_counter()
+    found = built(name)
+    if isinstance(found, str):
+        return {"end": "not built", "reason": found}
+    model, asked = found
+    count = _count(model)
+    start = time.process_time()
     try:
         quine = nq.Quine(model, asked, code_size=16, seed=0, skip=0.05, code_bits=8)
         solution = nq.solve(quine, throw=False, exact=True)
@@ -132,7 +237,7 @@ def one(name: str) -> dict[str, Any]:
             again = nq.load(Path(folder) / "q", trunk=model)
             kept = torch.equal(again.printed(), quine.theta) if solution.bit_exact else True
     except Exception as error:
-        return {"end": "refused", "weights": count, "reason": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        return {"end": "refused", "weights": count, "reason": _line(error)}
     good = solution.bit_exact and found.is_quine and kept
     return {
         "end": "exact" if good else "failed",
@@ -141,22 +246,37 @@ def one(name: str) -> dict[str, Any]:
         "evaluations": solution.map_evaluations,
         "self_sensitivity": solution.self_sensitivity,
         "reason": "" if good else "; ".join(found.trivial)[:300] or solution.detail[:300] or f"kept: {kept}",
-        "seconds": round(time.perf_counter() - start, 2),
+        "seconds": round(time.process_time() - start, 2),
     }  # fmt: skip
 
 
+def _told(name: str, seconds: float, answer: Any) -> None:
+    """Run one in this process, within its processor time and memory, and send what came of it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    warnings.filterwarnings("ignore")
+    answer.send(one(name))
+
+
 def apart(name: str, seconds: float) -> dict[str, Any]:
-    """The same in a process of its own, for so long."""
+    """The same in a process of its own, for so many seconds of its processor and a few times as many by the clock."""
+    process = multiprocessing.get_context("fork")
+    mine, its = process.Pipe(duplex=False)
+    child = process.Process(target=_told, args=(name, seconds, its))
+    child.start()
+    its.close()
+    late = not mine.poll(_PATIENCE * seconds)
     try:
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", name], capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"end": "failed", "reason": f"did not end in {seconds:.0f} s"}
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        return {"end": "failed", "reason": (done.stderr.splitlines() or ["it ended without a word"])[-1][:300]}
-    return json.loads(lines[-1])
+        result = None if late else mine.recv()
+    except EOFError:
+        result = None
+    if child.is_alive() and result is None:
+        child.kill()
+    child.join()
+    if result is not None:
+        return result
+    over = late or child.exitcode == -signal.SIGXCPU
+    return {"end": "failed", "reason": f"did not end in {seconds:.0f} s" if over else f"it ended with {child.exitcode}"}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -183,15 +303,15 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="+", default=[], help="these model types, afresh")
     parser.add_argument("--every", type=int, default=1, help="each so many-th model type")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    if options.one:
-        print(json.dumps(one(options.one)))
-        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: what forks must have no threads
+    import transformers  # noqa: F401  (once, before the processes fork)
+
+    import neuralquine  # noqa: F401
+
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.only or names()[:: options.every]:
         if name in results and name not in options.only:

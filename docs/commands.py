@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
+from neuralquine.cli.commands import app
 from neuralquine.cli.group import EXAMPLES, GROUPS
-from neuralquine.cli.options import app
 
 PAGE = Path(__file__).with_name("cli.md")
 

@@ -2,8 +2,8 @@
 
 One server in each test process imports the package once and forks a child for every command. The child has its own standard
 streams, folder, environment and exit status, and ends like any process; only how long it takes to start, and what an
-environment variable does to the interpreter or to torch while they start, is not seen here. Tests of these, of signals and of
-limits start real processes.
+environment variable does to the interpreter or to torch while they start, is not seen here. Tests of these, of terminals and
+of limits start real processes.
 """
 
 import array
@@ -11,35 +11,88 @@ import atexit
 import contextlib
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import traceback
 
-_OPTIONS = {"cwd", "env", "input", "text", "capture_output", "check", "timeout"}
 _server = None
 _lock = threading.Lock()
 
 
 def run(command, **options):
     """``subprocess.run`` of ``[sys.executable, "-m", "neuralquine", ...]`` or ``[sys.executable, "-c", code, ...]``."""
-    command = [str(word) for word in command]
-    assert command[0] == sys.executable
-    assert command[1] in ("-m", "-c")
-    assert set(options) <= _OPTIONS, options
-    wanted = options.get("capture_output", False)
-    text = options.get("input")
-    with contextlib.ExitStack() as opened:
-        stdin = opened.enter_context(_file(text))
-        out, err = (opened.enter_context(_file()) for _ in range(2))
-        streams = [stdin.fileno(), out.fileno() if wanted else 1, err.fileno() if wanted else 2]
-        code = _ask(command[1:], streams, options.get("cwd"), options.get("env"), options.get("timeout") or 600)
-        found = [_read(f, options.get("text")) if wanted else None for f in (out, err)]
-    done = subprocess.CompletedProcess(command, code, *found)
-    if options.get("check"):
+    check, timeout = options.pop("check", False), options.pop("timeout", None)
+    with Forked(command, **options) as process:
+        process.wait(timeout or 600)
+        done = subprocess.CompletedProcess(process.command, process.returncode, process.stdout, process.stderr)
+    if check:
         done.check_returncode()
     return done
+
+
+class Forked:
+    """A command that runs, as ``subprocess.Popen`` of the same words; it is killed where its ``with`` is left earlier."""
+
+    def __init__(self, command, *, cwd=None, env=None, input=None, text=False, capture_output=False):
+        self.command = [str(word) for word in command]
+        assert self.command[0] == sys.executable
+        assert self.command[1] in ("-m", "-c")
+        self.text, self.returncode, self.stdout, self.stderr = text, None, None, None
+        self._files = [_file(given) for given in (input, None, None)]
+        self._captured = capture_output
+        taken = self._files if capture_output else self._files[:1]
+        streams = [file.fileno() for file in taken] + [1, 2][len(taken) - 1 :]
+        self._socket = _asked(streams)
+        self._line = self._socket.makefile("rw")
+        asked = {
+            "words": self.command[1:],
+            "cwd": str(cwd or os.getcwd()),
+            "env": dict(os.environ if env is None else env),
+        }
+        self._line.write(json.dumps(asked) + "\n")
+        self._line.flush()
+        self.pid = int(self._line.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.returncode is None:
+            self.kill()
+        self._line.close()
+        self._socket.close()
+        for file in self._files:
+            file.close()
+
+    def poll(self):
+        """The exit status, or None while it runs."""
+        if self.returncode is None and select.select([self._socket], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout=600):
+        if self.returncode is None:
+            self._socket.settimeout(timeout)
+            try:
+                self.returncode = int(self._line.readline())
+            except TimeoutError:
+                os.kill(self.pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self.command, timeout) from None
+            if self._captured:
+                self.stdout, self.stderr = (_read(file, self.text) for file in self._files[1:])
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+        return self.wait()
 
 
 def _file(text=None):
@@ -56,8 +109,8 @@ def _read(file, text):
     return found.decode().replace("\r\n", "\n") if text else found
 
 
-def _ask(words, streams, cwd, env, timeout):
-    """The exit status of a command, which the server forks."""
+def _asked(streams):
+    """The line to a new process of the server, which has these standard streams."""
     global _server
     with _lock:
         if _server is None:
@@ -70,17 +123,7 @@ def _ask(words, streams, cwd, env, timeout):
         with theirs:
             handed = array.array("i", [theirs.fileno(), *streams])
             _server.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
-    asked = {"words": words, "cwd": str(cwd or os.getcwd()), "env": dict(os.environ if env is None else env)}
-    with ours, ours.makefile("rw") as line:
-        ours.settimeout(timeout)
-        line.write(json.dumps(asked) + "\n")
-        line.flush()
-        pid = int(line.readline())
-        try:
-            return int(line.readline())
-        except TimeoutError:
-            os.kill(pid, 9)
-            raise subprocess.TimeoutExpired(words, timeout) from None
+    return ours
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
@@ -100,6 +143,7 @@ def _serve(number):
     for name in ("solving", "keeping", "checking", "healing", "recipes", "tasks", "proving.certificate"):
         importlib.import_module(f"neuralquine.{name}")
     torch.func.jvp(torch.tanh, (torch.ones(1),), (torch.ones(1),))  # its imports take seconds, too
+    torch.ones(1, device="meta") * 2  # as do those of the first operation without memory, of which every load has some
     asked = socket.socket(fileno=number)
     while True:
         message, handed, *_ = asked.recvmsg(1, socket.CMSG_SPACE(16))

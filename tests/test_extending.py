@@ -80,6 +80,7 @@ def run(tmp_path):
             answers.append(line if status == 2 else json.loads(out))
         return answers
 
+    run.folder = tmp_path
     return run
 
 
@@ -139,6 +140,15 @@ def test_a_proof_rule_and_the_graph_that_comes_with_it(run):
 def test_a_kind_of_damage(run):
     ((figures,),) = (answer["damages"] for answer in run("halved", DAMAGE))
     assert (figures["damage"], figures["healed"]) == ("halve", 5)
+
+
+def test_help_lists_a_kind_of_damage_from_outside(run):
+    code = "import sys\nfrom neuralquine.cli import main\nsys.argv = ['neuralquine', 'heal', '--help']\nmain()"
+    for added in ("import halved\n", ""):
+        done = forked.run(
+            [sys.executable, "-c", added + code], cwd=run.folder, capture_output=True, text=True, timeout=60
+        )
+        assert ("\n  halve " in done.stdout) == bool(added)
 
 
 def test_a_kind_of_quine(run):

@@ -9,6 +9,7 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.solving.bar import shown
+from neuralquine.solving.search import step_limit
 
 
 def test_nothing_foreign_is_listed():
@@ -60,6 +61,32 @@ def test_a_line_appears_when_a_search_lasts_and_goes_with_it(capsys, monkeypatch
     assert captured.out == ""
     nq.solve(nq.recipe("blog"))
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_knows_how_far_a_search_goes(capsys, monkeypatch):
+    """The loop of the post takes all of its steps, so the share and the time left are known; the ladder ends before."""
+    monkeypatch.setattr("neuralquine.solving.bar._PATIENCE", 0.0)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    nq.solve(nq.recipe("blog"), "rmsprop", max_steps=300, throw=False, progress=True)
+    shown_ = capsys.readouterr().err
+    assert re.search(r"step \d+ of 300, relative residual \S+, best \S+", shown_)
+    assert "left" in shown_
+    nq.solve(nq.recipe("blog"), progress=True)
+    assert " of " not in capsys.readouterr().err
+    quine = nq.recipe("blog")
+    assert step_limit(quine, None, nq.Stop()) is None
+    assert step_limit(quine, nq.Gradient(), nq.Stop()) == 200_000
+    assert step_limit(quine, nq.Broyden(), nq.Stop()) == 120  # in the 20 dimensions of the code
+    assert step_limit(quine, nq.Broyden(), nq.Stop(max_steps=0)) == 0
+
+
+def test_the_remedy_that_is_no_limit_is_named():
+    """Where it can be followed: the recipe of the post has no such option, and an anchored network is anchored."""
+    with pytest.raises(nq.NotSolved, match=r"with skip=0\.1 the network is anchored"):
+        nq.solve(nq.recipe("rnn"), max_steps=1)
+    for name, options, stop in (("blog", {}, 1), ("rnn", {"skip": 0.1}, 1), ("rnn", {}, None)):
+        assert "skip" not in nq.solve(nq.recipe(name, **options), max_steps=stop, throw=False).detail
 
 
 def test_what_is_shown_is_short(solved):

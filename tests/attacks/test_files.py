@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 import neuralquine as nq
 
 FILES = ("model.safetensors", "config.json", "solution.json")
@@ -66,7 +67,8 @@ def forge(folder, change):
 
 def run_verify(folder, *options, **limits):
     command = [sys.executable, "-m", "neuralquine", "verify", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **limits)
+    run = subprocess.run if limits else forked.run
+    return run(command, capture_output=True, text=True, check=False, timeout=60, **limits)
 
 
 # -- cut and altered ------------------------------------------------------------------------------------------------
@@ -379,7 +381,6 @@ def test_a_foreign_folder_is_not_overwritten(honest, tmp_path):
 SAVER = """
 import sys, neuralquine as nq
 one, two = nq.load(sys.argv[1]), nq.load(sys.argv[2])
-print("ready", flush=True)
 while True:
     nq.save(one, sys.argv[3])
     nq.save(two, sys.argv[3])
@@ -392,17 +393,12 @@ def test_kill_9_while_saving_leaves_the_old_quine_or_the_new(honest, tmp_path):
     nq.save(other, tmp_path / "other")
     whole = [nq.load(honest).theta, other.theta]
     for moment in (0.0, 0.013, 0.05, 0.11):
-        command = [sys.executable, "-c", SAVER, str(honest), str(tmp_path / "other"), str(tmp_path / "target")]
-        saver = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert saver.stdout is not None
-        saver.stdout.readline()
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "target").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(moment)
-        saver.send_signal(signal.SIGKILL)
-        saver.wait()
-        saver.stdout.close()
+        command = [sys.executable, "-c", SAVER, honest, tmp_path / "other", tmp_path / "target"]
+        with forked.Forked(command) as saver:
+            while saver.poll() is None and not (tmp_path / "target").exists():
+                time.sleep(0.01)
+            time.sleep(moment)
+            assert saver.kill() == -signal.SIGKILL
         found = nq.load(tmp_path / "target").theta
         assert any(torch.equal(found, theta) for theta in whole)
     nq.save(other, tmp_path / "target")

@@ -10,13 +10,14 @@ import pytest
 import typer
 
 from neuralquine.cli import known
+from neuralquine.cli.commands import app
 from neuralquine.cli.group import EXAMPLES, GROUPS
-from neuralquine.cli.options import app
 from neuralquine.evolution.worlds import WORLDS
 from neuralquine.healing.kinds import KINDS
 from neuralquine.recipes import RECIPES
 from neuralquine.solving.methods import METHODS
 from neuralquine.tasks import TASKS
+from neuralquine.version import __version__ as version
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = GROUP.commands
@@ -81,6 +82,39 @@ def test_names_and_help_import_no_torch():
 
 
 @pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("slove blog", "no command 'slove': did you mean 'solve'?"),
+        ("solve blgo", "no recipe 'blgo': did you mean 'blog'?"),
+        ("zoo blgo", "no recipe 'blgo': did you mean 'blog'?"),
+        ("train digits-mpl", "no task 'digits-mpl': did you mean 'digits-mlp'?"),
+        ("evolve suop", "no world 'suop': did you mean 'soup'?"),
+        ("solve blog --seed 1 --method newtn", "no method 'newtn': did you mean 'newton'?"),
+        ("heal x --trials 3 --damage niose:0.5", "no damage 'niose': did you mean 'noise'?"),
+        ("--version", version),
+    ],
+)
+def test_a_typo_is_answered_before_the_commands_are_imported(line, answer):
+    """A tenth of a second is all that Python itself and a few files of the library take."""
+    code = (
+        f"import sys\nsys.argv = ['neuralquine', *{line.split()!r}]\nfrom neuralquine.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*{'typer', 'rich', 'numpy', 'torch', 'neuralquine.cli.commands'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    *said, imported = (
+        (done.stdout + done.stderr).splitlines() if not done.stderr else [done.stderr, done.stdout.strip()]
+    )
+    assert "".join(said).strip().removeprefix("neuralquine: ") == answer
+    assert imported == ""
+
+
+@pytest.mark.parametrize("line", ["solve blgo --help", "solve --seed 1 blgo", "heal -- --damage niose", "-h"])
+def test_only_what_a_command_would_refuse_is_refused_early(line):
+    known.check_line(line.split())
+
+
+@pytest.mark.parametrize(
     ("line", "wanted"),
     [
         ("neuralquine solve bl", {"blog", "blog-part1"}),
@@ -136,7 +170,7 @@ def test_help_of_a_command_is_that_of_the_command(run):
         assert "<int range>" not in whole
     status, _, err = run("help", "sovle")
     assert status == 2
-    assert "Did you mean 'solve'?" in err
+    assert "did you mean 'solve'?" in err
 
 
 # -- tables and colors ------------------------------------------------------------------------------------------------

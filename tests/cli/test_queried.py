@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 
@@ -63,15 +62,11 @@ def test_what_it_cannot_be_is_said(folder):
 def test_a_search_killed_in_the_middle_goes_on(tmp_path):
     out = str(tmp_path / "q")
     command = ["solve", "queried-121", "-r", "activation=relu", "--out", out]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "neuralquine", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
     journal = tmp_path / "q.journal"
-    deadline = time.monotonic() + 120
-    while not (journal.exists() and journal.stat().st_size > 10_000) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with forked.Forked([sys.executable, "-m", "neuralquine", *command], capture_output=True) as process:
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > 10_000):
+            time.sleep(0.05)
+        assert process.kill() == -signal.SIGKILL
     done = forked.run(
         [sys.executable, "-m", "neuralquine", *command, "--resume", "--time-limit", "8", "--json"],
         capture_output=True,

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ import torch
 
 import forked
 import neuralquine as nq
+from neuralquine.keeping.report import saved_accuracy
 from neuralquine.quines.bits import differing
 from neuralquine.tasks import TASKS, auxiliary, digits
 from tasks.test_data import write
@@ -41,6 +41,8 @@ def test_train_writes_a_quine_that_does_its_task(trained):
     quine = nq.load(folder)
     assert not differing(quine.printed(), quine.theta).any()
     assert (folder / "model.safetensors").exists()
+    assert f"| test accuracy, when it was trained | {data['test_accuracy']:.2%} |" in (folder / "README.md").read_text()
+    assert saved_accuracy(folder) == data["test_accuracy"]
     assert not folder.with_name("mlp.training").exists()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(15))
@@ -165,12 +167,13 @@ def test_an_interrupted_training_is_kept_and_resumed(tmp_path):
     folder = tmp_path / "q"
     options = ["train", "digits-mlp", "--out", folder, "--json", *SMALL[:-2], "-r", "epochs=400"]
     command = [sys.executable, "-m", "neuralquine", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Forked(command, capture_output=True, text=True) as process:
         while not (tmp_path / "q.training").exists():
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=120)
+        process.wait()
+    out, error = process.stdout, process.stderr
     assert process.returncode == 130, error
     assert "--resume" in error
     first = json.loads(out)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -127,13 +126,11 @@ def test_unknown_names_and_impossible_numbers_are_one_line():
 def test_the_command_line_resumes_what_was_killed(tmp_path):
     words = [sys.executable, "-m", "neuralquine", "evolve", "soup", "--out", str(tmp_path / "out"), "--json"]
     options = ["-r", "size=5", "-r", "train=1", "--seed", "1"]
-    long = subprocess.Popen([*words, *options, "--generations", "1000000"], stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while not (tmp_path / "out" / STATE).exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    long.send_signal(signal.SIGKILL)
-    long.communicate()
+    with forked.Forked([*words, *options, "--generations", "1000000"], capture_output=True) as long:
+        while long.poll() is None and not (tmp_path / "out" / STATE).exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert long.kill() == -signal.SIGKILL
     done = forked.run([*words, *options, "--generations", "3", "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import types
@@ -205,12 +204,11 @@ def test_a_solve_moves_its_lines_into_the_folder(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
 def test_lines_survive_a_kill_and_a_resumed_solve_goes_on_with_them(tmp_path):
     slow = command("--method", "rmsprop", "--out", "q")
-    process = subprocess.Popen(slow, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    path, deadline = tmp_path / "q.metrics.jsonl", time.monotonic() + 60
-    while time.monotonic() < deadline and not (path.exists() and path.read_bytes().count(b"\n") > 50):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    path = tmp_path / "q.metrics.jsonl"
+    with forked.Forked(slow, cwd=tmp_path, capture_output=True) as process:
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 50):
+            time.sleep(0.02)
+        assert process.kill() == -signal.SIGKILL
     before = lines(path)
     assert len(before) > 50
     again = forked.run(

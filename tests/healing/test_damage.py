@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import neuralquine as nq
-from neuralquine.cli import app
+from neuralquine.cli.commands import app
 from neuralquine.healing.kinds import KINDS, kind
 from neuralquine.quines.bits import differing, integer_view
 from neuralquine.tasks.limits import FRACTIONS, fractions, predicted

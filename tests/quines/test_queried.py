@@ -1,6 +1,7 @@
 """QueryQuine: what is printed is what the network answers when it is asked for one weight at a time."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -142,6 +143,20 @@ def test_where_the_map_contracts_every_bit_is_printed(tmp_path):
         nq.export(tmp_path / "q", tmp_path / "q.onnx")
     again.code_phase += 1
     assert nq.verify(again).differing_weights > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_a_small_network_meets_a_moved_grid_where_it_repels(tmp_path, dtype):
+    quine = nq.recipe("elman", seed=33221, dtype=dtype)
+    solution = nq.solve(quine, exact=True)
+    assert (solution.converged, solution.differing_weights) == (True, 0)
+    assert min(solution.spectral_radius, solution.self_sensitivity) > 1
+    assert re.search(r"margin 0\.\d+ of a step, after \d+ trials around 1 fixed point", solution.detail)
+    nq.save(quine, tmp_path / "q")
+    again = nq.load(tmp_path / "q")
+    assert nq.verify(again).bit_exact
+    again.code_phase += 1
+    assert not nq.verify(again).bit_exact
 
 
 def test_where_it_repels_the_status_says_why_no_grid_is_tried():

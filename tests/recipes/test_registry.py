@@ -8,7 +8,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import neuralquine as nq
-from neuralquine.cli import app
+from neuralquine.cli.commands import app
 from neuralquine.evolution import registry as worlds
 from neuralquine.evolution import world
 from neuralquine.evolution.soup import Soup

@@ -1,6 +1,7 @@
 """Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
 
 import json
+import math
 import re
 import sys
 
@@ -13,8 +14,9 @@ import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving.grids import Grid, settle
-from neuralquine.solving.lattice import points_in_cube
+from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
+from neuralquine.solving.prospect import prospect
 
 
 def printed_by_numpy(folder):
@@ -177,6 +179,17 @@ def test_lattice_points_are_those_of_brute_force():
         assert missed <= 0.1 * len(expected)
 
 
+def test_of_many_targets_in_many_dimensions_a_narrow_search_meets_some():
+    rng = np.random.default_rng(3)
+    basis = np.eye(84) - rng.normal(size=(84, 6)) @ rng.normal(size=(6, 84)) / 60
+    targets = rng.random((256, 84)) @ basis.T
+    near = points_in_cubes(basis, targets, 1.0, 8 * len(targets))
+    assert len(near.points) > 0
+    assert near.visited < 84 * 8 * len(targets) * 4  # all that there are would be millions for each target
+    assert (np.abs(near.points @ basis.T - targets[near.owner]) <= 0.5).all()
+    assert (near.points == near.points.round()).all()
+
+
 def test_lattice_finds_nothing_where_nothing_is():
     assert len(points_in_cube(np.eye(3) * 10, np.full(3, 5.0))) == 0
 
@@ -273,3 +286,54 @@ def test_a_network_that_is_printed_in_place_is_exact(monkeypatch):
     assert quine.in_place
     assert nq.solve(quine, exact=True).bit_exact
     assert nq.verify(quine).bit_exact
+
+
+def test_a_large_network_has_one_start_after_the_other(monkeypatch):
+    monkeypatch.setattr("neuralquine.solving.harvest._SIDE_BY_SIDE", 0)
+    trunk, probe = _net()
+    seen = []
+    evaluated = ReducedMap.__call__
+    monkeypatch.setattr(ReducedMap, "__call__", lambda f, x: (seen.append(len(x)), evaluated(f, x))[1])
+    quine = nq.Quine(trunk, probe, code_size=8, seed=5, expansion="hadamard")
+    solution = nq.solve(quine, exact=True)
+    assert solution.bit_exact
+    assert solution.map_evaluations < 200
+    assert seen[0] == seen[1] == 1
+
+
+def test_a_hopeless_search_ends_and_says_why(monkeypatch):
+    monkeypatch.setattr("neuralquine.solving.exact.HOPELESS", 1e-9)  # as where the determinants are above 4e6
+    points = []
+    quine = nq.recipe("blog", seed=6302)
+    solution = nq.solve(quine, exact=True, throw=False, progress=points.append)
+    assert solution.status is nq.Status.NOT_EXACT
+    assert re.search(r"0 trials where \S+ are expected, more than the 1e-09 that are made", solution.detail)
+    assert "0 trials, " in points[-1].trials_in_words
+    assert int(re.search(r"tried (\d+) fixed", solution.detail)[1]) >= 3
+    assert quine.code_bits is None
+
+
+def test_a_quine_says_what_a_search_for_its_bits_would_meet():
+    quine = nq.recipe("blog", seed=5)
+    solution = nq.solve(quine)
+    jacobian = ReducedMap(quine).jacobian(quine.code()[None])[0].detach()
+    expected = abs(float(torch.linalg.det(torch.eye(20, dtype=torch.float64) - jacobian)))
+    assert solution.determinant == pytest.approx(expected, rel=1e-6)
+    assert solution.prospect == f"at this fixed point it takes about {round(solution.determinant):,} trials"
+    assert nq.solve(nq.recipe("blog", seed=6302), exact=True).prospect == ""
+
+
+@pytest.mark.parametrize(
+    ("unknowns", "radius", "expected", "words"),
+    [
+        (20, 3.0, 0.4, "at this fixed point it takes about 1 trial"),
+        (20, 3.0, 1e9, "1.0e+09 trials, more than are made"),
+        (441, 0.75, 0.9, "attracts"),
+        (441, 1.6, 0.9, "repels, and no grid is met by chance in 441 dimensions"),
+        (20, math.nan, math.nan, ""),
+    ],
+)
+def test_the_prospect_of_a_fixed_point_is_said_in_words(unknowns, radius, expected, words):
+    said = prospect(unknowns, radius, expected)
+    assert words in said
+    assert bool(said) == bool(words)

@@ -10,7 +10,7 @@ import torch
 import typer.testing
 
 import neuralquine as nq
-from neuralquine.cli import app
+from neuralquine.cli.commands import app
 from neuralquine.errors import BadOption, TooLarge
 from neuralquine.quines.measure import round_off
 from neuralquine.solving.enumerate import costly
@@ -284,6 +284,29 @@ def test_newton_krylov_works_without_forward_derivatives():
     root = (1 - (1 - 4 * 0.2 * 0.3) ** 0.5) / 0.4
     assert search.status == [Status.CONVERGED]
     assert torch.allclose(search.best, torch.full((1, 2), root, dtype=torch.float64), rtol=1e-13, atol=0)
+
+
+def test_a_rescaled_map_has_no_fixed_point_at_zero():
+    """``x |x| / 2`` in each coordinate: zero attracts all but those of its fixed points with entries of 2 in size."""
+    f = SelfMap(lambda x: x * x.abs() / 2, 3)
+    starts = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain = iterate(f, Broyden(), starts, Stop(), Trace(f, None), every=True)
+    assert plain.status.count(Status.CONVERGED) < 6
+    search = iterate(f, Broyden(rescale=2.0), starts, Stop(), Trace(f, None), every=True)
+    assert search.status == [Status.CONVERGED] * 6
+    assert torch.allclose(f(search.best), search.best, rtol=0, atol=1e-12)
+    assert float(search.best.norm(dim=1).min()) > 1.9
+
+
+def test_the_slope_of_a_rescaled_map_is_that_of_finite_differences():
+    def rows(x):
+        return torch.tanh(x @ torch.tensor([[1.0, 2.0], [-0.5, 0.3]], dtype=torch.float64)) + 0.1
+
+    x, method, f = torch.tensor([[0.4, -0.7]], dtype=torch.float64), Broyden(rescale=1.7), SelfMap(rows, 2)
+    found = method._slope(x[0], f(x)[0], f.jacobian(x)[0])
+    steps = 1e-6 * torch.eye(2, dtype=torch.float64)
+    up, down = (method._rescaled(x + s * steps, f(x + s * steps)) for s in (1, -1))
+    assert torch.allclose(found.T, (up - down) / 2e-6, rtol=1e-7)
 
 
 def test_rows_are_independent_of_each_other():

@@ -265,6 +265,8 @@ def test_the_figures_keep_their_names_and_their_order(solved):
             "detail",
             "asked",
             "answers",
+            "determinant",
+            "prospect",
         ),
     ]
     assert solved.solution.max_ulp >= 0
@@ -451,3 +453,13 @@ def test_submodules_do_not_hide_the_functions_of_their_name():
 
     for name in ("solve", "verify", "spectrum", "zoo", "generations", "save", "load", "recipe"):
         assert callable(getattr(neuralquine, name)), name
+
+
+@pytest.mark.parametrize("rtol", [0.5, 1e-3])
+def test_a_wider_tolerance_is_not_called_round_off(rtol):
+    solution = nq.solve(nq.recipe("blog", seed=0), stop=nq.Stop(rtol=rtol))
+    assert solution.converged
+    assert solution.relative_residual > 1e-14
+    assert solution.loose
+    assert "round-off is a relative residual of 9e-15" in solution.sentence
+    assert nq.solve(nq.recipe("blog", seed=0)).sentence.endswith("to round-off")

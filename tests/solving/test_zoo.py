@@ -138,3 +138,20 @@ def test_forty_starts_find_dozens():
     found = nq.zoo(nq.recipe("blog", seed=0), starts=40)
     assert len(found.quines) >= 24
     assert all(entry.spectral_radius > 1 for entry in found.quines)  # every quine found so far repels regeneration
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_narrow_type_has_a_zoo_too(dtype):
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(4, 12), nn.Tanh(), nn.Linear(12, 8))
+    quine = nq.Quine(trunk, torch.tensor([[1.0, -2.0, 0.5, 3.0]]), code_size=8, dtype=getattr(torch, dtype))
+    found = nq.zoo(quine, starts=4)
+    assert len(found.quines) >= 2
+    for entry in found.quines:
+        quine.theta = entry.theta
+        assert nq.verify(quine, tries=1).is_quine
+    for a, b in itertools.combinations(found.quines, 2):
+        assert (
+            float(torch.linalg.vector_norm((a.theta - b.theta).float()) / torch.linalg.vector_norm(a.theta.float()))
+            > 0.1
+        )

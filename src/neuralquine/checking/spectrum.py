@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..quines.gradients import reverse_jvp
+from ..quines.measure import norm
 from ..quines.quine import Quine
 
 
@@ -78,6 +80,18 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     values, complete = derivative.eigenvalues()
     norm, bound = derivative.norm()
     return Spectrum(values, norm, bound, derivative.products, complete)
+
+
+def glance(quine: Quine) -> Spectrum:
+    """A lower bound of the self-sensitivity at the stored weights from one product, for who has no time for more."""
+    theta = quine.theta
+    direction = torch.randn(len(theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
+    direction = direction / norm(direction)
+    try:
+        answer = torch.func.jvp(quine.real_map, (theta,), (direction,))[1].detach()
+    except (RuntimeError, NotImplementedError):  # an operation without forward derivative
+        answer = reverse_jvp(quine.real_map, theta, direction)
+    return Spectrum(torch.zeros(0, dtype=torch.complex128), norm(answer), bound=True, jvps=1, complete=False)
 
 
 def local_spectrum(quine: Quine) -> Spectrum:

@@ -7,15 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-GROUPS = {
-    "Find": ("post", "solve", "zoo", "sweep", "keep", "recipes", "methods"),
-    "Look": ("verify", "plot", "spectrum", "generations", "lab"),
-    "Prove": ("certify", "check-proof", "digits", "export"),
-    "Work": ("train", "predict", "heal"),
-    "Live": ("evolve",),
-    "Share": ("push", "pull"),
-}
-"""The headings of ``--help`` with the commands below each of them; a command that none names stands under ``More``."""
+from .known import GROUPS as GROUPS
+from .known import check_command
 
 EXAMPLES = {
     "post": ("neuralquine post --quick --out post", "neuralquine post --out post"),
@@ -62,6 +55,11 @@ class Verb(TyperCommand):
 
 class Group(TyperGroup):
     """The commands under the headings of ``GROUPS``, each with its first sentence, whole at every width."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not args[0].startswith("-"):
+            check_command(args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         grouped = {name for members in GROUPS.values() for name in members}

@@ -10,8 +10,18 @@ import typer
 
 from ..errors import NeuralQuineError
 from .group import Verb
-from .known import DAMAGES, check_name, completed, completed_damage
-from .options import AsJson, Folder, TrunkOption, app, interrupted, load_quine, status_line, terminate_like_interrupt
+from .known import check_name, completed, completed_damage, kinds_of_damage
+from .options import (
+    AsJson,
+    Device,
+    Folder,
+    TrunkOption,
+    app,
+    interrupted,
+    load_quine,
+    status_line,
+    terminate_like_interrupt,
+)
 from .report import print_json, table
 
 if TYPE_CHECKING:
@@ -52,12 +62,12 @@ Images = Annotated[
 
 
 class _NamesKinds(Verb):
-    """A command whose help lists the kinds of damage."""
+    """A command whose help lists the kinds of damage, those registered from outside among them."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_help_text(ctx, formatter)
         with formatter.section("Kinds of damage"):
-            formatter.write_dl(list(DAMAGES.items()))
+            formatter.write_dl(list(kinds_of_damage().items()))
 
 
 Seed = Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min=0)]
@@ -73,6 +83,7 @@ def heal(
     curve: Curve = "",
     images: Images = "",
     trunk: TrunkOption = "",
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Damage a quine and count how often it heals.
@@ -87,7 +98,7 @@ def heal(
     damages = [Damage.parse(text) for text in damage or ([] if curve else ["noise:0.5"])]
     if curve:
         Damage(curve, 0.5)  # which refuses a kind that does not exist before anything is read
-    quine = load_quine(folder, trunk)
+    quine = load_quine(folder, trunk, device)
     evaluate = _accuracy_of(quine, images)
     data: dict[str, Any] = {"folder": str(folder)}
     with status_line("healing", quiet=as_json) as show, terminate_like_interrupt():

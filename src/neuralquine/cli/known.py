@@ -5,11 +5,24 @@ Whatever registers more names has imported the package before it runs a command,
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UnknownName, did_you_mean
+
+GROUPS = {
+    "Find": ("post", "solve", "zoo", "sweep", "keep", "recipes", "methods"),
+    "Look": ("verify", "plot", "spectrum", "generations", "lab"),
+    "Prove": ("certify", "check-proof", "digits", "export"),
+    "Work": ("train", "predict", "heal"),
+    "Live": ("evolve",),
+    "Share": ("push", "pull"),
+}
+"""The headings of ``--help`` with the commands below each of them; a command that none names stands under ``More``."""
+
 
 # Kept true by tests/cli/test_known.py, which compares these with the registries.
 RECIPES = (
@@ -52,6 +65,9 @@ _REGISTRIES = {
     "method": (METHODS, "solving.methods.registry", "METHODS"),
     "damage": (tuple(DAMAGES), "healing.kinds", "KINDS"),
 }
+_FIRST = {"solve": "recipe", "zoo": "recipe", "train": "task", "evolve": "world"}  # what a command's first word names
+_OPTIONS = {("solve", "--method"): "method", ("heal", "--damage"): "damage", ("heal", "--curve"): "damage"}
+_COMMANDS = "cli.commands"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -60,6 +76,12 @@ def names(what: str) -> list[str]:
     static, home, registry = _REGISTRIES[what]
     loaded = sys.modules.get(f"{_PACKAGE}.{home}")
     return list(dict.fromkeys([*static, *getattr(loaded, registry, ())]))
+
+
+def kinds_of_damage() -> dict[str, str]:
+    """Every kind of damage with what it does, those that somebody has registered by now among them."""
+    loaded = sys.modules.get(f"{_PACKAGE}.{_REGISTRIES['damage'][1]}")
+    return DAMAGES | {name: kind.about for name, kind in getattr(loaded, "KINDS", {}).items()}
 
 
 def check_name(name: str, what: str) -> None:
@@ -87,6 +109,42 @@ def check_recipe(name: str) -> None:
     if name not in names("recipe") and (name.endswith(".py") or Path(name).is_file()):
         raise UnknownName(f"{name} is a file: name the function in it that makes the network, {name}:FUNCTION")
     check_name(name, "recipe")
+
+
+def check_command(name: str, known: Sequence[str]) -> None:
+    """Refuse a command that does not exist.
+
+    Raises:
+        UnknownName: the message suggests the nearest one.
+    """
+    if name not in known:
+        raise UnknownName(f"no command {name!r}: {did_you_mean(name, list(known))}")
+
+
+def check_line(words: Sequence[str]) -> None:
+    """Refuse a command line with a wrong name in one of its usual places, before typer is imported.
+
+    Whatever is written in another order is left to the command, which checks its names again.
+
+    Args:
+        words: what was typed after the name of the program.
+
+    Raises:
+        UnknownName: no command, recipe, task, world, method or kind of damage has that name.
+    """
+    if not words or words[0].startswith("-") or f"_{_PACKAGE.upper()}_COMPLETE" in os.environ:
+        return
+    command, *rest = words
+    if f"{_PACKAGE}.{_COMMANDS}" not in sys.modules:  # where it is, somebody may have added commands to it
+        check_command(command, [*(name for members in GROUPS.values() for name in members), "help"])
+    if {"-h", "--help", "--"} & set(rest):
+        return
+    if rest and not rest[0].startswith("-") and command in _FIRST:
+        what = _FIRST[command]
+        check_recipe(rest[0]) if what == "recipe" else check_name(rest[0], what)
+    for word, value in itertools.pairwise(rest):
+        if what := _OPTIONS.get((command, word)):
+            check_name(value.partition(":")[0], what)
 
 
 def is_factory(name: str) -> bool:

@@ -110,7 +110,7 @@ def keep(
         print_json({"recipe": (quine.recipe or {})["name"], **solution.figures(), "out": str(target)})
         return
     made = quine.recipe or {}
-    typer.echo(f"{made['name']}, seed {made['seed']}: {solution.status.value}")
+    typer.echo(f"{made['name']}, seed {made['seed']}: {solution.sentence}")
     report_kept(target)
 
 

@@ -13,7 +13,7 @@ from ..errors import needed, plural
 from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
 from ..keeping.examples import located, shown
-from .options import AsJson, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine, require_flint
+from .options import AsJson, Device, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine, require_flint
 from .report import draw, print_json, radius, report_verification, table
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def verify(
         typer.Option("--portable", help="Also prove that every machine prints the same bits (extra `proof`)."),
     ] = False,
     trunk: TrunkOption = "",
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Recompute every figure of a quine.
@@ -55,7 +56,7 @@ def verify(
     from ..keeping.report import false_claims
 
     started = time.perf_counter()
-    quine = load_quine(folder, trunk)
+    quine = load_quine(folder, trunk, device)
     verification = run(quine)
     extra: dict[str, Any] = {}
     if portable:
@@ -92,14 +93,14 @@ def plot(folder: OwnFolder, trunk: TrunkOption = "", as_json: AsJson = False) ->
 
 
 @app.command()
-def spectrum(folder: Folder, trunk: TrunkOption = "", as_json: AsJson = False) -> None:
+def spectrum(folder: Folder, trunk: TrunkOption = "", device: Device = "cpu", as_json: AsJson = False) -> None:
     """Compute the eigenvalues of a quine's self-map.
 
     They and the self-sensitivity are those at the stored weights.
     """
     from ..checking.spectrum import spectrum as run
 
-    local = run(load_quine(folder, trunk))
+    local = run(load_quine(folder, trunk, device))
     values = [complex(v) for v in local.eigenvalues.tolist()]
     if as_json:
         figures = {
@@ -129,6 +130,7 @@ def generations(
         ),
     ] = 1e-2,
     trunk: TrunkOption = "",
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Let a quine print itself again and again.
@@ -138,7 +140,7 @@ def generations(
     """
     from ..checking.generations import generations as run
 
-    line = run(load_quine(folder, trunk), n, tolerance=tolerance)
+    line = run(load_quine(folder, trunk, device), n, tolerance=tolerance)
     if as_json:
         print_json(
             {

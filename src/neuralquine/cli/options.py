@@ -21,7 +21,6 @@ from .known import completed
 
 if TYPE_CHECKING:
     from ..quines.quine import Quine
-    from ..solving.solution import TracePoint
 
 app = App(
     cls=Group,
@@ -78,11 +77,13 @@ def named(path: Path | None) -> Path | None:
     return path.resolve() if path is not None and not path.name else path
 
 
-def load_quine(folder: Path, trunk: str) -> Quine:
-    """Read the quine of a folder; ``trunk`` is the value of ``--trunk``."""
+def load_quine(folder: Path, trunk: str, device: str = "cpu") -> Quine:
+    """Read the quine of a folder; ``trunk`` and ``device`` are the values of ``--trunk`` and ``--device``."""
     from ..keeping.store import load
+    from ..quines.networks.running import usable
 
-    return load(folder, trunk=import_trunk(trunk) if trunk else None)
+    place = usable(device)  # before a large folder is read
+    return load(folder, trunk=import_trunk(trunk) if trunk else None).to(place)
 
 
 def require_flint() -> None:
@@ -174,47 +175,6 @@ def interrupted(kept: str = "", *, resume: str | None = None) -> typer.Exit:
     verb = "begin again" if resume is None else "go on"
     typer.echo(f"neuralquine: interrupted: {kept + '; ' if kept else ''}{verb} with `{again}`", err=True)
     return typer.Exit(130)
-
-
-@contextlib.contextmanager
-def progress(title: str, *, quiet: bool, steps: int | None = None) -> Iterator[Any]:
-    """Yield a ``progress=`` that shows a search on one line of stderr; None where stderr is no terminal.
-
-    Args:
-        title: what is being done.
-        quiet: show nothing.
-        steps: the step limit, of which the line shows the share that is done and the time left; None where a search
-            usually ends long before any limit.
-    """
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        SpinnerColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    share = [BarColumn(20), TaskProgressColumn()] if steps else []
-    left = [TextColumn("left"), TimeRemainingColumn()] if steps else []
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), *share, TimeElapsedColumn(), *left]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=steps)
-        of = f" of {steps:,}" if steps else ""
-
-        def show(point: TracePoint) -> None:
-            now, best = point.current_relative_residual, point.relative_residual
-            what = f"{title}: step {point.step:,}{of}, relative residual {now:.1e}, best {best:.1e}"
-            if point.trials:
-                what = f"{title}: {point.trials_in_words}"
-            bar.update(task, description=what, completed=min(point.step, steps) if steps else point.step)
-
-        yield show
 
 
 @contextlib.contextmanager

@@ -25,11 +25,13 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
     head = (
         "A quine: the network prints its own weights, every bit."
         if v.converged and v.bit_exact
+        else "Not a quine to round-off: the network prints its own weights roughly."
+        if v.loose
         else "A quine: the network prints its own weights."
         if v.converged
         else "No quine."
     )
-    typer.echo(f"{verdict(head, v.converged)} {v.status.value[0].upper()}{v.status.value[1:]}.")
+    typer.echo(f"{verdict(head, v.converged and not v.loose)} {v.sentence[0].upper()}{v.sentence[1:]}.")
     for words in (v.course_in_words, v.detail):
         if not v.converged and words:
             typer.echo(f"  {words}")
@@ -62,7 +64,8 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
         after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
         typer.echo(f"it is in no folder: {after}")
     if v.converged and not v.bit_exact and v.code_bits is None:
-        typer.echo("`--exact` looks for one whose printed bits all equal the stored ones")
+        prospect = f": {v.prospect}" if v.prospect else ""
+        typer.echo(f"`--exact` looks for one whose printed bits all equal the stored ones{prospect}")
 
 
 def report_kept(folder: Path) -> None:
@@ -152,7 +155,7 @@ def question(v: Solution | Verification) -> list[tuple[str, str]]:
 
 def sensitivity(v: Solution | Verification) -> str:
     """A self-sensitivity as text, with "at least" where only a lower bound is known, as for large networks."""
-    return f"{'at least ' if v.bound else ''}{v.self_sensitivity:.3g}"
+    return f"{'at least ' if v.bound else ''}{radius(v.self_sensitivity)}"
 
 
 def radius(value: float) -> str:

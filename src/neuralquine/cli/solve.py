@@ -27,7 +27,6 @@ from .options import (
     named,
     terminate_like_interrupt,
 )
-from .options import progress as show_progress
 from .record import Recording, Request
 from .report import draw, print_json, report_solution
 
@@ -214,9 +213,12 @@ def _tool(method: str, pairs: list[str]) -> Any:
 
 def _search(quine: Quine, request: Request, recording: Recording, *, title: str, quiet: bool) -> Solution:
     """Search, with the progress on stderr; an interrupted search gives its best iterate."""
+    from ..solving.bar import shown
+    from ..solving.search import step_limit
     from ..solving.solve import solve as run
 
-    with show_progress(title, quiet=quiet, steps=_limit(quine, request)) as progress, terminate_like_interrupt():
+    limit = None if request.exact else step_limit(quine, request.tool, request.stop)
+    with shown(False if quiet else None, title=title, steps=limit) as progress, terminate_like_interrupt():
         try:
             return run(
                 quine,
@@ -231,13 +233,6 @@ def _search(quine: Quine, request: Request, recording: Recording, *, title: str,
             )
         except KeyboardInterrupt:  # where there is no iterate yet that is worth judging
             raise interrupted(resume="--resume" if recording.journal else None) from None
-
-
-def _limit(quine: Quine, request: Request) -> int | None:
-    """The steps after which the search ends at the latest; None for the ladder, which usually ends long before."""
-    if request.tool is None or request.exact:
-        return None
-    return request.stop.max_steps or request.tool.limits(quine.parameter_count)[0]
 
 
 def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | None:

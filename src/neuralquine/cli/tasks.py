@@ -99,7 +99,7 @@ def train(
     checkpoint = out.with_name(out.name + ".training")
     training = _learn(task, made, out, checkpoint, tracker=log, resume=resume, quiet=as_json)
     accuracy = made.test()
-    verification = save(made.quine, out, metrics=beside(out))
+    verification = save(made.quine, out, metrics=beside(out), test_accuracy=accuracy)
     if not training.interrupted:
         beside(out).unlink(missing_ok=True)
     if as_json:
@@ -192,6 +192,7 @@ def predict(
         typer.Option("--invert", help="Invert the picture first: the digits were learned as light on dark."),
     ] = False,
     trunk: TrunkOption = "",
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Ask a task quine for its answer to a picture."""
@@ -200,7 +201,7 @@ def predict(
     from ..quines.taped import TaskQuine
     from ..tasks.inputs import is_light, read_inputs
 
-    quine = load_quine(folder, trunk)
+    quine = load_quine(folder, trunk, device)
     if not isinstance(quine, TaskQuine):
         raise NeuralQuineError(f"{folder} has no task: it was not written by `neuralquine train`")
     inputs = read_inputs(image, quine, invert=invert)
@@ -208,7 +209,7 @@ def predict(
         hint = "without --invert" if invert else "with --invert"
         typer.echo(f"the picture's border is light, and digits were learned as light on dark: try {hint}", err=True)
     with torch.no_grad():
-        outputs = quine.outputs(inputs).double()
+        outputs = quine.outputs(inputs).double().cpu()
     shares = outputs.softmax(-1)
     rows = [
         {"class": int(o.argmax()), "probability": float(s.max()), "outputs": o.tolist()}

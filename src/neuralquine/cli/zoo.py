@@ -10,7 +10,7 @@ import typer
 from ..errors import plural
 from ..files.strict_json import finite_or_none
 from .known import check_recipe
-from .options import AsJson, Recipe, RecipeOption, Seed, app, interrupted, key_values, terminate_like_interrupt
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, interrupted, key_values, terminate_like_interrupt
 from .report import figure, print_json, table
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def zoo(
     starts: Annotated[int, typer.Option(help="Search from so many starting points.", metavar="N", min=1)] = 40,
     seed: Seed = 0,
     recipe_option: RecipeOption = [],  # noqa: B006
+    device: Device = "cpu",
     out: Annotated[
         Path | None, typer.Option(help="Write each quine to a folder of its own in this one.", metavar="FOLDER")
     ] = None,
@@ -40,10 +41,12 @@ def zoo(
 ) -> None:
     """Find the distinct quines of one network and probe."""
     check_recipe(recipe)
+    from ..quines.networks.running import usable
     from ..recipes.own import recipe_or_own
     from ..solving.zoo import zoo as run
 
-    quine = recipe_or_own(recipe, seed=seed, **key_values(recipe_option, "--recipe-option"))
+    place = usable(device)
+    quine = recipe_or_own(recipe, seed=seed, **key_values(recipe_option, "--recipe-option")).to(place)
     with terminate_like_interrupt():
         found = run(quine, starts=starts, progress=None if as_json else lambda n: typer.echo(f"{n} found", err=True))
     rows = _rows(quine, found, out)

@@ -52,6 +52,7 @@ def model_card(
     address: str = ".",
     picture: str | None = None,
     license: str | None = None,
+    test_accuracy: float | None = None,
 ) -> str:
     """Write the model card: Markdown with Hugging Face front matter.
 
@@ -63,6 +64,7 @@ def model_card(
         address: what :func:`neuralquine.load` takes for the folder.
         picture: the file in the folder that shows the weights stored, printed and their difference.
         license: an identifier that the Hub knows; by default that of this package for a network of its recipes, else none.
+        test_accuracy: of a network that has learned a task, as it was measured when it was trained.
     """
     name = printable(quine.recipe["name"] if quine.recipe else type(quine.trunk).__name__, 100)
     license = license or (_LICENSE if quine.recipe and re.fullmatch(r"[\w-]+", name) else None)
@@ -89,6 +91,7 @@ def model_card(
         "| figure | |",
         "|---|---|",
         *(f"| {label} | {value} |" for label, value in _figures(quine, verification)),
+        *([] if test_accuracy is None else [f"| test accuracy, when it was trained | {test_accuracy:.2%} |"]),
         "",
         *quine.what_is_printed(),
         "",
@@ -109,7 +112,7 @@ def _search(solution: Solution | Search | None) -> str:
     """How the quine was found, as two paragraphs; an empty list where that is not known."""
     if solution is None:
         return ""
-    status = solution.status if isinstance(solution, Search) else solution.status.value
+    status = solution.status if isinstance(solution, Search) else solution.sentence
     return (
         f"\nFound by {solution.method} (seed {solution.seed}) in {solution.map_evaluations} map evaluations and "
         f"{solution.jvps} derivative products, {solution.steps} steps.\n\nStatus: {status}.\n"

@@ -13,7 +13,7 @@ from ..files.names import CARD
 from ..quines.quine import Quine
 from ..solving.solution import Solution
 from .card import missing_arguments, model_card
-from .report import Search
+from .report import Search, saved_accuracy
 
 _PICTURE = "figures/weights-1.png"  # as `neuralquine plot` calls it
 _ROWS = 4  # tensors that it shows: a card is read at a glance
@@ -58,5 +58,6 @@ def dress(
         address=f"hf:{repo_id}",
         picture=picture,
         license=license,
+        test_accuracy=saved_accuracy(folder),
     )
     (folder / CARD).write_text(card, encoding="utf-8")

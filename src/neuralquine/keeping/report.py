@@ -39,6 +39,12 @@ def saved_search(folder: Path) -> Search | None:
     return Search(**told)  # pyright: ignore[reportArgumentType]
 
 
+def saved_accuracy(folder: Path) -> float | None:
+    """The test accuracy that a folder says its quine had; None if it says none, or no share."""
+    said = _read_report(folder).get("test_accuracy")
+    return float(said) if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said <= 1 else None
+
+
 def saved_trace(folder: Path) -> list[dict[str, Any]]:
     """The trace of the search, for drawing; empty if there is none or it is malformed."""
     solve = _read_report(folder).get("solve")

@@ -55,13 +55,16 @@ _ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settin
 _KINDS = ("coded", "queried", "signs", "bias")  # kinds of format 1, known by their settings
 
 
-def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Verification:
+def save(
+    quine: Quine, path: str | Path, *, metrics: Path | None = None, test_accuracy: float | None = None
+) -> Verification:
     """Write a quine, or the best iterate of a failed search, to a folder.
 
     Args:
         quine: the network; it is verified afresh, and the figures go into the model card.
         path: a new folder, or one that holds an older quine, which is replaced in one step.
         metrics: a file of figures that were logged, to be copied into the folder as ``metrics.jsonl``.
+        test_accuracy: the share of test examples that a network which has learned a task answers rightly, for the card.
 
     Returns:
         The verification that the model card shows.
@@ -72,7 +75,9 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
     target = check_target(path)
     config = _config(quine)
     verification = verify(quine)
-    report = {"verification": verification.figures(), "solve": None}
+    report: dict[str, Any] = {"verification": verification.figures(), "solve": None}
+    if test_accuracy is not None:
+        report["test_accuracy"] = float(test_accuracy)
     if quine.solution is not None:
         report["solve"] = quine.solution.figures() | {
             "environment": quine.solution.environment,
@@ -84,7 +89,8 @@ def save(quine: Quine, path: str | Path, *, metrics: Path | None = None) -> Veri
             save_file(_tensors(quine), weights, metadata={METADATA_KEY: canonical(config)})
             _write_json(folder / CONFIG, config | {"weights_sha256": sha256(weights)})
             _write_json(folder / SOLUTION, report)
-            card = model_card(quine, verification, quine.solution, missing=missing_arguments(config))
+            missing = missing_arguments(config)
+            card = model_card(quine, verification, quine.solution, missing=missing, test_accuracy=test_accuracy)
             (folder / CARD).write_text(card, encoding="utf-8")
             _keep_certificate(target, folder)
             if metrics is not None:

@@ -95,7 +95,7 @@ def solve(
     )
     if solution.trace:
         report(_point(solution.trace[-1]))
-    return {"solution": solution.figures() | {"sentence": solution.status.value}, **kept(quine, folder)}
+    return {"solution": solution.figures() | {"sentence": solution.sentence}, **kept(quine, folder)}
 
 
 def _built(network: str, seed: int, anchored: bool) -> Quine:

@@ -211,7 +211,9 @@ class QueryQuine(Quine):
         return torch.cat(rows).detach()
 
     def _rows_in_reverse(self, theta: Tensor) -> Tensor:
-        """The Jacobian by one reverse pass for each answer, over one graph."""
+        """The Jacobian by reverse passes: one over as many copies as there are answers, or one for each answer."""
+        if self.vectorized:
+            return super().code_jacobian(theta[None])[0]
         with torch.enable_grad():
             leaf = theta.detach().clone().requires_grad_(True)
             answers = self.real_code(leaf)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from ..errors import BadOption, TrunkError, check_bytes
+from .altered import warn_of_strange_weights
 from .bits import same
 from .coding import Coding
 from .derivatives import Dense, Derivative, Directional, InPlace
@@ -67,6 +68,7 @@ class SelfPrinter(nn.Module):
         self.code_bits, self.code_phase = code_bits, code_phase
         self.recipe, self.solution = None, None
         self._vectorized: bool | None = None
+        self.register_load_state_dict_post_hook(warn_of_strange_weights)
 
     # -- what it is made of -------------------------------------------------------------------------------------
 
@@ -175,6 +177,10 @@ class SelfPrinter(nn.Module):
             pieces = value.split(self._trunk.sizes)
             for parameter, piece in zip(self.weights, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
+        self.given_weights()
+
+    def given_weights(self) -> None:
+        """Take note that weights were given on purpose, such as damaged ones; a kind that watches its weights does."""
 
     def tensors(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut a weight vector ``(P,)`` into the trunk's named tensors (views)."""

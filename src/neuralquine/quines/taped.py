@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..errors import BadOption, QuineFileError, TrunkError, first_line
+from .altered import Watched
 from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
 from .gradients import derivatives_on, gradient
@@ -113,9 +114,13 @@ class TaskQuine(Quine):
         )
         coding = Coding(normalize=False, eps=1e-5, skip=None, readout=None, anchor=None)
         SelfPrinter.__init__(self, held, printer, coding, means, gains, seed=seed)
-        self.repeats = repeats
+        self.repeats, self._watched = repeats, Watched()
         if not kept:
             self._begin()
+
+    def given_weights(self) -> None:
+        """See :meth:`neuralquine.Quine.given_weights`; here it is no step of an optimizer."""
+        self._watched.expect(self)
 
     def _begin(self) -> None:
         """Install the first code, which is drawn from the seed."""
@@ -269,6 +274,7 @@ class TaskQuine(Quine):
         """
         named = self.named_weights()[: len(self.printer.body_sizes)]
         if code is None:
+            self._watched.look(self)
             weights: Sequence[Tensor] = [p for _, p in named]
         else:
             pieces = self.printer.body(code).split(self.printer.body_sizes)

@@ -82,9 +82,9 @@ def fixed_points(
     return status
 
 
-def keep(f: SelfMap, points: Tensor, status: list[Status]) -> None:
-    """Add the solved points that are not known yet to ``f.known``."""
+def keep(f: SelfMap, points: Tensor, status: list[Status], *, same: float = SAME) -> None:
+    """Add the solved points that are not known yet, to within a relative distance, to ``f.known``."""
     for point, reason in zip(points, status, strict=True):
         gaps = torch.linalg.vector_norm(f.known - point, dim=1)
-        if reason is Status.CONVERGED and not bool((gaps <= SAME * torch.linalg.vector_norm(point)).any()):
+        if reason is Status.CONVERGED and not bool((gaps <= same * torch.linalg.vector_norm(point)).any()):
             f.known = torch.cat([f.known, point[None]])

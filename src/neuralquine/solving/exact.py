@@ -9,7 +9,7 @@ network, another phase of the grid a closest-vector problem; so few fixed points
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +23,9 @@ from ..quines.tables.philox import Stream, dyadic_gaussian
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
-from .maps import ReducedMap
-from .search import Found, Request
+from .maps import OutOfTime, ReducedMap
+from .prospect import HOPELESS
+from .search import Found, Request, can_be_anchored
 from .solution import Status
 
 LATTICE = "lattice"  # the name of this search in a solution, as its method
@@ -34,11 +35,13 @@ ANCHOR = "; with skip=0.1 the network is anchored, and regeneration on a grid en
 _LARGE_BITS = 8  # the grid of a quine that is printed in place and names no grid: its sums stay exact in float32
 _FLICKERS = 6  # phases on which a contraction regenerates before its fixed point is sought: most settle on the first
 _ROBUST = {
-    torch.float64: 1e-6,
+    torch.float64: 3e-5,
     torch.float32: 1e-4,
-}  # margin in units of the code, a hundred times any trunk's round-off
+}  # margin in units of the code: a hundred times any trunk's round-off, and above the 1e-5 that proofs of a gru need
 _PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
-_HOPELESS = 4e6  # determinant above which a fixed point is left: so many trials take a minute
+_SAMPLE = 3  # fixed points that show how large the determinants of a network are
+_FAR = 1e5  # times that: the best of so many fixed points is so far off that another one would not be better
+_SEEKING = 1 << 33  # partial lattice vectors that the search for a useful fixed point may cost: some ten minutes
 _BATCH = (4, 4096)  # fewest and most trials made at once, about as many as are expected to be needed
 _WORK = 1 << 30  # partial lattice vectors after which a search ends: some minutes
 _BETTER = 1.5  # how much dearer a success at the best of k fixed points must be than k + 1 others, to seek another one
@@ -71,11 +74,12 @@ def search_exact(quine: Quine, request: Request) -> Found:
     f = ReducedMap(quine)
     f.journal = request.journal
     trace, tally = Trace(f, request.progress), _Tally()
+    f.late = request.stop.clock(trace)
     first = quine.code_phase
     robust = min(_ROBUST.get(quine.dtype, 0.0), 0.05 * 2.0 ** -min(grids(quine)))
     found: GridQuine | None = None
     enough = np.inf
-    with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+    with suppress(OutOfTime), closing(_candidates(quine, f, request, trace, tally)) as candidates:
         for candidate in candidates:
             if candidate is not None and (found is None or candidate.reserve > found.reserve):
                 found = candidate
@@ -84,8 +88,10 @@ def search_exact(quine: Quine, request: Request) -> Found:
             enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
             if found.reserve >= robust or tally.trials >= enough:
                 break
+    if found is None and f.late is not None and f.late():
+        tally.ended = tally.ended or Status.TIME_LIMIT
     detail = _detail(found, grids(quine), tally)
-    if found is None and quine.skip is None:
+    if found is None and can_be_anchored(quine):
         detail += ANCHOR
     if found is not None:
         quine.code_bits, quine.code_phase = found.bits, found.phase
@@ -128,6 +134,8 @@ def _candidates(
                 tally.points.append(FixedPoint.at(smooth, point))
             f.known = smooth.known
             tally.points.sort(key=lambda p: p.determinant)
+            if tally.points:
+                trace.tried(tally.trials, tally.expected)
             worth = np.inf if turn == len(ROUNDS) - 1 else _BETTER * (len(tally.points) + 1) * harvest.price
             for point in tally.points:
                 for found in _tried(quine, f, point, worth, tally, generator, late):
@@ -138,6 +146,15 @@ def _candidates(
                 return
             if tally.visited > _WORK:
                 return
+            if _hopeless(tally, harvest):
+                break
+
+
+def _hopeless(tally: _Tally, harvest: Harvest) -> bool:
+    """Whether the fixed points found so far, and what they cost, say that there will be no trials worth making."""
+    if len(tally.points) >= _SAMPLE and tally.expected > _FAR * HOPELESS:
+        return True
+    return not tally.expected < HOPELESS and harvest.work > _SEEKING
 
 
 def _tried(
@@ -155,7 +172,7 @@ def _tried(
     a success at the best costs more than k + 1 of them. The past does not count: the chance of a trial is always the same.
     """
     tried = grids(quine)
-    if not point.determinant < _HOPELESS:
+    if not point.determinant < HOPELESS:
         return
     most = int(_PATIENCE * point.determinant) + 64
     size = int(np.clip(point.determinant, *_BATCH))
@@ -211,8 +228,8 @@ def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
     detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}, {plural(tally.trials, 'trial')}"
     detail += f" where {tally.expected:.3g} are expected" if np.isfinite(tally.expected) else ""
     if found is None:
+        too_many = np.isfinite(tally.expected) and tally.expected > HOPELESS
+        detail += f", more than the {HOPELESS:.0g} that are made at a fixed point" if too_many else ""
         return f"tried {detail}"
-    if tally.fixed_points == 0:
-        detail = "no fixed point, by plain regeneration"
-    grid = grid_name(found.bits, found.phase)
-    return f"grid {grid}, margin {found.margin:.3g} of a step, after trying {detail}"
+    way = f"after trying {detail}" if tally.fixed_points else "by plain regeneration"
+    return f"grid {grid_name(found.bits, found.phase)}, margin {found.margin:.3g} of a step, {way}"

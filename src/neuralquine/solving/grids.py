@@ -30,6 +30,10 @@ _CHECKED = 8  # of those that the map rounds to themselves: how many are install
 _IN_PLACE = 16  # of those, where the network is printed in place; a batch has one or two that succeed
 _SIDE = {torch.bfloat16: 1.25, torch.float16: 1.2}  # of the cube, where round-off moves what is printed
 _SIDE_WIDE = 1.06
+_NARROW_FROM = 64  # code size above which each target of the lattice search has few partial vectors
+_WIDTH = (
+    8  # so many: of 84 dimensions the most successes for the work come with 5 to 10 of them, and |det| hardly matters
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class FixedPoint:
         return self.determinant * (len(self.center) + self.visited / max(1, self.trials))
 
     @classmethod
-    def at(cls, f: ReducedMap, point: Tensor) -> FixedPoint:
+    def at(cls, f: SelfMap, point: Tensor) -> FixedPoint:
         """The Jacobian costs d derivative products."""
         jacobian = f.jacobian(point[None])[0].detach().double().cpu().numpy()
         basis = np.eye(f.n) - jacobian
@@ -131,7 +135,7 @@ def grids(quine: Quine) -> list[int]:
 
 @torch.no_grad()
 def trials(
-    quine: Quine, f: ReducedMap, point: FixedPoint, bits: int, first: int, count: int
+    quine: Quine, f: SelfMap, point: FixedPoint, bits: int, first: int, count: int
 ) -> tuple[GridQuine | None, int]:
     """Try the phases ``first .. first + count`` of one grid around a fixed point, all at once.
 
@@ -140,7 +144,11 @@ def trials(
     """
     steps, scale = offsets(quine.seed, first, count, f.n), 2.0**bits
     side = _SIDE.get(quine.dtype, _SIDE_WIDE)
-    near = points_in_cubes(point.basis, (point.center * scale - steps) @ point.basis.T, side)
+    targets = (point.center * scale - steps) @ point.basis.T
+    if f.n <= _NARROW_FROM:
+        near = points_in_cubes(point.basis, targets, side)
+    else:  # a cube of many dimensions is met exactly or not at all: 1.06^84 is 130
+        near = points_in_cubes(point.basis, targets, 1.0, _WIDTH * count)
     owner, points = near.owner, near.points
     most = _IN_PLACE if quine.in_place else _CANDIDATES
     if quine.in_place or len(points) > most:
@@ -167,7 +175,7 @@ def trials(
     return best, near.visited
 
 
-def check(quine: Quine, f: ReducedMap, grid: Grid, steps: Tensor) -> GridQuine | None:
+def check(quine: Quine, f: SelfMap, grid: Grid, steps: Tensor) -> GridQuine | None:
     """Put the weights into the network and evaluate it, as ``verify`` will: does it print this code?"""
     code = grid.code(steps)
     with torch.no_grad():

@@ -5,20 +5,29 @@ The opinions of the method and of the loop play no part.
 
 from __future__ import annotations
 
+import math
+import time
+
 import torch
 from torch import Tensor
 
-from ..checking.spectrum import Spectrum, local_spectrum
+from ..checking.spectrum import Spectrum, glance, local_spectrum
 from ..errors import NotSolved
+from ..quines.derivatives import DENSE
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure, round_off
 from ..quines.quine import Quine
 from .course import course, sentence
 from .loop import Search, Stop
 from .maps import FullMap, ReducedMap
-from .search import Found
+from .prospect import determinant, prospect
+from .search import Found, map_of
 from .solution import Solution, Status
 
 _FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # statuses that a small residual does not refute
+
+_QUICK = 3_000_000  # entries of the code's derivative up to which it takes a fraction of a second
+_PRODUCTS = 150  # products that the eigenvalues and the norm of a large derivative take
+_GRACE = 1.0  # seconds beyond the time limit that a judgement may take: some for it, as many for what is written after
 
 _NOWHERE = (Status.MAX_STEPS, Status.TIME_LIMIT, Status.STALLED, Status.CYCLE, Status.INTERRUPTED)  # no word on the end
 
@@ -39,12 +48,14 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     last_theta, last = _last(quine, f, search, row)
     f.install(search.best[row])
     theta, figures = _copy(quine), _measured(quine, f)
-    local = local_spectrum(quine)
+    local = _looked_at(quine, stop, found, near=figures.relative_residual <= stop.tolerance(quine.dtype))
     f.jvps += local.jvps
     asked, answers = quine.question()
     last = figures if last is None else last
     status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
     course, words = _course(status, search, row, round_off(quine.dtype))
+    expected = determinant(local)
+    sought = status is Status.CONVERGED and figures.differing_weights > 0 and not found.exact
     return Solution(
         **vars(figures),
         status=status,
@@ -59,6 +70,8 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         self_sensitivity=local.self_sensitivity,
         bound=local.bound,
         spectral_radius=local.spectral_radius,
+        determinant=expected,
+        prospect=prospect(map_of(quine).n, local.spectral_radius, expected) if sought else "",
         map_evaluations=f.evaluations,
         jvps=f.jvps,
         steps=sum(other.steps for _, other in found.results),
@@ -73,6 +86,26 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         dtype=quine.dtype_name,
         trace=tuple(found.trace.points),
     )
+
+
+def _looked_at(quine: Quine, stop: Stop, found: Found, *, near: bool) -> Spectrum:
+    """The derivative at the best weights; where the time limit leaves no time for it, a lower bound of its norm.
+
+    Nothing is computed of weights that are no fixed point (``near`` is false) and were found after the limit.
+    """
+    if stop.time_limit is None or quine.parameter_count * quine.code_size <= _QUICK:
+        return local_spectrum(quine)
+    if not near and found.trace.seconds() > stop.time_limit:
+        return Spectrum(torch.zeros(0, dtype=torch.complex128), math.nan, complete=False)
+    if quine.in_place:
+        return local_spectrum(quine)
+    started = time.perf_counter()
+    with quine.turn:
+        local = glance(quine)
+    price = (time.perf_counter() - started) * (quine.code_size if quine.code_size <= DENSE else _PRODUCTS)
+    if found.trace.seconds() + price <= stop.time_limit + _GRACE or not local.self_sensitivity > CONSTANT_SENSITIVITY:
+        return local_spectrum(quine)
+    return local
 
 
 def _chosen(results: list[tuple[str, Search]]) -> tuple[str, Search, int]:

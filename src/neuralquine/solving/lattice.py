@@ -45,17 +45,21 @@ class Near:
     visited: int
 
 
-def points_in_cubes(basis: NDArray[np.float64], targets: NDArray[np.float64], side: float = 1.06) -> Near:
+def points_in_cubes(
+    basis: NDArray[np.float64], targets: NDArray[np.float64], side: float = 1.06, width: int = _WIDTH
+) -> Near:
     """Integer vectors x with ``||B x - t||_inf <= side / 2`` for each of several targets t, most of them.
 
     Args:
         basis: ``(d, d)``, B.
         targets: ``(n, d)``.
         side: a little above 1, because B is only a linearization.
+        width: partial vectors kept at each level, of all targets together.
 
     Returns:
-        The points: complete but for those whose partial lengths are improbably long, and for levels wider than 200,000, of
-        which the closest are kept.
+        The points: complete but for those whose partial lengths are improbably long, and for levels wider than ``width``, of
+        which the closest are kept. In many dimensions that is what makes the search end: the ball that holds the cube has
+        ``1.19^d`` times its volume, and of many targets the luckiest points are enough.
     """
     d = len(basis)
     order = _order(basis)
@@ -71,17 +75,17 @@ def points_in_cubes(basis: NDArray[np.float64], targets: NDArray[np.float64], si
         reach = np.sqrt(np.maximum(min(whole, partial) * side**2 - squared, 0)) / abs(triangle[i, i])
         first = np.ceil(center - reach)
         count = np.maximum(np.floor(center + reach) - first + 1, 0)
-        if not count.any() or count.sum() > 50 * _WIDTH:
+        if not count.any() or count.sum() > 50 * width:
             return Near(owner[:0], np.zeros((0, d)), visited)  # nothing there, or B is nearly singular
         visited += int(count.sum())
         count = count.astype(np.int64)
         parent = np.repeat(np.arange(len(count)), count)
         value = first[parent] + np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count)
         squared = squared[parent] + (triangle[i, i] * (value - center[parent])) ** 2
+        if len(squared) > width:
+            kept = np.sort(np.argpartition(squared, width)[:width])
+            parent, value, squared = parent[kept], value[kept], squared[kept]
         chosen, owner = np.column_stack([value, chosen[parent]]), owner[parent]
-        if len(squared) > _WIDTH:
-            kept = np.sort(np.argpartition(squared, _WIDTH)[:_WIDTH])
-            chosen, squared, owner = chosen[kept], squared[kept], owner[kept]
     points = np.empty_like(chosen)
     points[:, order] = chosen
     inside = np.abs(points @ basis.T - targets[owner]).max(1, initial=0.0) <= side / 2

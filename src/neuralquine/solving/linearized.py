@@ -62,8 +62,12 @@ class Linearized:
         return torch.cat([s, c[None]]), torch.cat([ds, dc[None]])
 
 
-def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) -> Iterator[Tensor]:
+def linear_starts(
+    stack: Stack, generator: torch.Generator, *, batch: int = 24, late: Callable[[], bool] | None = None
+) -> Iterator[Tensor]:
     """Yield weights ``(P,)`` of quines of the linearized network without end, each batch by falling eigenvalue.
+
+    Once ``late`` says so, a batch ends with the start that it has.
 
     Where L is even, ``-v`` solves the same eigenproblem as v: another start.
     """
@@ -84,6 +88,8 @@ def linear_starts(stack: Stack, generator: torch.Generator, *, batch: int = 24) 
             if not stack.affine and linearized.degree % 2:
                 seen.append(-v)
                 found.append((eigenvalue, -v * root))
+            if late is not None and late():
+                break
         fruitless = 0 if found else fruitless + 1
         for _, v in sorted(found, key=lambda pair: -pair[0]):
             theta = stack.expand(v.to(stack.dtype))

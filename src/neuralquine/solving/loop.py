@@ -7,6 +7,7 @@ quine and NaN, and stops. It never says that a quine was found: see ``judge.py``
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 
@@ -17,7 +18,7 @@ from ..errors import BadOption
 from ..quines.measure import round_off
 from ..quines.quine import Quine
 from .course import WINDOW
-from .maps import FullMap, ReducedMap, SelfMap
+from .maps import FullMap, OutOfTime, ReducedMap, SelfMap
 from .methods.base import Method, State
 from .solution import Status
 from .trace import Progress as Progress
@@ -64,6 +65,11 @@ class Stop:
             number = isinstance(value, Real) and not isinstance(value, bool)
             if value is not None and not (number and float(value) >= 0):  # NaN is not at least 0
                 raise BadOption(f"{name} must be a number of at least 0, not {value!r}")
+
+    def clock(self, trace: Trace) -> Callable[[], bool] | None:
+        """What tells a map that the time limit has passed; None where there is none."""
+        limit = self.time_limit
+        return None if limit is None else lambda: trace.seconds() >= limit
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """The relative residual that counts as converged in this type."""
@@ -245,6 +251,8 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
                 break
             step += 1
             state = method.step(f, state, watch.active.nonzero().flatten())
+    except OutOfTime:
+        watch.end_all(Status.TIME_LIMIT)
     except KeyboardInterrupt:
         watch.end_all(Status.INTERRUPTED)
     return watch.search(state.x, step)

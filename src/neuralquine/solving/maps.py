@@ -33,6 +33,10 @@ def refuse_constructed(quine: Quine) -> None:
 Product = Callable[[Tensor], Tensor]
 
 
+class OutOfTime(KeyboardInterrupt):
+    """The time limit has passed within a step of a search; what survives Ctrl-C survives it."""
+
+
 class SelfMap:
     """A map ``f: R^n -> R^n`` evaluated on rows ``(B, n)``.
 
@@ -42,6 +46,7 @@ class SelfMap:
         jvps: derivative products so far, forward (JVP) or reverse (VJP); a Jacobian costs n of them.
         known: ``(K, n)`` fixed points already found, for methods that avoid them.
         journal: the file that records evaluations and derivatives, so that a search can be resumed.
+        late: whether the time limit has passed; from the second evaluation on, the map then answers no more.
     """
 
     def __init__(
@@ -56,16 +61,23 @@ class SelfMap:
         self.evaluations: int = 0
         self.jvps: int = 0
         self.journal: Journal | None = None
+        self.late: Callable[[], bool] | None = None
         self.known = torch.zeros(0, n, dtype=dtype, device=device)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """``f`` of every row: ``(B, n)`` to ``(B, n)``."""
+        self.in_time()
         self.evaluations += len(x)
         y = self._rows(x) if self.journal is None else self.journal(b"f", x, lambda: self._rows(x), x.shape)
         if y.shape != x.shape:
             raise ValueError(f"a self-map must keep the shape: {tuple(x.shape)} became {tuple(y.shape)}")
         return y
+
+    def in_time(self) -> None:
+        """Raise where the time limit has passed, unless nothing was evaluated yet that could be judged."""
+        if self.late is not None and self.evaluations and self.late():
+            raise OutOfTime
 
     def jacobian(self, x: Tensor) -> Tensor:
         """``J[b, i, j] = d f_i / d x_j`` at every row: ``(B, n)`` to ``(B, n, n)``.
@@ -73,6 +85,7 @@ class SelfMap:
         Raises:
             TooLarge: above 2 GiB; use a matrix-free method.
         """
+        self.in_time()
         b, n = x.shape
         check_bytes(
             f"the dense {n} x {n} Jacobian" + (f" at {b} points" if b > 1 else ""),
@@ -90,6 +103,7 @@ class SelfMap:
 
     def jvp(self, x: Tensor, v: Tensor) -> Tensor:
         """``J(x) v`` at one point: ``(n,)``, ``(n,)`` to ``(n,)``."""
+        self.in_time()
         self.jvps += 1
         if self.journal is None:
             return self._jvp(x, v)
@@ -106,6 +120,7 @@ class SelfMap:
 
     def vjp(self, x: Tensor, u: Tensor) -> Tensor:
         """``J(x)^T u`` of every row: ``(B, n)``, ``(B, n)`` to ``(B, n)``."""
+        self.in_time()
         self.jvps += len(x)
         with derivatives_on():
             leaf = x.detach().clone().requires_grad_(True)
@@ -113,6 +128,7 @@ class SelfMap:
 
     def answers(self, x: Tensor, rows: Tensor) -> Tensor:
         """Some components of ``f`` at one point ``(n,)``, to be differentiated: ``(len(rows),)``. Not counted."""
+        self.in_time()
         return self._rows(x[None])[0][rows]
 
     def rough(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Queried quines whose answers, rounded to a grid, equal the stored weights bit for bit.
 
 There are as many equations as weights. Where the map contracts, regeneration on a grid settles, on most grids within
-tens of evaluations. Where it repels, a grid would have to be met by chance in P dimensions, and the status says so.
+tens of evaluations. Where it repels, a network of few weights meets one of many moved grids by chance, as a code does
+(``grids.py``); of more weights a grid would have to be met in too many dimensions, and the status says so.
 """
 
 from __future__ import annotations
@@ -12,12 +13,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..errors import plural
 from ..quines.bits import differing
+from ..quines.tables.phases import grid_name
+from .grids import FixedPoint, GridQuine, trials
+from .prospect import MET
 from .queried_map import QueryMap
 
 GRIDS = (12, 16, 20, 24, 28, 32, 36, 40)  # bits tried in turn: the coarser, the more round-off is tolerated
 PHASES = 8  # places of each grid: a contraction settles on about every second one
 _EVALUATIONS = 200  # on one grid: half of what disagrees moves, so that a spectral radius of 0.75 takes some 60
+_MET_GRIDS = (8, 10, 12, 14)  # bits tried in turn; the coarser, the larger the margin in units of the weights
+_BATCH = 512  # phases tried at once, a fifth of a second of one core at 84 weights
+_BATCHES = 8  # of them at the best conditioned fixed point, each time that another one is found: as dear as that was
+_ROBUST = {
+    torch.float64: 1e-6,
+    torch.float32: 1e-5,
+}  # margin above which no better one is sought, hundreds of times round-off
 _ROUND_OFF = 6  # bits that a grid stays above the last one of the weights' sums
 
 
@@ -35,6 +47,8 @@ class Rounded:
         self._generator = torch.Generator().manual_seed(seed % 2**63)
         self._asked = (self.quine.code_bits, self.quine.code_phase)
         self.seen: list[float] = []
+        self._points: list[FixedPoint] = []
+        self._trials = 0
         self.detail = ""
         self.found = False
 
@@ -44,30 +58,64 @@ class Rounded:
         eigenvalues, _ = self.quine.directional(theta).eigenvalues()
         radius = float(eigenvalues.abs().max())
         self.seen.append(radius)
+        if radius < 1:
+            for bits, phase in self._grids():
+                self.quine.code_bits, self.quine.code_phase = bits, phase
+                if self._late():
+                    break
+                if (settled := self._settled(theta)) is not None:
+                    self.found = True
+                    return settled
+            self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
+        self.quine.code_bits, self.quine.code_phase = self._asked
+        if self.f.n <= MET:
+            return self._met(theta)
         if not radius < 1:
             self.detail = (
                 f"the fixed points repel (spectral radius {min(self.seen):.3g} or more), and to meet a grid by chance in "
                 f"{self.f.n} dimensions is hopeless: only where the map contracts does regeneration on a grid end"
             )
-            return None
-        for bits, phase in self._grids():
-            self.quine.code_bits, self.quine.code_phase = bits, phase
+        return None
+
+    def _met(self, theta: Tensor) -> Tensor | None:
+        """Try many phases of several grids around the best conditioned of the fixed points that are known."""
+        self._points.append(FixedPoint.at(self.f, theta.to(self.quine.code_dtype)))
+        point = min(self._points, key=lambda p: p.determinant)
+        bits, first = self._asked
+        tried = [bits] if bits is not None else [k for k in _MET_GRIDS if k <= self._finest]
+        best: GridQuine | None = None
+        for batch in range(point.trials // _BATCH, point.trials // _BATCH + _BATCHES):
+            phase = first + batch // len(tried) * _BATCH
             if self._late():
                 break
-            if (settled := self._settled(theta)) is not None:
-                self.found = True
-                return settled
-        self.quine.code_bits, self.quine.code_phase = self._asked
-        self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
-        return None
+            found, visited = trials(self.quine, self.f, point, tried[batch % len(tried)], phase, _BATCH)
+            point.trials += _BATCH
+            point.visited += visited
+            self._trials += _BATCH
+            if found is not None and (best is None or found.reserve > best.reserve):
+                best = found
+            if best is not None and best.reserve >= _ROBUST.get(self.quine.dtype, 0.0):
+                break
+        made = f"{plural(self._trials, 'trial')} around {plural(len(self._points), 'fixed point')}"
+        if best is None:
+            self.detail = f"{made} that repel, |det| {point.determinant:.3g} or more"
+            return None
+        self.found = True
+        self.quine.code_bits, self.quine.code_phase = best.bits, best.phase
+        self.detail = f"grid {grid_name(best.bits, best.phase)}, margin {best.margin:.3g} of a step, after {made}"
+        return best.code
 
     def _grids(self) -> list[tuple[int, int]]:
         """The grids with their phases: the one that was asked for, or all above the round-off of the weights."""
         bits, phase = self._asked
         if bits is not None:
             return [(bits, p) for p in range(phase, phase + PHASES)]
-        finest = -_ROUND_OFF - round(math.log2(torch.finfo(self.quine.code_dtype).eps))
-        return [(k, p) for p in range(PHASES) for k in GRIDS if k <= finest]
+        return [(k, p) for p in range(PHASES) for k in GRIDS if k <= self._finest]
+
+    @property
+    def _finest(self) -> int:
+        """Bits of the finest grid above the round-off of the weights."""
+        return -_ROUND_OFF - round(math.log2(torch.finfo(self.quine.code_dtype).eps))
 
     def _settled(self, theta: Tensor) -> Tensor | None:
         """Regenerate on the quine's grid; a random half of the weights that disagree takes its new value."""

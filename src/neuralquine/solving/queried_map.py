@@ -37,7 +37,10 @@ class QueryMap(FullMap):
             return self._evaluate(x)
 
     def answers(self, x: Tensor, rows: Tensor) -> Tensor:
-        return super().answers(x, rows) if self.stack is None else self.stack.some_answers(x, rows)
+        if self.stack is None:
+            return super().answers(x, rows)
+        self.in_time()
+        return self.stack.some_answers(x, rows)
 
     def rough(self, x: Tensor) -> Tensor:
         if self.stack is None:
@@ -64,6 +67,7 @@ class QueryMap(FullMap):
     def _count(self, evaluations: int, jvps: int) -> None:
         if self.cancelled.is_set():
             raise KeyboardInterrupt
+        self.in_time()
         with self._lock:
             self.evaluations += evaluations
             self.jvps += jvps

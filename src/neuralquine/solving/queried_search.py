@@ -29,7 +29,7 @@ from ..quines.threads import available
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
-from .methods import Anderson, KrylovLM, Method, Picard, name_of
+from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
 from .queried_exact import Rounded
 from .queried_map import QueryMap
@@ -40,6 +40,10 @@ from .trace import Residuals
 STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
+_RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
+_RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
+_RACED = 512  # weights up to which there is a race: its matrices take 34 MB
+_SMALL = 128  # weights up to which the race comes first where bits are asked for: any fixed point is as good
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
 _ENDS = list(Status)
 
@@ -60,12 +64,13 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     method, stop = request.method, request.stop
     f = QueryMap(quine)
     trace = _SharedTrace(f, request.progress)
+    f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
-    rungs = _ladder(f, stop, generator) if method is None else _of_method(f, method, stop, generator)
+    exact = request.exact or quine.code_bits is not None
+    rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
     most = request.starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
-    exact = request.exact or quine.code_bits is not None
     rounded = Rounded(f, request.seed, lambda: _over(stop, trace) is not None)
     if exact:
         most = request.starts or _EXACT_STARTS
@@ -86,7 +91,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     except KeyboardInterrupt:
         if not results:
             raise
-        ended = Status.INTERRUPTED
+        ended = _over(stop, trace) or Status.INTERRUPTED
     if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
         for _, one in results:
             if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # these say more than the limit does
@@ -195,7 +200,7 @@ def _searched(
             while True:
                 for method, start, limits in islice(rungs, workers - len(running)):
                     recorded = index < known
-                    future = None if recorded else pool.submit(iterate, f, method, start[None], limits, trace)
+                    future = None if recorded else pool.submit(_followed, f, method, start, limits, trace)
                     running.append((method, start, future))
                     index += 1
                 if not running:
@@ -211,6 +216,22 @@ def _searched(
             torch.set_num_threads(threads)
 
 
+def _followed(f: QueryMap, method: Method, start: Tensor, limits: Stop, trace: Trace) -> Search:
+    """The search from one start ``(n,)``, or of a race ``(B, n)`` the row that came nearest."""
+    all_ = iterate(f, method, start.reshape(-1, f.n), limits, trace)
+    row = int(all_.residuals.argmin())
+    one, tail = slice(row, row + 1), all_.tail
+    return Search(
+        all_.best[one],
+        all_.residuals[one],
+        all_.last[one],
+        all_.status[one],
+        all_.steps,
+        all_.broken_step,
+        tail if tail is None else tail[:, one],
+    )
+
+
 def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> Search:
     """Yield the result of every search, recorded in the journal as one vector or read back from it."""
 
@@ -222,10 +243,11 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
         end = torch.tensor([float(found.residuals[0]), _ENDS.index(found.status[0]), found.steps])
         return torch.cat([found.best[0].double(), found.last[0].double(), end.double().to(found.best.device)])
 
-    row = journal(b"s", start, packed, (2 * len(start) + 3,), torch.float64)
+    n = start.shape[-1]
+    row = journal(b"s", start, packed, (2 * n + 3,), torch.float64)
     if not bool(torch.isfinite(row[-2:]).all()) or not 0 <= int(row[-2]) < len(_ENDS):
         raise QuineFileError(f"{journal.path} holds a search that ended in no known way: start without --resume")
-    best, last = (part[None].to(start.dtype) for part in (row[: len(start)], row[len(start) : -3]))
+    best, last = (part[None].to(start.dtype) for part in (row[:n], row[n:-3]))
     residual, end, steps = row[-3:].tolist()
     return Search(best, torch.tensor([residual], dtype=start.dtype), last, [_ENDS[int(end)]], int(steps))
 
@@ -233,16 +255,23 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
 # -- where to start -------------------------------------------------------------------------------------------------
 
 
-def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
+def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool = False) -> Iterator[Rung]:
     own, solver = f.quine.theta, KrylovLM()
     quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
-    if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
+    race = replace(stop, max_steps=stop.max_steps or _RACE_STEPS)
+    raced = f.stack is None and f.n <= _RACED and f.quine.vectorized
+    any_point = raced and exact and f.n <= _SMALL
+    if (f.stack is None and not any_point) or relative(own, f(own[None])[0]) < _NEAR:
         yield solver, own, stop
     if f.stack is not None:
         if f.stack.homogeneous:
             yield from ((solver, start, stop) for start in islice(_positive_starts(f, f.stack, generator), 2))
-        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator))
+        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator, late=f.late))
     while True:
+        if raced:
+            yield _RACE, starting_points(f, _RACERS, generator, own=False), race
+        if any_point:
+            continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
 

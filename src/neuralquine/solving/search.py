@@ -11,6 +11,7 @@ from functools import singledispatch
 
 from ..files.journal import Journal
 from ..quines.quine import Quine
+from ..recipes.registry import RECIPES, options_of
 from .loop import Progress, Search, Stop, Trace
 from .maps import FullMap, ReducedMap
 from .methods import Method
@@ -63,3 +64,21 @@ def search(quine: Quine, request: Request) -> Found:
         BadOption: the quine cannot be searched in the way that was asked for.
     """
     raise NotImplementedError(f"no search is registered for {type(quine).__name__}")
+
+
+def step_limit(quine: Quine, method: Method | None, stop: Stop) -> int | None:
+    """The steps that one method takes at most; None for the ladder, whose methods usually end long before."""
+    if method is None:
+        return None
+    count = quine.parameter_count if method.space == "full" else quine.code_size
+    return method.limits(count)[0] if stop.max_steps is None else stop.max_steps
+
+
+def can_be_anchored(quine: Quine) -> bool:
+    """Whether who made a free quine could have said ``skip=0.1``: in Python, or as an option of its recipe."""
+    if quine.skip is not None or not quine.normalize:
+        return False
+    if quine.recipe is None:
+        return True
+    made = RECIPES.get(quine.recipe["name"])
+    return made is not None and "skip" in options_of(made)

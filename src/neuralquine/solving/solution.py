@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import plural
 from ..files.strict_json import finite_or_none
-from ..quines.measure import Measurement
+from ..quines.measure import Measurement, round_off
 
 _FIGURES = (
     *(
@@ -39,9 +39,14 @@ _FIGURES = (
         "detail",
         "asked",
         "answers",
+        "determinant",
+        "prospect",
     ),
 )
 """The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
+
+
+_LOOSE = "converged only to the tolerance that was asked for: round-off is a relative residual of {:.0e} here"
 
 
 class Status(enum.Enum):
@@ -113,12 +118,13 @@ class TracePoint:
 
     @property
     def trials_in_words(self) -> str:
-        """The trials against their expected number; empty before the first."""
-        return f"{self.trials:,} trials, {self.expected_trials:,.0f} expected" if self.trials else ""
+        """The trials against their expected number; empty before the first fixed point."""
+        expected = f"{self.expected_trials:,.0f}" if self.expected_trials < 1e7 else f"{self.expected_trials:.1e}"
+        return "" if math.isnan(self.expected_trials) else f"{self.trials:,} trials, {expected} expected"
 
     def figures(self) -> dict[str, Any]:
         """All figures of the point, ready for JSON: one that is not finite is None; trials where there are any."""
-        of_trials = () if self.trials else ("trials", "expected_trials")
+        of_trials = ("trials", "expected_trials") if math.isnan(self.expected_trials) else ()
         return {name: finite_or_none(value) for name, value in vars(self).items() if name not in of_trials}
 
 
@@ -148,6 +154,7 @@ class Solution(Measurement):
         bound: whether the self-sensitivity is only a lower bound, as it is for a large network.
         spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
             large network.
+        determinant: ``|det(I - J)|``, so many trials an exact quine near this one takes; NaN where eigenvalues are missing.
         map_evaluations: evaluations of the map, those of every start and those of the judge.
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
@@ -157,6 +164,7 @@ class Solution(Measurement):
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         code_phase: how far that grid is moved; 0 where it is not.
         detail: what was tried, where the status alone does not say it.
+        prospect: what a search for exact bits would meet at a quine that was found without one, in words.
         asked: what was asked, in words.
         answers: what answers and is compared with the weights, in words.
         method: the method that found the weights.
@@ -191,21 +199,33 @@ class Solution(Measurement):
     portable: bool | None = None
     proved: bool | None = None
     detail: str = ""
+    prospect: str = ""
+    determinant: float = math.nan
     asked: str = ""
     answers: str = ""
     environment: dict[str, Any] = field(default_factory=environment, repr=False)
 
     @property
     def converged(self) -> bool:
-        """Whether a non-trivial quine was found to round-off; the bits may still differ."""
+        """Whether a non-trivial quine was found, to round-off or the tolerance that was asked for; bits may still differ."""
         return self.status is Status.CONVERGED
+
+    @property
+    def loose(self) -> bool:
+        """Whether it converged only because a wider tolerance than round-off was asked for; ``verify`` says no to it."""
+        return self.converged and not self.relative_residual <= round_off(getattr(torch, self.dtype))
+
+    @property
+    def sentence(self) -> str:
+        """Why the search ended, as a sentence."""
+        return _LOOSE.format(round_off(getattr(torch, self.dtype))) if self.loose else self.status.value
 
     @property
     def failure(self) -> str:
         """Why no quine was found, in one line."""
         evaluations = plural(self.map_evaluations, "map evaluation")
         detail = "".join(f"; {words}" for words in (self.course_in_words, self.detail) if words)
-        return f"{self.status.value} (relative residual {self.relative_residual:.1e} after {evaluations}{detail})"
+        return f"{self.sentence} (relative residual {self.relative_residual:.1e} after {evaluations}{detail})"
 
     def figures(self) -> dict[str, Any]:
         """Everything but the tensors, the trace and the environment, ready for JSON."""

@@ -18,8 +18,8 @@ from .ladder import climb
 from .loop import Progress, Stop
 from .maps import refuse_constructed
 from .methods import Method, make_method
-from .search import Found, Request, search
-from .solution import Solution
+from .search import Found, Request, can_be_anchored, search, step_limit
+from .solution import Solution, Status
 
 
 @one_thread_if_small
@@ -75,9 +75,10 @@ def solve(
         raise BadOption(f"probes must be at least 0, not {probes}")
     limits = {"max_steps": max_steps, "time_limit": time_limit}
     stop = replace(stop or Stop(), **{name: value for name, value in limits.items() if value is not None})
-    with shown(progress) as follow:
+    tool = make_method(method) if isinstance(method, str) else method
+    with shown(progress, steps=step_limit(quine, None if exact else tool, stop)) as follow:
         request = Request(
-            method=make_method(method) if isinstance(method, str) else method,
+            method=tool,
             seed=quine.seed if seed is None else seed,
             starts=starts,
             stop=stop,
@@ -93,7 +94,15 @@ def solve(
 def _search(quine: Quine, request: Request) -> Found:
     """The search of every kind of quine that registers no other."""
     if not request.exact and quine.code_bits is None:
-        return climb(quine, request)
+        return _advised(quine, climb(quine, request))
     if request.method is not None:
         raise BadOption("exact=True runs a search of its own: leave method out")
     return search_exact(quine, request)
+
+
+def _advised(quine: Quine, found: Found) -> Found:
+    """Name the remedy that no limit is, where a free network was not solved: an anchored one contracts."""
+    ends = {status for _, ended in found.results for status in ended.status}
+    if not can_be_anchored(quine) or ends & {Status.CONVERGED, Status.INTERRUPTED, Status.NONFINITE}:
+        return found
+    return replace(found, detail="with skip=0.1 the network is anchored, and plain regeneration finds its one quine")

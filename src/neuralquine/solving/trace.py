@@ -64,6 +64,8 @@ class Trace:
     steps: int = 0
     best: float = float("inf")
     best_squared: float = math.nan
+    trials: int = 0
+    expected_trials: float = math.nan
 
     def seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -87,18 +89,18 @@ class Trace:
                 current_squared_residual=float(now.squared[nearest]),
             )
             self.points.append(point)
-            if self.progress is not None:
-                self.progress(point)
+            self._tell(point)
         self.steps += 1
 
     def tried(self, trials: int, expected: float) -> None:
-        """Tell whoever follows the search how many trials of an exact quine there were; no point is recorded."""
-        if self.progress is not None and self.points:
-            now = replace(
-                self.points[-1],
-                map_evaluations=self.f.evaluations,
-                seconds=self.seconds(),
-                trials=trials,
-                expected_trials=expected,
-            )
-            self.progress(now)
+        """Tell whoever follows the search how many trials of an exact quine there were; no point is recorded.
+
+        A later search for other fixed points goes on telling it: how far it is from its end is what the trials say.
+        """
+        self.trials, self.expected_trials = trials, expected
+        if self.points:
+            self._tell(replace(self.points[-1], map_evaluations=self.f.evaluations, seconds=self.seconds()))
+
+    def _tell(self, point: TracePoint) -> None:
+        if self.progress is not None:
+            self.progress(replace(point, trials=self.trials, expected_trials=self.expected_trials))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,10 +19,14 @@ from ..quines.threads import one_thread_if_small
 from . import itself_search as itself_search  # registers those of modules that print themselves
 from . import queried_search as queried_search  # registers the map and the fixed points of queried quines
 from .enumerate import fixed_points
-from .loop import Stop, Trace
+from .harvest import smooth_map
+from .loop import Stop, Trace, iterate
 from .maps import FullMap, ReducedMap, refuse_constructed
+from .methods import Broyden
 from .search import map_of
 from .solution import Status
+
+_NEAR = 40  # steps of a narrow type around a fixed point of a wider one: of 21, all that came near did so within these
 
 _FIGURES = (
     *("relative_residual", "max_abs_residual", "weight_rms", "differing_weights"),
@@ -111,12 +115,15 @@ def zoo(
     if starts < 1:
         raise BadOption(f"starts must be at least 1, not {starts}")
     refuse_constructed(quine)
-    stop = stop or Stop()
-    f = map_of(quine)
+    stop, f = stop or Stop(), map_of(quine)
+    smooth = smooth_map(f) if isinstance(f, ReducedMap) else f
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
+    smooth.late = stop.clock(trace)
     with weights_kept(quine):
-        ends = fixed_points(quine, f, starts, generator, stop, trace, progress=progress)
+        ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
+        if smooth is not f:
+            _settle(f, smooth, stop, trace)
         seconds = trace.seconds()
         found = _measured(quine, f, stop)
     return Zoo(
@@ -128,6 +135,16 @@ def zoo(
         seconds=seconds,
         interrupted=Status.INTERRUPTED in ends,
     )
+
+
+def _settle(f: FullMap | ReducedMap, smooth: FullMap | ReducedMap, stop: Stop, trace: Trace) -> None:
+    """Take over the points of a map in a wider type, each where it is best near by: a narrow type's own map is a staircase."""
+    f.evaluations, f.jvps, f.known = smooth.evaluations, smooth.jvps, smooth.known
+    if len(f.known):
+        near = replace(stop, rtol=stop.tolerance(f.quine.dtype), max_steps=_NEAR)
+        settled = iterate(f, Broyden(), f.known, near, trace, every=True).best
+        own = torch.cdist(settled, f.known).argmin(1) == torch.arange(len(settled), device=settled.device)
+        f.known = torch.where(own[:, None], settled, f.known)  # what went over to another one is no second quine
 
 
 def _measured(quine: Quine, f: FullMap | ReducedMap, stop: Stop) -> list[ZooQuine]:

@@ -235,7 +235,7 @@ def _exact(story: Story) -> str:
     words = (
         f"every one of its 1,020 weights equals what it prints in all 64 bits, found in {solution.seconds:.2g} seconds"
         if solution.bit_exact
-        else f"none was found here with this seed: {escape(solution.status.value)}"
+        else f"none was found here with this seed: {escape(solution.sentence)}"
     )
     return (
         "<h2>Exactly 0<small>“almost impossible to get a perfect quine”</small></h2>"

@@ -91,7 +91,8 @@ def usable(device: str) -> torch.device:
         found = torch.device(device)
         torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrunkError(f"no device {device!r} here: {first_line(error)}") from error
+        reason = first_line(error).partition(". ")[0]  # what follows is a list of all there are
+        raise TrunkError(f"no device {device!r} here: {reason}") from error
     return found
 
 

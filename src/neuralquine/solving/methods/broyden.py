@@ -27,6 +27,8 @@ class Broyden:
     Attributes:
         step_limit: longest step, Euclidean, in units of the code (whose own length is sqrt(d)).
         exact_below: relative residual at which a row gets the exact inverse, n derivative products; 0 for never.
+        rescale: p, to seek the fixed points of ``f(x) (||x|| / ||f(x)||)^p``, which are those of f but for zero: that repels
+            where f is of a degree below ``p / (p - 1)`` near it. 0 for f itself.
 
     Fails when: n is so large that ``H`` (``n x n`` for each start) does not fit; then use anderson.
 
@@ -35,6 +37,7 @@ class Broyden:
 
     step_limit: float = 0.67
     exact_below: float = 0.03
+    rescale: float = 0.0
     space: str = "reduced"
     starts: ClassVar[int] = 32
 
@@ -54,16 +57,17 @@ class Broyden:
         near[active] &= ~exact[active]
         for row in active[near[active]].tolist():
             identity = torch.eye(f.n, dtype=state.x.dtype, device=state.x.device)
-            inverse, info = torch.linalg.inv_ex(identity - f.jacobian(state.x[row : row + 1])[0])
+            jacobian = self._slope(state.x[row], state.fx[row], f.jacobian(state.x[row : row + 1])[0])
+            inverse, info = torch.linalg.inv_ex(identity - jacobian)
             if int(info) == 0 and bool(torch.isfinite(inverse).all()):
                 inverses[row] = inverse
             exact[row] = True
         x, h = state.x[active], inverses[active]
-        r = state.fx[active] - x
+        r = self._rescaled(x, state.fx[active]) - x
         s = capped((h @ r[:, :, None]).squeeze(2), self.step_limit)
         new_x = x + s
         new_fx = f(new_x)
-        y = r - (new_fx - new_x)
+        y = r - (self._rescaled(new_x, new_fx) - new_x)
         hy = (h @ y[:, :, None]).squeeze(2)
         sh = (s[:, None] @ h).squeeze(1)
         denominator = (s * hy).sum(1, keepdim=True)
@@ -73,3 +77,18 @@ class Broyden:
         inverses[active] = h + factor[:, :, None] * sh[:, None]
         state.x[active], state.fx[active] = new_x, new_fx
         return state
+
+    def _rescaled(self, x: Tensor, fx: Tensor) -> Tensor:
+        """``f(x) (||x|| / ||f(x)||)^p`` of every row."""
+        if not self.rescale:
+            return fx
+        norm, tiny = torch.linalg.vector_norm, torch.finfo(fx.dtype).tiny
+        return fx * (norm(x, dim=1) / norm(fx, dim=1).clamp_min(tiny))[:, None] ** self.rescale
+
+    def _slope(self, x: Tensor, fx: Tensor, jacobian: Tensor) -> Tensor:
+        """The Jacobian of the rescaled map at one row, from that of the map."""
+        if not self.rescale:
+            return jacobian
+        ratio = x / x.square().sum() - (fx @ jacobian) / fx.square().sum()
+        size = torch.linalg.vector_norm(x) / torch.linalg.vector_norm(fx)
+        return (jacobian + self.rescale * torch.outer(fx, ratio)) * size**self.rescale
