@@ -69,7 +69,8 @@ def report_solution(
         after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
         typer.echo(f"it is in no folder: {after}")
     if grid and v.converged and not v.bit_exact and v.code_bits is None:
-        typer.echo("`--exact` looks for one whose printed bits all equal the stored ones")
+        prospect = f": {v.prospect}" if v.prospect else ""
+        typer.echo(f"`--exact` looks for one whose printed bits all equal the stored ones{prospect}")
 
 
 def report_kept(folder: Path, recipe: str = "") -> None:
