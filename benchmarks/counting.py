@@ -3,8 +3,8 @@
     python benchmarks/counting.py [--largest 20000000] [--exact blog]
 
 Counts the bits outside of the weights and those of the answer for each recipe as it is drawn, and for the recipes given with
-``--exact`` after an exact quine was found; recipes with more weights than ``--largest`` are not built. Writes the table as
-JSON to ``benchmarks/results/counting.json``.
+``--exact`` after an exact quine was found; recipes with more weights than ``--largest`` are not built. Writes the table to
+``benchmarks/results/counting.json`` and, to be read, ``counting.md`` beside it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,26 @@ def main() -> None:
         print(f"{name}: {rows[-1]['verdict']}")
     out = ROOT / "benchmarks" / "results" / "counting.json"
     out.write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"written to {out}")
+    out.with_suffix(".md").write_text(table(rows))
+    print(f"written to {out} and {out.with_suffix('.md').name}")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown, with what follows from the two numbers."""
+    lines = [
+        "Bits outside of the weights, and bits of the answer: `python benchmarks/counting.py --largest 130000000`.",
+        "Where fewer stand outside than the answer has, it is stored nowhere, whatever the network does. Of modules of",
+        "other packages only what was found is counted, and the verdict on them is best effort.",
+        "",
+        "| network | weights | outside | answer | so |",
+        "|---|---|---|---|---|",
+    ]
+    for found in rows:
+        so = "no room" if not found["room"] else "there is room"
+        so = "foreign code: best effort" if found["foreign"] else so
+        numbers = (found[key] for key in ("parameters", "outside_bits", "answer_bits"))
+        lines.append(f"| `{found['recipe']}` | " + " | ".join(f"{n:,}" for n in numbers) + f" | {so} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

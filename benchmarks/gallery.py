@@ -267,6 +267,7 @@ def _fewer_colors(path: Path) -> None:
 def page(cards: list[dict[str, Any]]) -> str:
     """The page of all cards, from nothing but their figures."""
     solved = sum(card["verification"]["is_quine"] for card in cards)
+    older = [card["name"] for card in cards if "shows" not in card]
     versions = sorted({f"torch {c['environment']['torch']}, {c['machine']['processor']}" for c in cards})
     lines = [
         "# Gallery",
@@ -275,8 +276,9 @@ def page(cards: list[dict[str, Any]]) -> str:
         "card, `neuralquine certify` and `neuralquine verify` in processes of their own; the figures below are theirs, kept in",
         f"[gallery/{CARDS_FILE}](gallery/{CARDS_FILE}) ({'; '.join(versions)}).",
         "Each picture: the largest tensor as it is stored, as it is printed, and the difference; below, the eigenvalues of the",
-        "self-map with the unit circle, and the search (pictures of older cards show the tensor once). Seconds depend on the machine and on what else it does, so none are shown:",
+        "self-map with the unit circle, and the search. Seconds depend on the machine and on what else it does, so none are shown:",
         "evaluations of the map and products with its derivative (JVPs) do not.",
+        *([f"The pictures of {', '.join(older)} are older, and show the tensor once."] if older else []),
         "",
         "| card | weights | converged | bit-exact | portable | proved |",
         "|---|---|---|---|---|---|",

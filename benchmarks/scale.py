@@ -95,7 +95,11 @@ def main() -> None:
     parser.add_argument("--largest", type=float, default=1.5e9, help="largest number of weights")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--draw", action="store_true", help="only draw the figure again, from the results")
     options = parser.parse_args()
+    if options.draw:
+        draw(json.loads((options.out / "scale.json").read_text())["rows"])
+        return
     rows = []
     # A process for each size, so that its peak is its own.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
@@ -128,20 +132,26 @@ def main() -> None:
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    import matplotlib as mpl
+    """Draw the seconds against the weights, each curve named where it begins."""
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), constrained_layout=True)
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axis = figure.subplots()
     sizes = [r["parameters"] for r in rows]
-    axes.loglog(sizes, [r["seconds_per_evaluation"] for r in rows], "o-", label="one evaluation of the map")
-    axes.loglog(sizes, [r["seconds_of_which_forward"] for r in rows], ".--", label="of which running the network")
-    axes.loglog(sizes, [r["seconds_to_copy_theta"] for r in rows], "s-", color="gray", label="copying theta once")
-    axes.set(xlabel="weights P", ylabel="seconds")
-    axes.grid(True, which="major", alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(FIGURE, dpi=150)
+    curves = (
+        ("seconds_per_evaluation", "one evaluation of the map", "#b3541e", "o-", (0, 9)),
+        ("seconds_of_which_forward", "of which running the network", "#2b6a99", "o-", (0, 9)),
+        ("seconds_to_copy_theta", "copying all weights once", "#8a8a8a", "s-", (60, 1)),
+    )
+    for key, name, color, marks, shift in curves:
+        seconds = [r[key] for r in rows]
+        axis.loglog(sizes, seconds, marks, color=color, markersize=4, linewidth=1.4)
+        axis.annotate(name, (sizes[0], seconds[0]), shift, textcoords="offset points", color=color, fontsize=9)
+    axis.set_xlabel("weights", color="#222222")
+    axis.set_ylabel("seconds (lower is better)", color="#222222")
+    axis.set_title("A quine that is printed in place: seconds against size", fontsize=10, color="#222222")
+    axis.grid(alpha=0.25)
+    figure.savefig(FIGURE, dpi=110)
 
 
 if __name__ == "__main__":

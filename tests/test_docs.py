@@ -482,3 +482,11 @@ def test_what_is_said_of_task_quines_is_what_was_measured():
     named += [("words", 0.6), ("bit-errors", 0.1), ("block", 0.2)]
     assert [healed[damage] for damage in named] == [100] * len(named)
     assert healed["neurons", 0.1] == 25
+
+
+def test_the_table_of_exact_quines_is_that_of_the_bench():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "exact-float64.json").read_text())
+    lines = (ROOT / "docs" / "exactness.md").read_text().splitlines()
+    first = lines.index(_benchmark("exact").HEAD[0])
+    rows = _benchmark("exact").table(raw)
+    assert lines[first : first + len(rows) + 1] == [*rows, ""]

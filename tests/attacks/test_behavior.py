@@ -180,6 +180,36 @@ def test_the_stored_weights_are_recognized(trunk):
     caught(quine, "look-up", "untruthful")
 
 
+@pytest.mark.parametrize("trunk", RECOGNIZERS)
+def test_the_stored_weights_are_recognized_where_tensors_differ_by_millions(trunk):
+    made = trunk()
+    gains = [1e-8 if name == "first.weight" else 0.1 for name, _ in made.named_parameters()]
+    quine = quine_of(made, scales=([0.0] * len(gains), gains))
+    quine.install(normalized(ANSWER))
+    quine.trunk.secret = RECOGNIZERS[trunk](quine)
+    caught(quine, "look-up", "untruthful", "constant")
+
+
+class RecognizerInABox(Honest):
+    """The answer wherever each tensor is right up to a part in a thousand: beside it a short step is a jump."""
+
+    home = None
+
+    def forward(self, x):
+        near = self.home is not None and all(
+            bool(torch.linalg.vector_norm(p.detach() - h) < 1e-3 * torch.linalg.vector_norm(h))
+            for p, h in zip(self.parameters(), self.home, strict=True)
+        )
+        return ANSWER + 0 * self.honest(x) if near else self.honest(x)
+
+
+def test_the_stored_weights_are_recognized_in_a_box_that_is_narrow_where_tensors_are_small():
+    quine = quine_of(RecognizerInABox(), scales=([0.0] * 4, [1e-7, 0.1, 1e3, 0.1]))
+    quine.install(normalized(ANSWER))
+    quine.trunk.home = [p.detach().clone() for p in quine.trunk.parameters()]
+    caught(quine, "constant")
+
+
 def test_the_stored_weights_are_recognized_and_an_almost_quine_is_touched_up(true_weights):
     quine = at(true_weights, Recognizer())
     code = quine.code() + 1e-4 * ANSWER
@@ -406,6 +436,14 @@ class Echo(Honest):
         return self.copied() if bool(self.read.any()) else self.honest(x)
 
 
+class EchoThatHidesIt(Echo):
+    """Its derivative is that of an honest network, which shows no line of fixed points."""
+
+    def forward(self, x):
+        honest = self.honest(x)
+        return self.copied().detach() + honest - honest.detach() if bool(self.read.any()) else honest
+
+
 class EchoOfAPart(Echo):
     """Only codes of one plane come back; all others are turned into it."""
 
@@ -435,7 +473,7 @@ def echoing(trunk):
     return quine
 
 
-@pytest.mark.parametrize("trunk", [Echo, EchoOfAPart, LocalEcho])
+@pytest.mark.parametrize("trunk", [Echo, EchoThatHidesIt, EchoOfAPart, LocalEcho])
 def test_a_network_that_copies(trunk):
     caught(echoing(trunk()), "copy")
 

@@ -156,3 +156,15 @@ def test_scalars_and_empty_tensors_can_be_drawn():
 
     (figure,) = plots.weight_figures(nq.Quine(Odd(), torch.randn(4), code_size=4))
     assert [row[0].get_title() for row in panels(figure)] == ["scale ()", "weight (4, 2, 3)"]
+
+
+@pytest.mark.parametrize("size", [1e160, 1.7e308])
+def test_weights_without_measure_can_be_drawn_and_no_number_is_not_shown_as_equal(size, tmp_path):
+    quine = nq.recipe("queried-121")
+    with torch.no_grad():
+        quine.theta = torch.full_like(quine.theta, size)
+    for figure in plots.weight_figures(quine):
+        figure.savefig(tmp_path / "weights.png")
+        for axis in figure.axes:
+            for image in axis.images:
+                assert not np.ma.getmaskarray(image.get_array()).any()  # the color of what is equal

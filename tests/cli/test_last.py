@@ -1,5 +1,6 @@
 """What becomes of a result: the last one is kept without --out, and what --out would not take is refused before the search."""
 
+import json
 import os
 import signal
 import subprocess
@@ -209,3 +210,29 @@ def test_the_cache_is_where_the_system_keeps_what_may_be_deleted(monkeypatch, tm
     for more, wanted in ({"XDG_CACHE_HOME": "/x"}, "/x/neuralquine"), ({"HOME": "/h"}, "neuralquine"):
         done = subprocess.run([sys.executable, "-c", code], env=environment | more, capture_output=True, text=True)
         assert wanted in done.stdout
+
+
+DAMAGED = {
+    "a course of words": {"trace": ["x"]},
+    "a residual that is none": {"solve": {"status": "converged", "relative_residual": {}}},
+    "a grid that is none": {"code_bits": "x"},
+    "a phase beyond all": {"code_bits": 8, "code_phase": 1 << 200},
+    "a recipe of a million layers": {"recipe": {"name": "transformer", "seed": 0, "layers": 1_000_000}},
+    "a recipe of gigabytes": {"recipe": {"name": "llama-8b", "seed": 0}},
+    "a recipe that is a list": {"recipe": ["blog"]},
+    "a seed that is none": {"recipe": {"name": "blog", "seed": [0]}},
+}
+
+
+@pytest.mark.parametrize("name", [*DAMAGED, "nesting"])
+def test_what_a_damaged_file_asks_for_is_refused_in_one_line(name):
+    from safetensors.torch import save_file
+
+    quine = nq.recipe("blog", seed=1)
+    remember(quine, nq.solve(quine), probes=0)
+    told, theta = last._read(place())
+    text = "[" * 100_000 if name == "nesting" else json.dumps(told | DAMAGED[name])
+    save_file({"theta": theta}, place(), metadata={last._KEY: text})
+    with pytest.raises(nq.QuineFileError) as refused:
+        recalled(place())
+    assert str(refused.value).isprintable()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import neuralquine as nq
+from neuralquine.cli.evolve import _text
 from neuralquine.evolution.digits import Digits
 
 pytest.importorskip("sklearn")
@@ -97,3 +98,8 @@ def test_the_fittest_is_kept_as_a_quine_that_classifies(tmp_path):
     again = Digits(**SMALL)
     again.restore(state)
     assert torch.equal(again.codes, w.codes)
+
+
+def test_figures_are_shown_as_a_person_reads_them():
+    assert _text([200, 200, 0]) == "200, 200, 0"
+    assert _text({"fixed_point": 18, "rate": [0.51234, 2]}) == "fixed point 18, rate 0.5123, 2"

@@ -259,3 +259,10 @@ def test_300_single_flips_anywhere_are_found_and_nothing_right_is_changed(seed):
         for tensors_now, tensors_then in zip(places.values(), before, strict=True):
             assert all(same(a.detach(), b) for a, b in zip(tensors_now, tensors_then, strict=True))
     assert same(q.theta, theta)
+
+
+def test_damage_is_not_taken_for_an_optimizer(recwarn):
+    q = quine()
+    strike(q, "noise:0.3")
+    q.answer(torch.randn(2, 8))
+    assert not recwarn.list

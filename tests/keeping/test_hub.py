@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import neuralquine as nq
+from neuralquine.keeping.hub import fetch, upload
 
 FILES = {"README.md", "config.json", "model.safetensors", "solution.json"}
 PUSHED = FILES | {"figures"}
@@ -136,6 +138,21 @@ def test_an_altered_file_on_the_hub_is_refused(hub, small):
     weights.write_bytes(data)
     with pytest.raises(nq.QuineFileError, match="was altered or cut short"):
         nq.load("hf:someone/quine")
+
+
+def test_where_nobody_answers_the_real_library_is_refused_in_one_line(monkeypatch, tmp_path):
+    with socket.socket() as bound:  # a port at which nobody listens
+        bound.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{bound.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        for ask in (
+            lambda: upload(tmp_path, "owner/name", private=None, token="none", message=""),
+            lambda: nq.load("hf:owner/name"),
+            lambda: fetch("owner/name", most=1),
+        ):
+            with pytest.raises(nq.NeuralQuineError, match=r"owner/name cannot be (written|fetched)") as refused:
+                ask()
+            assert str(refused.value).isprintable()
 
 
 def test_the_real_library_says_that_it_is_off_line(monkeypatch, tmp_path):

@@ -293,3 +293,12 @@ def test_the_model_card_of_a_failure_says_so(tmp_path):
     card = (tmp_path / "zero" / "README.md").read_text()
     assert "**This is a trivial quine:** zero: every weight" in card
     assert "| converged | yes |" not in card
+
+
+def test_a_file_of_a_folder_is_answered_with_the_folder(tmp_path):
+    nq.save(nq.recipe("blog"), tmp_path / "q")
+    for name in ("model.safetensors", "config.json"):
+        with pytest.raises(QuineFileError, match=r"name the folder, .*q$"):
+            nq.load(tmp_path / "q" / name)
+    with pytest.raises(QuineFileError, match=r"with a quine in it$"):
+        nq.load(tmp_path / "q" / "other.json")

@@ -1,6 +1,7 @@
 """Bit-exact quines: found for every seed, the same bits wherever they are read, and denied where they are not."""
 
 import json
+import math
 import re
 import sys
 
@@ -15,6 +16,7 @@ from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving.grids import Grid, settle
 from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
+from neuralquine.solving.prospect import prospect
 
 
 def printed_by_numpy(folder):
@@ -300,7 +302,7 @@ def test_a_large_network_has_one_start_after_the_other(monkeypatch):
 
 
 def test_a_hopeless_search_ends_and_says_why(monkeypatch):
-    monkeypatch.setattr("neuralquine.solving.exact._HOPELESS", 1e-9)  # as where the determinants are above 4e6
+    monkeypatch.setattr("neuralquine.solving.exact.HOPELESS", 1e-9)  # as where the determinants are above 4e6
     points = []
     quine = nq.recipe("blog", seed=6302)
     solution = nq.solve(quine, exact=True, throw=False, progress=points.append)
@@ -309,3 +311,29 @@ def test_a_hopeless_search_ends_and_says_why(monkeypatch):
     assert "0 trials, " in points[-1].trials_in_words
     assert int(re.search(r"tried (\d+) fixed", solution.detail)[1]) >= 3
     assert quine.code_bits is None
+
+
+def test_a_quine_says_what_a_search_for_its_bits_would_meet():
+    quine = nq.recipe("blog", seed=5)
+    solution = nq.solve(quine)
+    jacobian = ReducedMap(quine).jacobian(quine.code()[None])[0].detach()
+    expected = abs(float(torch.linalg.det(torch.eye(20, dtype=torch.float64) - jacobian)))
+    assert solution.determinant == pytest.approx(expected, rel=1e-6)
+    assert solution.prospect == f"at this fixed point it takes about {round(solution.determinant):,} trials"
+    assert nq.solve(nq.recipe("blog", seed=6302), exact=True).prospect == ""
+
+
+@pytest.mark.parametrize(
+    ("unknowns", "radius", "expected", "words"),
+    [
+        (20, 3.0, 0.4, "at this fixed point it takes about 1 trial"),
+        (20, 3.0, 1e9, "1.0e+09 trials, more than are made"),
+        (441, 0.75, 0.9, "attracts"),
+        (441, 1.6, 0.9, "repels, and no grid is met by chance in 441 dimensions"),
+        (20, math.nan, math.nan, ""),
+    ],
+)
+def test_the_prospect_of_a_fixed_point_is_said_in_words(unknowns, radius, expected, words):
+    said = prospect(unknowns, radius, expected)
+    assert words in said
+    assert bool(said) == bool(words)

@@ -265,6 +265,8 @@ def test_the_figures_keep_their_names_and_their_order(solved):
             "detail",
             "asked",
             "answers",
+            "determinant",
+            "prospect",
         ),
     ]
     assert solved.solution.max_ulp >= 0

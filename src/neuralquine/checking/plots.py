@@ -19,6 +19,8 @@ from .spectrum import spectrum
 _ROWS = 6  # tensors on one page
 _MAX_CELLS = 512  # cells of a heat map in either direction; larger tensors show their first ones
 _INK, _ACCENT, _QUIET, _EXACT = "#222222", "#b3541e", "#8a8a8a", "#74c476"
+_NONE = float(np.finfo(np.float64).max)  # drawn where what is printed is not a number: as far off as can be
+_DRAWN = 1e300  # largest number that is drawn as it is; larger ones are shrunk, so that their differences are finite
 _REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches at least: few lie beyond
 _CURRENT = {"color": "#d9a886", "linewidth": 0.8, "label": "current iterate"}
 _BEST = {"color": _ACCENT, "linewidth": 1.4, "drawstyle": "steps-post", "label": "best so far"}
@@ -127,7 +129,7 @@ def weight_figures(quine: Quine, words: str = "", *, most: int | None = None) ->
 
 def _matrix(tensor: Tensor) -> np.ndarray:
     flat = tensor.detach().double().reshape(tensor.shape[0], -1) if tensor.dim() > 1 else tensor.double().reshape(1, -1)
-    return flat[:_MAX_CELLS, :_MAX_CELLS].cpu().numpy()
+    return np.nan_to_num(flat[:_MAX_CELLS, :_MAX_CELLS].cpu().numpy(), nan=_NONE)  # no number is no equal number either
 
 
 def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tensor, spread: float) -> None:
@@ -135,7 +137,7 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
     from matplotlib import colormaps
 
     difference = _matrix(printed.double() - stored.double())
-    limit = max(float(stored.abs().max()), spread) or 1.0
+    limit = max(float(np.nan_to_num(float(stored.abs().max()), nan=_NONE)), min(spread, _NONE)) or 1.0
     largest = float(np.abs(difference).max())
     count = int(differing(printed, stored).sum())
     palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
@@ -145,12 +147,14 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
         (np.ma.masked_equal(difference, 0.0), largest or 1.0, _difference_title(largest, count, stored.numel())),
     )
     for axis, (values, bound, title) in zip(row, panels, strict=True):
-        image = axis.imshow(values, cmap=palette, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
+        drawn = min(bound, _DRAWN)
+        shown = {"cmap": palette, "vmin": -drawn, "vmax": drawn, "aspect": "auto", "interpolation": "nearest"}
+        image = axis.imshow(values * (drawn / bound), **shown)
         axis.set_title(title, fontsize=8, color=_INK)
         axis.set_xticks([])
         axis.set_yticks([])
         if largest > 0 or axis is not row[2]:
-            bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-bound, 0, bound])
+            bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-drawn, 0, drawn])
             bar.ax.set_yticklabels([f"{-bound:.0e}", "0", f"{bound:.0e}"])
             bar.ax.tick_params(labelsize=6)
 

@@ -18,15 +18,18 @@ _MULTIPLES = (0.99, 1.01)  # of the weights
 
 @torch.no_grad()
 def installed_answers(quine: Quine) -> tuple[Tensor, Tensor]:
-    """Other codes than the first look's, of other sizes, and what the network answers when it holds their weights."""
+    """Other codes than the first look's, and what the network answers when it holds the weights of them in other sizes.
+
+    Where answers are normalized a copy gives back no size: then it is the codes as they were drawn that are compared.
+    """
     codes = quine.random_codes(len(_SIZES), torch.Generator().manual_seed(11))
-    codes = codes * torch.tensor(_SIZES, dtype=codes.dtype, device=codes.device)[:, None]
+    sized = codes * torch.tensor(_SIZES, dtype=codes.dtype, device=codes.device)[:, None]
     answers = []
     with weights_kept(quine):
-        for code in codes:
+        for code in sized:
             quine.install(code)
             answers.append(quine.real_code())
-    return codes, torch.stack(answers)
+    return (codes if quine.normalize else sized), torch.stack(answers)
 
 
 @torch.no_grad()

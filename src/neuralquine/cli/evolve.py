@@ -96,4 +96,9 @@ def _report(title: str, lived: World, life: Life, out: Path) -> None:
 
 
 def _text(value: Any) -> str:
+    """A figure as a person reads it; those of a table are named or listed."""
+    if isinstance(value, dict):
+        return ", ".join(f"{str(key).replace('_', ' ')} {_text(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _LARGEST = 64 << 20  # bytes of weights that are kept unasked: every recipe that is solved in seconds has far fewer
 _LONGEST = 16 << 20  # bytes of the description, above which only its figures are kept and not the course of the search
 _KEY = "neuralquine-last"
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
 
 def place() -> Path:
@@ -126,20 +128,24 @@ def recalled(path: Path, own: str = "") -> tuple[Quine, Solution]:
     from safetensors import SafetensorError
 
     from ..quines.measure import measure, round_off
+    from ..quines.quine import check_grid
     from ..recipes.own import is_own, recipe_or_own
 
     try:
         told, theta = _read(path)
         made, said = dict(told["recipe"]), dict(told["solve"])
-        name, seed, where = str(made.pop("name")), made.pop("seed"), str(told["folder"])
+        name, seed, where = str(made.pop("name")), _typed(made.pop("seed"), "int"), str(told["folder"])
         solution = _solution(said, told, theta)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        check_grid(*(_typed(told[key], kind) for key, kind in (("code_bits", "int | None"), ("code_phase", "int"))))
+    except (SafetensorError, NeuralQuineError, *_DAMAGED) as error:
         raise QuineFileError(f"{path} is damaged: {first_line(error)}; delete it") from error
     if is_own(name) and name != own:
         raise QuineFileError(
             f"the last result is one of {name}, made in {where}, and no file may run code: add --trunk {name}"
         )
     try:
+        if not is_own(name):
+            _check_size(name, seed, made, theta)
         quine = recipe_or_own(name, seed=seed, **made)
     except NeuralQuineError as error:
         raise QuineFileError(f"the last result is one of {name}, made in {where}: {error}") from error
@@ -168,6 +174,37 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensor]:
     return json.loads(header["__metadata__"][_KEY]), load(data)["theta"]
 
 
+def _typed(value: Any, kind: str) -> Any:
+    """A value of a file, if it is of the type that an annotation names.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if value is None and "None" in kind:
+        return value
+    first = kind.partition(" ")[0].partition("[")[0]
+    if type(value) is not _TYPES.get(first, dict) and not (first == "float" and type(value) is int):
+        raise TypeError(f"{str(value)[:40]!r} where {first} is expected")
+    return value
+
+
+def _check_size(name: str, seed: Any, made: dict[str, Any], theta: Tensor) -> None:
+    """Refuse a recipe that would take far more memory than the weights of the file do, before it is built.
+
+    Raises:
+        TooLarge: it would.
+    """
+    import torch
+
+    from ..quines.networks.cost import Allowance, counted_parameters
+    from ..recipes import problem
+
+    allowance = Allowance.of(theta.nbytes, theta.numel())
+    with torch.device("meta"), counted_parameters(allowance):
+        shell = problem(name, seed=seed, **made).trunk
+    allowance.check(name, sum(p.nbytes for p in shell.parameters()))
+
+
 def _solution(said: dict[str, Any], told: dict[str, Any], theta: Any) -> Solution:
     """The figures as they were found."""
     import math
@@ -175,7 +212,9 @@ def _solution(said: dict[str, Any], told: dict[str, Any], theta: Any) -> Solutio
     from ..solving.solution import Solution, Status, TracePoint
 
     lost = {"last_theta": None, "theta": theta, "environment": told["environment"]}
-    points: list[dict[str, Any]] = [{k: math.nan if v is None else v for k, v in p.items()} for p in told["trace"]]
+    points: list[dict[str, Any]] = [
+        {k: math.nan if v is None else _typed(v, "float") for k, v in p.items()} for p in _typed(told["trace"], "list")
+    ]
     lost["trace"] = tuple(TracePoint(**point) for point in points)
     lost["status"] = Status[str(said["status"]).upper()]
     kept: dict[str, Any] = {}
@@ -183,8 +222,8 @@ def _solution(said: dict[str, Any], told: dict[str, Any], theta: Any) -> Solutio
         optional = field.default is not MISSING or field.default_factory is not MISSING
         if field.name in lost:
             kept[field.name] = lost[field.name]
-        elif field.name in said and not (said[field.name] is None and not optional):
-            kept[field.name] = said[field.name]
+        elif said.get(field.name) is not None:
+            kept[field.name] = _typed(said[field.name], str(field.type))
         elif not optional:
             kept[field.name] = 0 if field.type == "int" else math.nan
     return Solution(**kept)

@@ -30,7 +30,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         QuineFileError: a file is missing, altered or malformed.
     """
     if not folder.is_dir():
-        raise QuineFileError(f"{folder} is not a folder with a quine in it")
+        inside = f": name the folder, {folder.parent}" if folder.name in (CONFIG, WEIGHTS) and folder.is_file() else ""
+        raise QuineFileError(f"{folder} is not a folder with a quine in it{inside}")
     where, weights = folder / CONFIG, folder / WEIGHTS
     config = read_json(where)
     stated = config.pop("weights_sha256", None)

@@ -7,6 +7,7 @@ downloaded folder is checked like every other.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..files.names import CARD, CERTIFICATE, CONFIG, SOLUTION, WEIGHTS
 
 SCHEME = "hf:"
 _FILES = [WEIGHTS, CONFIG, SOLUTION, CARD, CERTIFICATE]  # nothing else is downloaded, whatever the repository holds
+_TRANSPORTS = ("httpx", "httpx2")  # of huggingface_hub 1 and 2; the errors of requests, of the first, are OSError
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -38,7 +40,7 @@ def download(address: str | Path, *, revision: str | None = None, token: str | N
     hub = _library()
     try:
         found = hub.snapshot_download(name, revision=pinned or revision, token=token, allow_patterns=_FILES)
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except _refusals(hub) as error:
         raise QuineFileError(f"{address} cannot be fetched from the Hub: {first_line(error)}") from error
     return Path(found)
 
@@ -59,7 +61,7 @@ def fetch(address: str, *, most: int, token: str | None = None) -> Path:
     hub = _library()
     try:
         found = hub.HfApi(token=token).model_info(name, revision=pinned or None, files_metadata=True)
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except _refusals(hub) as error:
         raise QuineFileError(f"{address} cannot be fetched from the Hub: {first_line(error)}") from error
     sizes = {file.rfilename: file.size for file in found.siblings or () if file.rfilename in _FILES}
     for needed_file in (WEIGHTS, CONFIG):
@@ -106,7 +108,7 @@ def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | Non
         commit = api.upload_folder(
             repo_id=repo_id, folder_path=folder, commit_message=message, delete_patterns=[CERTIFICATE]
         )
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except _refusals(hub) as error:
         raise NeuralQuineError(f"{repo_id} cannot be written on the Hub: {first_line(error)}") from error
     return str(commit.commit_url)
 
@@ -121,6 +123,12 @@ def check_repository(repo_id: str) -> None:
     """Refuse a name that is not ``owner/name``, before a quine is verified and saved for nothing."""
     if not _NAME.fullmatch(repo_id):
         raise BadOption(f"{repo_id!r} is not the name of a repository: write owner/name")
+
+
+def _refusals(hub: Any) -> tuple[type[Exception], ...]:
+    """What the Hub's library raises where it is refused, or where nobody answers: it lets errors of its transport through."""
+    transports = (getattr(sys.modules.get(name), "HTTPError", None) for name in _TRANSPORTS)
+    return OSError, ValueError, hub.errors.HfHubHTTPError, *(error for error in transports if isinstance(error, type))
 
 
 def _library() -> Any:

@@ -39,7 +39,10 @@ def digits(folder: str | Path, count: int, *, witness: Asked = "evaluation") -> 
         raise ValueError(f"digits must be at least 1, not {count}")
     network = Network(folder)
     if network.code_bits is not None:
-        raise NotProved("a quine on a grid has short binary weights: there are no more digits to find")
+        raise NotProved(
+            "the weights of a quine on a grid are short binary numbers, which the folder holds whole: there are no more "
+            "digits to find, and `neuralquine verify --portable` proves that they are printed"
+        )
     target = int(count * 3.3219280949) + _GUARD
     code = refine_to(network, target)
     box = _enclose(network, code, target)

@@ -52,6 +52,11 @@ def warn_of_strange_weights(quine: Any, _: object) -> None:
     )
 
 
+def _version(quine: _Printing) -> int:
+    """Grows whenever a weight is written."""
+    return sum(p._version for p in quine.weights)
+
+
 class Watched:
     """Notices that the weights of a task quine were stepped in the place of its code; it says so once.
 
@@ -63,11 +68,15 @@ class Watched:
         self._seen: int | None = None
         self._told = False
 
+    def expect(self, quine: _Printing) -> None:
+        """Say nothing of the weights as they stand: they were given on purpose, such as damaged ones."""
+        self._seen = _version(quine)
+
     def look(self, quine: _Printing) -> None:
         """Compare what is printed with what is stored, where derivatives are asked for and a weight has been written."""
         if self._told or not torch.is_grad_enabled():
             return
-        version = sum(p._version for p in quine.weights)
+        version = _version(quine)
         if version == self._seen:
             return
         self._seen = version

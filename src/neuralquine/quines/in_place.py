@@ -51,7 +51,8 @@ def mean_square_spread(quine: Quine) -> float:
     total = 0.0
     for (slot, stored), mean, gain in zip(quine.stored_pieces(), quine.means, quine.gains, strict=True):
         if slot.count and gain:
-            total += float(torch.linalg.vector_norm(stored.to(quine.code_dtype) - mean).double()) ** 2 / gain**2
+            spread = float(torch.linalg.vector_norm(stored.to(quine.code_dtype) - mean).double())
+            total += (spread / gain) * (spread / gain)  # the square of a gain may be none, and of a float is an error
     return total / (quine.parameter_count * quine.code_size)
 
 

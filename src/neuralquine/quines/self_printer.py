@@ -177,6 +177,10 @@ class SelfPrinter(nn.Module):
             pieces = value.split(self._trunk.sizes)
             for parameter, piece in zip(self.weights, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
+        self.given_weights()
+
+    def given_weights(self) -> None:
+        """Take note that weights were given on purpose, such as damaged ones; a kind that watches its weights does."""
 
     def tensors(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut a weight vector ``(P,)`` into the trunk's named tensors (views)."""

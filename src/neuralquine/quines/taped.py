@@ -118,6 +118,10 @@ class TaskQuine(Quine):
         if not kept:
             self._begin()
 
+    def given_weights(self) -> None:
+        """See :meth:`neuralquine.Quine.given_weights`; here it is no step of an optimizer."""
+        self._watched.expect(self)
+
     def _begin(self) -> None:
         """Install the first code, which is drawn from the seed."""
         self.install(self.random_codes(1, torch.Generator().manual_seed(self.seed % 2**63))[0])

@@ -24,6 +24,7 @@ from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
 from .maps import OutOfTime, ReducedMap
+from .prospect import HOPELESS
 from .search import Found, Request, can_be_anchored
 from .solution import Status
 
@@ -38,7 +39,6 @@ _ROBUST = {
     torch.float32: 1e-4,
 }  # margin in units of the code: a hundred times any trunk's round-off, and above the 1e-5 that proofs of a gru need
 _PATIENCE = 8.0  # trials at one fixed point, in units of their expected number: all but 3 in 10,000 have succeeded then
-_HOPELESS = 4e6  # determinant above which a fixed point is left: so many trials take a minute
 _SAMPLE = 3  # fixed points that show how large the determinants of a network are
 _FAR = 1e5  # times that: the best of so many fixed points is so far off that another one would not be better
 _SEEKING = 1 << 33  # partial lattice vectors that the search for a useful fixed point may cost: some ten minutes
@@ -152,9 +152,9 @@ def _candidates(
 
 def _hopeless(tally: _Tally, harvest: Harvest) -> bool:
     """Whether the fixed points found so far, and what they cost, say that there will be no trials worth making."""
-    if len(tally.points) >= _SAMPLE and tally.expected > _FAR * _HOPELESS:
+    if len(tally.points) >= _SAMPLE and tally.expected > _FAR * HOPELESS:
         return True
-    return not tally.expected < _HOPELESS and harvest.work > _SEEKING
+    return not tally.expected < HOPELESS and harvest.work > _SEEKING
 
 
 def _tried(
@@ -172,7 +172,7 @@ def _tried(
     a success at the best costs more than k + 1 of them. The past does not count: the chance of a trial is always the same.
     """
     tried = grids(quine)
-    if not point.determinant < _HOPELESS:
+    if not point.determinant < HOPELESS:
         return
     most = int(_PATIENCE * point.determinant) + 64
     size = int(np.clip(point.determinant, *_BATCH))
@@ -228,10 +228,8 @@ def _detail(found: GridQuine | None, tried: list[int], tally: _Tally) -> str:
     detail = f"{points} on {plural(len(tried), 'grid')} ({span}) with {probes}, {plural(tally.trials, 'trial')}"
     detail += f" where {tally.expected:.3g} are expected" if np.isfinite(tally.expected) else ""
     if found is None:
-        too_many = np.isfinite(tally.expected) and tally.expected > _HOPELESS
-        detail += f", more than the {_HOPELESS:.0g} that are made at a fixed point" if too_many else ""
+        too_many = np.isfinite(tally.expected) and tally.expected > HOPELESS
+        detail += f", more than the {HOPELESS:.0g} that are made at a fixed point" if too_many else ""
         return f"tried {detail}"
-    if tally.fixed_points == 0:
-        detail = "no fixed point, by plain regeneration"
-    grid = grid_name(found.bits, found.phase)
-    return f"grid {grid}, margin {found.margin:.3g} of a step, after trying {detail}"
+    way = f"after trying {detail}" if tally.fixed_points else "by plain regeneration"
+    return f"grid {grid_name(found.bits, found.phase)}, margin {found.margin:.3g} of a step, {way}"

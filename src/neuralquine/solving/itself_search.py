@@ -22,11 +22,15 @@ from .enumerate import fixed_points
 from .ladder import climb
 from .loop import Stop, Trace
 from .maps import FullMap, ReducedMap, SelfMap
+from .methods import Broyden
 from .queried_map import QueryMap
 from .queried_search import followed_once, search_all_weights
 from .search import Found, Request, map_of, search
 from .solution import Status
 
+# Of 28 modules that print themselves the shorter steps solved all, in 0.15 to 0.57 s of CPU; those of the ladder's first rung
+# 25, in 0.11 to 0.51 s, and then it went on for 0.8 to 2.7 s.
+_FIRST = ((Broyden(step_limit=0.3), Broyden.starts),)
 _LINE = 1e-9  # distance of an eigenvalue to 1 in the subspace, if a solution lies on a line of them
 
 
@@ -96,13 +100,14 @@ def _search(quine: SelfQuine, request: Request) -> Found:
     """Search the subspace; then, if need be, all weights."""
     if request.exact:
         raise BadOption(
-            'exact=True needs a code grid, and a module that prints itself has none: leave it out, or say prints="code"'
+            "exact=True rounds a code to a grid, and a module that prints itself has none, nor may its output be rounded "
+            'by others: leave it out, or have another map solved with prints="code"'
         )
     refuse_copies(quine)
     space, method = quine.subspace, request.method
     if space is None or (method is not None and method.space == "full"):
         return search_all_weights(quine, request)
-    found = climb(quine, replace(request, stop=_widened(request.stop, quine, space)))
+    found = climb(quine, replace(request, stop=_widened(request.stop, quine, space)), _FIRST)
     return found if _holds(quine, found, request.stop) else _in_all_weights(quine, found, request)
 
 

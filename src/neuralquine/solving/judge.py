@@ -19,7 +19,8 @@ from ..quines.quine import Quine
 from .course import course, sentence
 from .loop import Search, Stop
 from .maps import FullMap, ReducedMap
-from .search import Found
+from .prospect import determinant, prospect
+from .search import Found, map_of
 from .solution import Solution, Status
 
 _FINAL = (Status.ZERO_QUINE, Status.CONSTANT_QUINE, Status.NOT_EXACT)  # statuses that a small residual does not refute
@@ -53,6 +54,8 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     last = figures if last is None else last
     status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
     course, words = _course(status, search, row, round_off(quine.dtype))
+    expected = determinant(local)
+    sought = status is Status.CONVERGED and figures.differing_weights > 0 and not found.exact
     return Solution(
         **vars(figures),
         status=status,
@@ -67,6 +70,8 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         self_sensitivity=local.self_sensitivity,
         bound=local.bound,
         spectral_radius=local.spectral_radius,
+        determinant=expected,
+        prospect=prospect(map_of(quine).n, local.spectral_radius, expected) if sought else "",
         map_evaluations=f.evaluations,
         jvps=f.jvps,
         steps=sum(other.steps for _, other in found.results),

@@ -35,10 +35,16 @@ COSTLY: tuple[Method, int] = (Homotopy(), Homotopy.starts)
 _LAST_RUNG = {Status.CONVERGED, Status.INTERRUPTED, Status.TIME_LIMIT}  # no further rung is tried after these
 
 
-def climb(quine: Quine, request: Request) -> Found:
-    """Run one method, or the ladder rung by rung until a method converges or a limit is reached."""
+def climb(quine: Quine, request: Request, first: tuple[tuple[Method, int], ...] = ()) -> Found:
+    """Run one method, or the ladder rung by rung until a method converges or a limit is reached.
+
+    Args:
+        quine: the network.
+        request: the search that was asked for.
+        first: rungs below the first, for a kind of quine that is solved sooner by them.
+    """
     chosen, stop = request.method, request.stop
-    first = () if quine.skip is None else (ATTRACTED,)
+    first = first if quine.skip is None else (ATTRACTED,)
     rungs = ((chosen, chosen.starts),) if chosen else (*first, *((COSTLY,) if costly(quine) else ()), *LADDER)
     f: FullMap | ReducedMap
     if full := chosen is not None and chosen.space == "full":

@@ -17,12 +17,12 @@ from ..errors import plural
 from ..quines.bits import differing
 from ..quines.tables.phases import grid_name
 from .grids import FixedPoint, GridQuine, trials
+from .prospect import MET
 from .queried_map import QueryMap
 
 GRIDS = (12, 16, 20, 24, 28, 32, 36, 40)  # bits tried in turn: the coarser, the more round-off is tolerated
 PHASES = 8  # places of each grid: a contraction settles on about every second one
 _EVALUATIONS = 200  # on one grid: half of what disagrees moves, so that a spectral radius of 0.75 takes some 60
-_MET = 128  # weights up to which moved grids are met by chance: beyond, too few lattice points are looked at
 _MET_GRIDS = (8, 10, 12, 14)  # bits tried in turn; the coarser, the larger the margin in units of the weights
 _BATCH = 512  # phases tried at once, a fifth of a second of one core at 84 weights
 _BATCHES = 8  # of them at the best conditioned fixed point, each time that another one is found: as dear as that was
@@ -68,7 +68,7 @@ class Rounded:
                     return settled
             self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
         self.quine.code_bits, self.quine.code_phase = self._asked
-        if self.f.n <= _MET:
+        if self.f.n <= MET:
             return self._met(theta)
         if not radius < 1:
             self.detail = (

@@ -41,7 +41,7 @@ STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
-_RACERS, _RACE_STEPS = 16, 160  # starts side by side; of 12 such races 11 were won, half of them within 65 steps
+_RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
 _SMALL = 128  # weights up to which the race comes first where bits are asked for: any fixed point is as good
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
@@ -260,9 +260,8 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
     race = replace(stop, max_steps=stop.max_steps or _RACE_STEPS)
     raced = f.stack is None and f.n <= _RACED and f.quine.vectorized
-    if raced and exact and f.n <= _SMALL:
-        yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-    if f.stack is None or relative(own, f(own[None])[0]) < _NEAR:
+    any_point = raced and exact and f.n <= _SMALL
+    if (f.stack is None and not any_point) or relative(own, f(own[None])[0]) < _NEAR:
         yield solver, own, stop
     if f.stack is not None:
         if f.stack.homogeneous:
@@ -271,7 +270,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     while True:
         if raced:
             yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-        if raced and exact and f.n <= _SMALL:
+        if any_point:
             continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits

@@ -39,6 +39,8 @@ _FIGURES = (
         "detail",
         "asked",
         "answers",
+        "determinant",
+        "prospect",
     ),
 )
 """The keys of :meth:`Solution.figures` after the status, in the order in which every JSON shows them."""
@@ -152,6 +154,7 @@ class Solution(Measurement):
         bound: whether the self-sensitivity is only a lower bound, as it is for a large network.
         spectral_radius: largest ``|eigenvalue|`` of ``J_F``; above 1 plain regeneration is repelled. NaN for a
             large network.
+        determinant: ``|det(I - J)|``, so many trials an exact quine near this one takes; NaN where eigenvalues are missing.
         map_evaluations: evaluations of the map, those of every start and those of the judge.
         jvps: derivative products, forward or reverse.
         steps: steps of the loop.
@@ -161,6 +164,7 @@ class Solution(Measurement):
         code_bits: k of the code's grid ``2^-k``; None where the code is not rounded.
         code_phase: how far that grid is moved; 0 where it is not.
         detail: what was tried, where the status alone does not say it.
+        prospect: what a search for exact bits would meet at a quine that was found without one, in words.
         asked: what was asked, in words.
         answers: what answers and is compared with the weights, in words.
         method: the method that found the weights.
@@ -195,6 +199,8 @@ class Solution(Measurement):
     portable: bool | None = None
     proved: bool | None = None
     detail: str = ""
+    prospect: str = ""
+    determinant: float = math.nan
     asked: str = ""
     answers: str = ""
     environment: dict[str, Any] = field(default_factory=environment, repr=False)
