@@ -31,6 +31,19 @@ def quine():
     import neuralquine as nq
     return nq.recipe("blog")
 
+class Itself(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 16)
+        self.register_buffer("table", torch.randn(16, 144) / 4)
+
+    def forward(self, z):
+        x = torch.tanh(self.layer(z))
+        return 2 * (x - x.mean()) @ self.table / x.norm()
+
+def itself():
+    return Itself(), torch.randn(1, 8)
+
 def alone():
     return network()
 
@@ -50,10 +63,22 @@ def own(tmp_path, monkeypatch, request):
     return f"{stem}.py"
 
 
+def test_of_a_module_that_prints_itself_no_grid_is_promised(own, run):
+    status, out, err = run("solve", f"{own}:itself")
+    assert status == 0, out + err
+    assert "its output, 144 numbers, is compared with its 144 weights" in out
+    assert "--exact" not in out
+    status, _, err = run("solve", f"{own}:itself", "--exact")
+    assert status == 2
+    assert 'prints="code"' in err
+
+
 def test_a_network_of_ones_own_is_solved_kept_and_verified_by_the_same_name(own, run, tmp_path):
     status, out, err = run("solve", f"{own}:make", "--out", "q", "--seed", 3)
     assert status == 0, out + err
     assert f"recipe               {own}:make, seed 3, 270 weights" in out
+    assert f"check it with `neuralquine verify q --trunk {own}:make`" in out
+    assert "`--exact` looks for one" in out
     card = (tmp_path / "q" / "README.md").read_text()
     assert f"`neuralquine verify . --trunk {own}:make`" in card
     assert run("verify", "q", "--trunk", f"{own}:make")[0] == 0

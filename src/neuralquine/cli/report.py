@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import needed, word
+from ..files.names import CONFIG
+from ..files.strict_json import read_json
+from .known import is_factory
 from .tables import colored
 from .tables import table as table
 
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
     from ..solving.solution import Solution
 
 
-def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: bool = False) -> None:
+def report_solution(
+    recipe: str, solution: Solution, out: Path | None, *, kept: bool = False, grid: bool = True
+) -> None:
     """Print what a solve found, for a person; ``kept`` says that ``neuralquine keep`` can still write it to a folder."""
     v = solution
     head = (
@@ -59,18 +64,26 @@ def report_solution(recipe: str, solution: Solution, out: Path | None, *, kept: 
         ]
     )
     if out is not None:
-        report_kept(out)
+        report_kept(out, recipe)
     elif v.converged:
         after = "`neuralquine keep DIR` writes it to one" if kept else "--out DIR writes it to one"
         typer.echo(f"it is in no folder: {after}")
-    if v.converged and not v.bit_exact and v.code_bits is None:
+    if grid and v.converged and not v.bit_exact and v.code_bits is None:
         prospect = f": {v.prospect}" if v.prospect else ""
         typer.echo(f"`--exact` looks for one whose printed bits all equal the stored ones{prospect}")
 
 
-def report_kept(folder: Path) -> None:
-    """Say where a quine is, and how to check it."""
-    typer.echo(f"written to {folder}: check it with `neuralquine verify {shlex.quote(str(folder))}`")
+def report_kept(folder: Path, recipe: str = "") -> None:
+    """Say where a quine is, and how to check it.
+
+    Args:
+        folder: where it is.
+        recipe: as it was typed; a function of somebody's own is asked again where the folder cannot describe its network.
+    """
+    again = shlex.quote(str(folder))
+    if is_factory(recipe) and read_json(folder / CONFIG).get("trunk") is None:
+        again += f" --trunk {shlex.quote(recipe)}"
+    typer.echo(f"written to {folder}: check it with `neuralquine verify {again}`")
 
 
 def verdict(text: str, good: bool) -> str:

@@ -162,7 +162,7 @@ def solve(
     if out is not None and figures:
         draw(quine, out)
     _say_lost(proved)
-    _report(recipe, solution, out, as_json, kept=kept, resumes=recording.journal is not None)
+    _report(recipe, quine, solution, out, as_json, kept=kept, resumes=recording.journal is not None)
 
 
 def _check_names(recipe: str, method: str, method_option: list[str]) -> None:
@@ -259,7 +259,14 @@ def _examined(quine: Quine, solution: Solution, out: Path | None) -> Solution:
 
 
 def _report(
-    recipe: str, solution: Solution, out: Path | None, as_json: bool, *, kept: bool = False, resumes: bool = False
+    recipe: str,
+    quine: Quine,
+    solution: Solution,
+    out: Path | None,
+    as_json: bool,
+    *,
+    kept: bool = False,
+    resumes: bool = False,
 ) -> None:
     """Print what was found, and exit with 1 if it is no quine, or with 130 if the search was interrupted."""
     from ..solving.solution import Status
@@ -268,7 +275,7 @@ def _report(
         data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
         print_json(data | ({"out": str(out)} if out is not None else {}))
     else:
-        report_solution(recipe, solution, out, kept=kept)
+        report_solution(recipe, solution, out, kept=kept, grid=quine.kind != "itself")
     if solution.status is Status.INTERRUPTED:
         raise interrupted(f"the best iterate is in {out}", resume="--resume" if resumes else None)
     if not solution.converged:
@@ -294,4 +301,4 @@ def _solve_sharded(
     quine, solution = result
     if out is not None:
         save(quine, out)
-    _report(recipe, solution, out, as_json)
+    _report(recipe, quine, solution, out, as_json)
