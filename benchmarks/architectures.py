@@ -279,7 +279,7 @@ def apart(name: str, seconds: float) -> dict[str, Any]:
     return {"end": "failed", "reason": f"did not end in {seconds:.0f} s" if over else f"it ended with {child.exitcode}"}
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def table(results: dict[str, dict[str, Any]], registered: int) -> str:
     """The counts, and a row for each that is not exact."""
     ends = Counter(r["end"] for r in results.values())
     built = sum(ends.values()) - ends["not built"]
@@ -289,7 +289,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         "",
         "Written by `python benchmarks/architectures.py` from `architectures.json`.",
         "",
-        f"Tried: {len(results)} model types. Of those that can be built small, exact, verified, saved and loaded: **{share}**;",
+        f"Tried: {len(results)} of {registered} model types, in an order drawn at random. Of those that can be built small,",
+        f"exact, verified, saved and loaded: **{share}**;",
         f"failed {ends['failed']}, refused {ends['refused']}, not built {ends['not built']}.",
         "",
         "| model type | end | weights | reason |",
@@ -313,13 +314,14 @@ def main() -> None:
     import neuralquine  # noqa: F401
 
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    registered = len(names())
     for name in options.only or names()[:: options.every]:
         if name in results and name not in options.only:
             continue
         results[name] = apart(name, options.seconds)
         print(name, results[name]["end"], results[name].get("seconds", ""), results[name].get("reason", ""), flush=True)
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        RESULTS.with_suffix(".md").write_text(table(results))
+        RESULTS.with_suffix(".md").write_text(table(results, registered))
 
 
 if __name__ == "__main__":

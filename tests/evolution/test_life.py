@@ -93,6 +93,7 @@ def test_other_options_another_seed_and_damage_are_refused(tmp_path):
         ("history.theta", torch.zeros(18, 14, dtype=torch.float8_e4m3fn)),
         ("history.identity", torch.zeros(18)),
         ("history.kind", torch.zeros(3, dtype=torch.int8)),
+        ("history.kind", torch.full((18,), 99, dtype=torch.int8)),
         ("more", torch.zeros(1)),
     ],
 )

@@ -1,5 +1,7 @@
 """What a CUDA device must do as the CPU does: solve, verify, keep, and print the same bits."""
 
+import json
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ pytestmark = [
 
 FREE = ["blog", "cnn", "rnn", "gru", "lstm"]
 ANCHORED = {
+    "cnn": {"skip": 0.1, "code_bits": 10},
     "rnn": {"skip": 0.1, "code_bits": 10},
     "gru": {"skip": 0.1, "code_bits": 10},
     "lstm": {"skip": 0.1, "code_bits": 10},
@@ -40,6 +43,45 @@ def test_an_anchored_network_is_exact_and_the_cpu_prints_the_same_bits(name, tmp
     back = nq.load(tmp_path / "q")
     assert torch.equal(back.theta, quine.theta.cpu())
     assert torch.equal(back.printed(), back.theta)
+    assert torch.equal(back.to("cuda").printed().cpu(), back.theta.cpu())
+
+
+@pytest.mark.parametrize("name", [*FREE, "transformer"])
+def test_a_free_network_is_exact_there(name, tmp_path):
+    quine = nq.recipe(name, seed=2).to("cuda")
+    solution = nq.solve(quine, exact=True, throw=False, time_limit=100)
+    assert solution.bit_exact, solution
+    verification = nq.save(quine, tmp_path / "q")
+    assert verification.is_quine, verification
+    assert torch.equal(nq.load(tmp_path / "q").theta, quine.theta.cpu())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_zoo_is_found(dtype):
+    found = nq.zoo(nq.recipe("blog", seed=0, dtype=dtype).to("cuda"), starts=4)
+    assert found.quines
+    assert all(q.theta.is_cuda for q in found.quines)
+
+
+def test_a_time_limit_is_kept():
+    solution = nq.solve(nq.recipe("queried-2601", seed=0).to("cuda"), time_limit=2, throw=False)
+    assert solution.seconds < 20
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "example:blog-exact"],
+        ["spectrum", "example:blog-exact"],
+        ["generations", "example:blog-exact", "-n", "3"],
+        ["heal", "example:healing", "--trials", "5"],
+        ["zoo", "blog", "--starts", "2"],
+    ],
+)
+def test_commands_run_there(words, run):
+    status, out, error = run(*words, "--device", "cuda", "--json")
+    assert status == 0, error
+    assert json.loads(out)
 
 
 def test_an_exact_quine_of_the_cpu_is_printed_by_the_gpu():

@@ -32,6 +32,26 @@ def test_every_combination_is_one_row(spec, tmp_path):
     assert {r["status"] for r in table} == {"converged", "zero_quine"}
 
 
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ("[false, 0.3]", ["false", "0.3"]),
+        ("[1, 0.5]", [1.0, 0.5]),
+        ('["0.5", 1]', ["0.5", "1"]),
+        ('[true, "x", 2]', ["true", "x", "2"]),
+    ],
+)
+def test_values_of_several_types_are_one_column(values, held, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "neuralquine.solving.sweep._numbered", lambda index, job: (index, {"alpha": job["options"]["alpha"]})
+    )
+    (tmp_path / "spec.toml").write_text(f'recipe = "blog"\n[options]\nalpha = {values}\n')
+    assert [
+        row["alpha"]
+        for row in parquet.read_table(sweep(tmp_path / "spec.toml", tmp_path / "out", processes=1)).to_pylist()
+    ] == held
+
+
 def test_an_interrupted_sweep_continues_and_ends_the_same(spec, tmp_path):
     whole = rows(sweep(spec, tmp_path / "whole", processes=1))
     lines = (tmp_path / "whole" / JOBS).read_text().splitlines(keepends=True)

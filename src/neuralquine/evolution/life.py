@@ -234,6 +234,10 @@ def _read(world: World, path: Path) -> None:
         raise QuineFileError(f"{path} is not a state that can be resumed: {first_line(error)}") from error
     world.restore(state)
     world.age, world.history = age, {n: [t] for n, t in history.items()}
+    try:
+        world.tables()
+    except (LookupError, ValueError, OverflowError) as error:  # before more is lived than can be written down
+        raise QuineFileError(f"{path} holds a history that no world has: start without --resume") from error
 
 
 def _age(stored: Tensor, path: Path) -> int:

@@ -186,10 +186,19 @@ def sweep(
             if progress is not None:
                 progress(len(rows), len(spec.jobs))
     keys = list(dict.fromkeys(key for i in sorted(rows) for key in rows[i]))
-    table = pyarrow.table({key: [rows[i].get(key) for i in sorted(rows)] for key in keys})
+    table = pyarrow.table({key: _column([rows[i].get(key) for i in sorted(rows)]) for key in keys})
     with replace_file(out / TABLE) as path:
         parquet.write_table(table, path)
     return out / TABLE
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Values of one column, which a table can only hold in one type: mixed ones are numbers, or else text as in JSON."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) < 2:
+        return values
+    number = kinds <= {int, float}
+    return [v if v is None else float(v) if number else v if isinstance(v, str) else json.dumps(v) for v in values]
 
 
 def _over_processes(spec: Spec, todo: list[int], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
