@@ -72,7 +72,7 @@ def row(name: str, found: list[dict[str, object]]) -> str:
         f"| {name} | {solved} of {len(found)} | {statistics.median(seconds):.2f} | {max(seconds):.2f} | "
         f"{statistics.median(numbers('fixed_points')):.0f} | {statistics.median(numbers('trials')):.0f} | "
         f"{statistics.median(numbers('expected_trials')):.3g} | {min(numbers('margin')):.1e} |"
-    )
+    ).replace("nan", "-")
 
 
 def table(everything: list[dict[str, object]]) -> list[str]:

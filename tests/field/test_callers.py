@@ -104,3 +104,32 @@ def test_weights_of_zero_are_only_that():
     quine = nq.Quine(net(), PROBE, code_size=16)
     quine.theta = torch.zeros_like(quine.theta)
     assert [trick.split(":")[0] for trick in nq.verify(quine).trivial] == ["zero"]
+
+
+def taped():
+    stem = nn.Sequential(nn.Linear(4, 32), nn.ReLU())
+    return nq.TaskQuine(nq.Body(stem, nn.Linear(32, 3)), (8, 4), code_size=64)
+
+
+def half():
+    return nq.Quine(net(), PROBE, code_size=16, dtype=torch.float16)
+
+
+def queried():
+    return nq.recipe("queried-121", seed=0)
+
+
+@pytest.mark.parametrize("make", [taped, half, queried])
+def test_every_kind_of_quine_is_lent_to_one_caller_at_a_time(make):
+    quine = make()
+    theta, printed, radius = quine.theta, quine.printed(), nq.spectrum(quine).spectral_radius
+    other = 1.5 * theta
+    image = quine.self_map(other)
+    found = in_turns(
+        *[quine.printed] * 6, *[lambda: quine.self_map(other)] * 6, *[lambda: nq.spectrum(quine).spectral_radius]
+    )
+    assert all(torch.equal(answer, printed) for answer in found[:6])
+    assert all(torch.equal(answer, image) for answer in found[6:12])
+    assert found[12:] == [radius]
+    assert torch.equal(quine.theta, theta)
+    assert all(type(p) is nn.Parameter for p in quine.weights)

@@ -159,6 +159,14 @@ def test_a_small_network_meets_a_moved_grid_where_it_repels(tmp_path, dtype):
     assert not nq.verify(again).bit_exact
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_in_half_types_the_search_ends_with_a_status(dtype):
+    quine = nq.recipe("elman", seed=1, dtype=dtype)
+    solution = nq.solve(quine, exact=True, starts=2, max_steps=2, throw=False)
+    assert solution.status in nq.Status
+    assert solution.bit_exact == (solution.differing_weights == 0)
+
+
 def test_where_it_repels_the_status_says_why_no_grid_is_tried():
     quine = nq.recipe("fletcher-coords", seed=2)
     solution = nq.solve(quine, exact=True, starts=1, throw=False)

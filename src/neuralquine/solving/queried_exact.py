@@ -68,7 +68,7 @@ class Rounded:
                     return settled
             self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
         self.quine.code_bits, self.quine.code_phase = self._asked
-        if self.f.n <= MET:
+        if self.f.n <= MET and self.quine.dtype == self.quine.code_dtype:
             return self._met(theta)
         if not radius < 1:
             self.detail = (

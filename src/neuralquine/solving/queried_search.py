@@ -259,7 +259,8 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     own, solver = f.quine.theta, KrylovLM()
     quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
     race = replace(stop, max_steps=stop.max_steps or _RACE_STEPS)
-    raced = f.stack is None and f.n <= _RACED and f.quine.vectorized
+    whole = f.quine.dtype == f.quine.code_dtype  # no matrix is inverted in narrower types
+    raced = f.stack is None and whole and f.n <= _RACED and f.quine.vectorized
     any_point = raced and exact and f.n <= _SMALL
     if (f.stack is None and not any_point) or relative(own, f(own[None])[0]) < _NEAR:
         yield solver, own, stop
