@@ -17,7 +17,7 @@ from torch import nn
 from neuralquine.keeping.export import IR, OPSET
 from neuralquine.keeping.onnx.values import Graph
 from neuralquine.proving.balls import Ball, Rounding
-from neuralquine.proving.rules import INDICES, NoRule, run
+from neuralquine.proving.rules import INDICES, NoRule, common, run
 from neuralquine.proving.rules.common import described
 from neuralquine.quines.networks.causal import CausalTransformer
 from neuralquine.quines.networks.description import describe
@@ -281,6 +281,9 @@ def agreement(name, rank, seed):
     if expected is None:
         return f"rank {rank}, seed {seed}: {module} takes {tuple(x.shape)}, which torch refuses"
     where = f"rank {rank}, seed {seed}: {module} of {tuple(x.shape)} {x.dtype}"
+    with torch.no_grad():
+        if isinstance(module(x), tuple) != (name in common.SEQUENCES):
+            return f"{where} gives a tuple where its rule says that it gives none, or the other way round"
     if shapes is None:
         return f"{module} has a rule, and its tensors are not known"
     if held.shape != expected.shape:
