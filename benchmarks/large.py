@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import neuralquine as nq
+from neuralquine.files.strict_json import finite_or_none
 
 RESULTS = Path(__file__).parent / "results"
 BETAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -49,7 +50,7 @@ def solved(name: str, seed: int, options: dict[str, Any], folder: Path | None) -
         "parameters": quine.parameter_count,
         "status": solution.status.name,
         "self_sensitivity": solution.self_sensitivity,
-        "spectral_radius": solution.spectral_radius,
+        "spectral_radius": finite_or_none(solution.spectral_radius),
         "differing_weights": solution.differing_weights,
         "map_evaluations": solution.map_evaluations,
         "derivative_products": solution.jvps,
