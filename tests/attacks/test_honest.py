@@ -162,3 +162,13 @@ def test_tensors_of_very_different_sizes_are_no_accusation():
         accused += [(seed, found.trivial)] if found.trivial else []
     assert accused == []
     assert converged >= len(UNEVEN) - 1
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["handed in", "in place"])
+def test_a_fixed_point_on_a_steep_step_is_no_accusation(in_place, monkeypatch):
+    if in_place:
+        monkeypatch.setattr(self_printer, "_IN_PLACE", 0)
+    kind, quine = drawn(5723976, in_place)
+    nq.solve(quine, exact=True, throw=False)
+    assert kind == "hard experts"
+    assert nq.verify(quine, tries=1).trivial == ()

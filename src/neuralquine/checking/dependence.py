@@ -100,21 +100,22 @@ class _Ray:
         self._quine, self._theta, self.direction = quine, theta, direction
         shortest = _ROOM * torch.finfo(theta.dtype).eps * float(torch.linalg.vector_norm(theta.double()))
         self._steps = [h * part for part in _FINER if part == 1 or h * part > shortest]
-        self._seen: dict[int, tuple[float, float]] = {}
+        self._seen: dict[int, tuple[float, float, float]] = {}
 
     def _map(self, step: Tensor) -> Tensor:
         return self._quine.real_map((self._theta.double() + step).to(self._theta.dtype)).double()
 
     @torch.no_grad()
-    def _look(self, number: int) -> tuple[float, float]:
-        """Half the distance of what is printed on both sides, and the relative distance of their middle from the center."""
+    def _look(self, number: int) -> tuple[float, float, float]:
+        """Half the distance of what is printed on both sides; the relative distance of their middle from the center, and of half of it."""
         number %= len(self._steps)
         if number not in self._seen:
             step = self._steps[number] * self.direction
             here, up, down = self._map(0 * step), self._map(step), self._map(-step)
             size = float(torch.linalg.vector_norm(here).clamp_min(torch.finfo(here.dtype).tiny))
             middle = float(torch.linalg.vector_norm((up + down) / 2 - here)) / size
-            self._seen[number] = float(torch.linalg.vector_norm(up - down)) / 2, middle
+            half = float(torch.linalg.vector_norm(up - down)) / 2
+            self._seen[number] = half, middle, half / size
         return self._seen[number]
 
     @cached_property
@@ -168,7 +169,8 @@ class _Ray:
         if not first > _JUMP[self._theta.dtype]:
             return False
         stays = all(self.jump(i) > first / 4 for i in range(1, len(self._steps)))
-        return stays and first > 4 * _DROWNED * self.noise()[1]
+        between = self.jump(-1) < self._look(-1)[2]  # as on a steep step, which a search may end on
+        return stays and not between and first > 4 * _DROWNED * self.noise()[1]
 
     def denies(self, claim: float) -> bool:
         """Whether a claimed derivative is far from the measured ones, at every step and in the same sense."""
@@ -269,7 +271,7 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
         findings.append(Finding("untruthful derivative", said))
     bend = _bend(center, up, down)
     if bend > max(_BENT, _DROWNED * _noise(quine, up)) and all(
-        _bend(center, *_sides(quine, step)) > bend / 4 for step in closer
+        _stays(bend, center, *_sides(quine, step)) for step in closer
     ):
         seen = f"a change of one part in a thousand prints others, {bend:.1e} away, and a change of 1/256 of it too"
         findings.append(Finding("look-up", f"only these very weights are printed: {seen}"))
@@ -303,6 +305,12 @@ def _slope(quine: Quine, up: Tensor, down: Tensor, step: float) -> float:
 
 def _bend(own: Tensor, up: Tensor, down: Tensor) -> float:
     return float(torch.linalg.vector_norm((up + down) / 2 - own) / torch.linalg.vector_norm(own))
+
+
+def _stays(bend: float, own: Tensor, up: Tensor, down: Tensor) -> bool:
+    """Whether a bend is still there closer by, with the network's own answer not between the two sides, as on a steep step."""
+    half = float(torch.linalg.vector_norm(up - down) / torch.linalg.vector_norm(own)) / 2
+    return _bend(own, up, down) > max(bend / 4, half)
 
 
 @torch.no_grad()
