@@ -179,16 +179,19 @@ def draw(folder: Path, picture: Path) -> None:
 
 
 def _draw_weights(axes: Any, quine: Any) -> None:
-    """Stored | printed | difference, the first two on one scale; where the difference is exactly zero it is green."""
+    """Stored | printed | difference of the largest tensor, the first two on one scale; a difference of exactly zero is green."""
     from matplotlib import colormaps
 
     from neuralquine.checking.plots import rounded_up
 
     stored, printed = quine.tensors(quine.theta), quine.tensors(quine.printed())
-    name, largest = max(stored.items(), key=lambda pair: pair[1].numel())
+    # A tape is rows of one sign each: what a network has learned is in its body.
+    body = {name: tensor for name, tensor in stored.items() if not (quine.constructed and name.startswith("tape."))}
+    name, largest = max(body.items(), key=lambda pair: pair[1].numel())
     difference = printed[name].double() - largest.double()
     spread = quine.tensors(_REACH * quine.printer.gain * quine.code_size**0.5)[name]
-    bound = max(float(largest.abs().max()), float(spread.abs().max())) or 1.0
+    usual = 0.0 if quine.constructed else float(spread.abs().max())  # each weight there is printed from a few signs
+    bound = max(float(largest.abs().max()), usual) or 1.0
     most = float(difference.abs().max())
     palette = colormaps["RdBu_r"].with_extremes(bad=_EXACT)
     whole = largest.numel() <= _CELLS**2 and max(_corner(largest).shape) < _CELLS

@@ -99,6 +99,20 @@ def test_extra_state_is_kept(tmp_path):
     there_and_back(quine, tmp_path / "q", Remembered())
 
 
+def test_extra_state_that_no_file_can_keep_is_refused_and_nothing_is_written(tmp_path):
+    class Settings(Remembered):
+        def get_extra_state(self):
+            return {"factors": self.factors}
+
+        def set_extra_state(self, state):
+            self.factors = state["factors"]
+
+    quine = nq.Quine(Settings(torch.arange(1.0, 17.0)), PROBE, code_size=16)
+    with pytest.raises(nq.NeuralQuineError, match="extra state of the trunk is a dict"):
+        nq.save(quine, tmp_path / "q")
+    assert not list(tmp_path.iterdir())
+
+
 def test_load_takes_the_module_out_of_its_wrappers(tmp_path):
     quine = nq.Quine(nn.DataParallel(Masked()), torch.randn(1, 5, 8), code_size=16)
     for trunk in (Masked(), nn.DataParallel(Masked()), torch.compile(Masked())):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..proving.portable import Portability
 
 _FEW = 100  # digits of a weight up to which the limit holds that a proof has
-_AT_ONCE = 1 << 15  # numbers P d of an expansion up to which all its round-off is bounded in about a second
+_AT_ONCE = 1 << 21  # numbers P d of an expansion whose round-off is bounded in one second (a million) or up to three
 
 
 def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def digits(folder: str | Path, count: int, *, time_limit: float | None = None) -
 
 
 def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None:
-    """:func:`portability` of a bit-exact quine where it takes about a second; None where it takes longer, or has no rule.
+    """:func:`portability` of a bit-exact quine where it takes a second or three; None where it takes longer, or has no rule.
 
     Args:
         quine: the network.

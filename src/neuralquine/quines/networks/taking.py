@@ -171,13 +171,22 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
 
     For torch's own modules this is their ``state_dict()`` without the second names of shared parameters; modules may call
     theirs by other names. Complex numbers are shown as pairs of real ones.
+
+    Raises:
+        TrunkError: a module's extra state is neither a tensor nor None; without pickle no file can keep it.
     """
     found = {name: p.detach() for name, p in module.named_parameters()}
     for prefix, part in module.named_modules(remove_duplicate=False):
         start = prefix + "." if prefix else ""
         buffers = {k: b for k, b in part._buffers.items() if k not in part._non_persistent_buffers_set}
         if type(part).get_extra_state is not nn.Module.get_extra_state:
-            buffers[_EXTRA] = part.get_extra_state()  # type: ignore[assignment]
+            extra: Any = part.get_extra_state()
+            if extra is not None and not isinstance(extra, Tensor):
+                raise TrunkError(
+                    f"the extra state of {prefix or 'the trunk'} is a {type(extra).__name__}, and a file keeps only tensors: "
+                    "make it one tensor, or register its tensors as buffers"
+                )
+            buffers[_EXTRA] = extra
         found |= {start + k: b.detach() for k, b in buffers.items() if isinstance(b, Tensor)}
     return {name: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for name, t in found.items()}
 
