@@ -67,14 +67,17 @@ def main() -> None:
         print(f"{name}: {rows[-1]['verdict']}")
     out = ROOT / "benchmarks" / "results" / "counting.json"
     out.write_text(json.dumps(rows, indent=1) + "\n")
-    out.with_suffix(".md").write_text(table(rows))
+    out.with_suffix(".md").write_text(table(rows, options.largest))
     print(f"written to {out} and {out.with_suffix('.md').name}")
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]], largest: int) -> str:
     """The rows in Markdown, with what follows from the two numbers."""
     lines = [
-        "Bits outside of the weights, and bits of the answer: `python benchmarks/counting.py --largest 130000000`.",
+        "# Bits outside of the weights, and bits of the answer",
+        "",
+        f"`python benchmarks/counting.py --largest {largest}`",
+        "",
         "Where fewer stand outside than the answer has, it is stored nowhere, whatever the network does. Of modules of",
         "other packages only what was found is counted, and the verdict on them is best effort.",
         "",
