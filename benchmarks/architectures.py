@@ -125,7 +125,9 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
     bins = next((v for v in map(part, ("num_mel_bins", "input_feat_per_channel", "feature_size")) if v), 80)
     colors = part("num_channels") or 3
     ids = torch.tensor(_TOKENS)
-    sides = dict.fromkeys((*([side] if (side := part("image_size")) else []), *_IMAGES))
+    named = part("image_size")
+    sides: list[int] = [named] if named else []
+    sides += [side for side in _IMAGES if side != named]
     pictures = [ramp(1, colors, side, side) for side in sides]
     made: dict[str, list[Any]] = {
         "input_ids": [ids],

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import neuralquine as nq
+from neuralquine.quines.itself import SelfQuine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 STARTS = 40
@@ -27,6 +28,8 @@ STARTS = 40
 
 class Printing(nn.Module):
     """The post's class, of other widths, with instance or batch normalization, and with a vector or a dictionary."""
+
+    proj: Tensor
 
     def __init__(self, seed: int, sizes: tuple[int, ...], norm: str, named: bool) -> None:
         super().__init__()
@@ -78,6 +81,7 @@ def measured(case: tuple[int, tuple[int, ...], str, bool]) -> dict[str, Any]:
     module = Printing(*case)
     before = time.process_time()
     quine = nq.Quine(module, module.probe)
+    assert isinstance(quine, SelfQuine)
     solution = nq.solve(quine, throw=False)
     seconds = time.process_time() - before
     residual = off(quine.trunk, module.probe.double())
