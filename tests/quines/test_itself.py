@@ -269,6 +269,7 @@ def test_it_is_kept_enumerated_and_copied(tmp_path):
     found = nq.zoo(quine, starts=4)
     assert len(found.quines) >= 2
     assert max(q.relative_residual for q in found.quines) <= 1e-13
+    assert quine.solution.prospect == ""  # no trials are promised of a search that is refused
     for refused in (
         lambda: nq.solve(quine, exact=True),
         lambda: nq.heal(quine),

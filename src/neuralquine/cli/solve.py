@@ -275,7 +275,7 @@ def _report(
         data = {"recipe": recipe, **solution.figures(), "environment": solution.environment}
         print_json(data | ({"out": str(out)} if out is not None else {}))
     else:
-        report_solution(recipe, solution, out, kept=kept, grid=quine.kind != "itself")
+        report_solution(recipe, solution, out, kept=kept, grid=quine.roundable)
     if solution.status is Status.INTERRUPTED:
         raise interrupted(f"the best iterate is in {out}", resume="--resume" if resumes else None)
     if not solution.converged:

@@ -57,7 +57,7 @@ class SelfQuine(Quine):
         TooLarge: there are more than 1,048,576 weights.
     """
 
-    kind = "itself"
+    kind, roundable = "itself", False
 
     def __init__(
         self,

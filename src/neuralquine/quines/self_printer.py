@@ -45,6 +45,9 @@ class SelfPrinter(nn.Module):
     """
 
     constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
+    roundable: ClassVar[bool] = (
+        True  # whether what it prints may be rounded to a grid, so that every bit can be asked for
+    )
     recipe: dict[str, Any] | None  # name and options, set by the recipe that made it
     solution: Any  # the Solution of the last solve, kept for the model card
 

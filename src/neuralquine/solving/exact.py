@@ -110,10 +110,7 @@ def _candidates(
 ) -> Generator[GridQuine | None]:
     """Yield after every batch of trials the best quine that it found, or None."""
 
-    def late() -> bool:
-        limit = request.stop.time_limit
-        return limit is not None and trace.seconds() >= limit
-
+    late = f.late or (lambda: False)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
         bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits

@@ -31,9 +31,7 @@ _IN_PLACE = 16  # of those, where the network is printed in place; a batch has o
 _SIDE = {torch.bfloat16: 1.25, torch.float16: 1.2}  # of the cube, where round-off moves what is printed
 _SIDE_WIDE = 1.06
 _NARROW_FROM = 64  # code size above which each target of the lattice search has few partial vectors
-_WIDTH = (
-    8  # so many: of 84 dimensions the most successes for the work come with 5 to 10 of them, and |det| hardly matters
-)
+_WIDTH = 8  # so many: in 84 dimensions 5 to 10 of them give the most successes for the work, whatever |det| is
 
 
 @dataclass(frozen=True)

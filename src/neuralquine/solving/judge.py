@@ -55,7 +55,7 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
     course, words = _course(status, search, row, round_off(quine.dtype))
     expected = determinant(local)
-    sought = status is Status.CONVERGED and figures.differing_weights > 0 and not found.exact
+    sought = quine.roundable and status is Status.CONVERGED and figures.differing_weights > 0 and not found.exact
     return Solution(
         **vars(figures),
         status=status,
