@@ -233,7 +233,8 @@ def _draw_eigenvalues(axis: Any, quine: Any) -> None:
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axis.grid(alpha=0.25)
     axis.tick_params(labelsize=7)
-    axis.set_title(f"eigenvalues, {outside.sum()} of {len(values)} outside the circle", fontsize=9, color=_INK)
+    shown = "eigenvalues" if local.complete else "largest eigenvalues"
+    axis.set_title(f"{shown}, {outside.sum()} of {len(values)} outside the circle", fontsize=9, color=_INK)
 
 
 def _draw_search(axis: Any, trace: list[dict[str, Any]], floor: float) -> None:
