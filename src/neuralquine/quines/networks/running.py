@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from ...errors import TrunkError, first_line
 Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Inputs = Sequence[Tensor] | Mapping[str, Tensor]
 Select = str | int | Callable[[Any], Tensor] | None
+
+# What torch remarks of an instance normalization whose `num_features` it does not use: nothing that a search should repeat.
+_REMARK = ("ignore", re.compile(r"input's size at dim=-?\d+ does not match num_features\. "), UserWarning, None, 0)
 
 
 def probe_inputs(probe: Probe) -> Inputs:
@@ -210,6 +215,20 @@ def _others_off(back: ExitStack) -> None:
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     _checkpointing_off(back)
+    _remark_off(back)
+
+
+def _remark_off(back: ExitStack) -> None:
+    """Silence one remark of torch, without `catch_warnings`: that forgets which other warnings have been given once."""
+
+    filters: Any = warnings.filters  # a list, if typed as a sequence
+
+    def again() -> None:
+        with suppress(ValueError):  # somebody has changed all of them meanwhile
+            filters.remove(_REMARK)
+
+    filters.insert(0, _REMARK)
+    back.callback(again)
 
 
 def _checkpointing_off(back: ExitStack) -> None:
