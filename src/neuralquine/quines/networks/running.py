@@ -119,13 +119,17 @@ def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
     return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in named(inputs).values()]
 
 
-def pick(output: Any, select: Select) -> Tensor:
-    """The tensor of a module's output that the code is read from."""
+def pick(output: Any, select: Select, *, more_than: int = 1) -> Tensor:
+    """The tensor of a module's output that is read: the first floating-point one of more numbers than a loss or a score has.
+
+    A code made of a single number does not depend on the weights once it is normalized. Where there is no such tensor it is
+    the first of all.
+    """
     output = selected(output, select)
-    found = next(tensors_in(output), None)
-    if found is None:
+    found = list(tensors_in(output))
+    if not found:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    return plain(found)
+    return plain(next((t for t in found if t.is_floating_point() and t.numel() > more_than), found[0]))
 
 
 def selected(output: Any, select: Select) -> Any:
