@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import NeuralQuineError
+from ..quines.together import together
 from .enumerate import SAME, costly, fixed_points, keep
 from .grids import grids
 from .loop import Trace, affordable_starts, iterate, starting_points
@@ -82,8 +83,8 @@ class Harvest:
         width = self._request.starts or _WIDTHS[kind]
         if kind != "race":
             thorough = kind == "thorough"
-            return fixed_points(f.quine, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
-        points = starting_points(f, affordable_starts(f.quine, width), self._generator, own=own)
+            return fixed_points(f.together, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
+        points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
         found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
         return found.status
@@ -144,6 +145,6 @@ def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
         print_frozen=quine.print_frozen,
         **kept,
     )
-    other = ReducedMap(copy)
+    other = ReducedMap(copy, together(copy))
     other.journal, other.late = f.journal, f.late
     return other
