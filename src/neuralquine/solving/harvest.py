@@ -47,6 +47,8 @@ class Harvest:
         self.f, self._request, self._trace, self._generator = f, request, trace, generator
         quine = f.quine
         self.smooth = smooth_map(f)
+        if self.smooth is not f:
+            self.smooth.together = together(self.smooth.quine)
         self._rough: ReducedMap | None = None
         if costly(quine) and not quine.in_place and self.smooth.dtype == torch.float64:
             try:
@@ -145,6 +147,6 @@ def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
         print_frozen=quine.print_frozen,
         **kept,
     )
-    other = ReducedMap(copy, together(copy))
+    other = ReducedMap(copy)
     other.journal, other.late = f.journal, f.late
     return other
