@@ -16,6 +16,7 @@ from ..files.folder import read_config, sha256
 from ..files.names import CONFIG, WEIGHTS
 from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
+from . import own_matrix
 from .balls import Ball, Rounding
 from .printers import REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
@@ -31,7 +32,7 @@ class Network:
     Attributes:
         spec: plain-data description of the trunk.
         theta: ``(P,)`` stored weights, exact.
-        d: code size.
+        d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
         code_phase: moves that grid; 0 where it is not moved.
         printer: expands a code to weights.
@@ -69,7 +70,12 @@ class Network:
         self.buffers = {
             k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
         }
-        self.expansion, self.printer = config["expansion"], MatrixPrinter(config, self.sizes)
+        self.expansion = config["expansion"]
+        if self.expansion == own_matrix.KIND:
+            self.spec, self.printer = own_matrix.apart(self.spec, self.buffers, len(self.theta))
+            self.d = self.printer.d
+        else:
+            self.printer = MatrixPrinter(config, self.sizes)
         self.skip = config.get("skip")
         self.anchor = None if self.skip is None else anchor([self.probe], self.d, self.seed)
 
@@ -101,6 +107,8 @@ class Network:
 
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
         """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
+        if self.expansion == own_matrix.KIND:
+            raise NoRule("no proof rule for a module that prints its own weights itself, in several rows")
         # The same numbers as in quines/coding.py: dyadic entries divided by sqrt(n), in double precision, then cast.
         entries = dyadic_gaussian(self.seed, Stream.READOUT, 0, self.d * features).reshape(self.d, features)
         return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])

@@ -49,7 +49,6 @@ def _gaussian(seed: int, parameters: int, code_size: int) -> NDArray[np.float64]
 PRINTERS = {"gaussian": Table(_gaussian, gain_first=False), "hadamard": Table(sign_matrix, gain_first=True)}
 REFUSED = {
     "direct": "quines that are asked for their weights one by one",
-    "itself": "a module that prints its own weights itself",
     "tape": "a network that reads its code from a tape",
 }
 
