@@ -85,7 +85,13 @@ class Twice(nn.Module):
 
 @pytest.mark.parametrize(
     "trunk",
-    [nn.Linear(3, 9, bias=False), hooked(), nn.LSTM(3, 4, proj_size=2), Twice(), nn.Sequential(nn.GRU(3, 8).bfloat16())],
+    [
+        nn.Linear(3, 9, bias=False),
+        hooked(),
+        nn.LSTM(3, 4, proj_size=2),
+        Twice(),
+        nn.Sequential(nn.GRU(3, 8).bfloat16()),
+    ],
     ids=["no layer", "hooks", "projections", "in two places", "narrow"],
 )
 def test_what_cannot_be_written_out_is_left(trunk):
