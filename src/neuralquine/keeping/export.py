@@ -90,12 +90,15 @@ def to_model(folder: str | Path) -> ModelProto:
     import onnxruntime
 
     from ..proving.network import Network
+    from ..proving.rules import NoRule
     from .gate import check_sound
     from .onnx.values import Graph
     from .theorems import portability
 
     check_sound(folder)
     network = Network(folder)
+    if network.expansion not in EXPANSIONS:
+        raise NoRule("no graph is written of a quine that is asked for its weights one by one")
     size = network.printer.count + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)
     verdict = portability(folder)
@@ -207,6 +210,9 @@ _BOOL = 9  # TensorProto.BOOL
 
 def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     """``mean + gain * (A c)`` tensor by tensor, with 4 A, whole numbers below 2^6, in bytes."""
+    from ..proving.printers import MatrixPrinter
+
+    assert isinstance(network.printer, MatrixPrinter)  # the table below says which expansions come here
     # 4 A c / 4 is exact in any order: portability was proved.
     quarter = code.reshape(-1, 1) * graph.constant(np.array(0.25, network.theta.dtype))
     pieces, start = [], 0
