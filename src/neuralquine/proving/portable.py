@@ -8,33 +8,14 @@ they fit the mantissa, and what remains is one correctly rounded operation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from . import checker
 from .balls import Rounding
-from .certificate import NotProved, hear
 from .network import Network
 from .proofs import rounding_margin
-from .witness import Asked
-
-
-@dataclass(frozen=True)
-class Portability:
-    """The verdict and the numbers that it follows from.
-
-    Attributes:
-        proved: whether every IEEE machine is proved to print the stored bits.
-        reason: the verdict in one sentence.
-        exact_margin: distance of the exact code from a rounding boundary, in grid steps.
-        float_margin: the same less the largest error any machine can make; positive where proved.
-        ulps: assumed bound of elementary functions.
-    """
-
-    proved: bool
-    reason: str
-    exact_margin: float | None = None
-    float_margin: float | None = None
-    ulps: float | None = None
+from .verdicts import NotProved, Portability
+from .witness import Asked, hear
 
 
 def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
@@ -45,6 +26,8 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portabi
         witness: is asked whether a plain evaluation agrees with a bound that holds, as in
             :func:`~neuralquine.proving.certificate.certify`.
     """
+    if checker.covers(folder):
+        return checker.portability(folder, witness=witness)
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")

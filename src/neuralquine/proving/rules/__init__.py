@@ -13,7 +13,7 @@ Adding a rule takes one file here and its line below, or, from outside this pack
         return x.relu() - (-x).relu().scale(arguments["negative_slope"])
 """
 
-from . import activations, attention, convolution, normalized, recurrent, shapes  # each enters its rules
+from . import activations, attention, convolution, normalized, recurrent, shapes, taped  # each enters its rules
 from .common import INDICES, RULES, SEQUENCES, Arithmetic, NoRule, rule, run
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "rule",
     "run",
     "shapes",
+    "taped",
 ]
