@@ -23,8 +23,9 @@ from ...errors import NeuralQuineError, first_line
 from ...files.folder import METADATA_KEY, read_config, sha256
 from ...files.names import CONFIG, WEIGHTS
 from ...files.strict_json import canonical, read_json
+from ...proving.portable import portability
 from ..export import DESCRIPTION, LARGEST, ORIGIN, assemble, describe, network_of, run
-from ..theorems import portability
+from ..patience import patience
 from .values import Graph, Value
 
 if TYPE_CHECKING:
@@ -211,7 +212,8 @@ def _judged(model: ModelProto, folder: Path) -> Checked:
     verification = save(quine, again)
     if describe(again) != describe(folder):
         raise _Differs("its description is not the one that the exporter gives of that quine")
-    proof = portability(folder)
+    with patience(folder):
+        proof = portability(folder)
     return _asked(expected, network, proof, verification)
 
 
