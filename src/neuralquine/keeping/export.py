@@ -93,12 +93,15 @@ def to_model(folder: str | Path) -> ModelProto:
     """The model of a folder's quine, run once by ONNX Runtime and found to say True."""
     import onnxruntime
 
+    from ..proving.rules import NoRule
     from .gate import check_sound
     from .onnx.values import Graph
     from .theorems import portability
 
     check_sound(folder)
     network = network_of(folder)
+    if network.expansion not in (*EXPANSIONS, "tape"):
+        raise NoRule("no graph is written of a quine that is asked for its weights one by one")
     size = _table_bytes(network) + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)
     verdict = portability(folder)
@@ -256,6 +259,9 @@ _BOOL = 9  # TensorProto.BOOL
 
 def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     """``mean + gain * (A c)`` tensor by tensor, with 4 A, whole numbers below 2^6, in bytes."""
+    from ..proving.printers import MatrixPrinter
+
+    assert isinstance(network.printer, MatrixPrinter)  # the table below says which expansions come here
     # 4 A c / 4 is exact in any order: portability was proved.
     quarter = code.reshape(-1, 1) * graph.constant(np.array(0.25, network.theta.dtype))
     pieces, start = [], 0

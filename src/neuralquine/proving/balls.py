@@ -15,7 +15,7 @@ from flint import arb
 
 from .arrays import BallArray, Objects, Rounding, objects
 from .normalization import normalized
-from .reals import Real
+from .reals import Real, Reals
 
 __all__ = ["Ball", "Objects", "Rounding", "objects"]
 
@@ -158,6 +158,13 @@ class Ball(BallArray):
     def zeros(self, *shape: int) -> Self:
         """Exact zeros that follow the same rounding model."""
         return type(self)(objects(np.zeros(shape)), None, self.rounding)
+
+    def constant(self, numbers: Reals) -> Self:
+        """Real numbers that a machine computes for itself, each to so many units."""
+        exact = type(self)(numbers.exact(), None, self.rounding)
+        if self.rounding is None:
+            return exact
+        return exact.widened(objects(numbers.within * self.rounding.unit))
 
 
 def _sigmoid(v: arb) -> arb:

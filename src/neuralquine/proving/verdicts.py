@@ -18,9 +18,10 @@ class Portability:
     Attributes:
         proved: whether every IEEE machine is proved to print the stored bits.
         reason: the verdict in one sentence.
-        exact_margin: distance of the exact code from a rounding boundary, in grid steps.
+        exact_margin: distance of the exact code from a rounding boundary, in grid steps, at least.
         float_margin: the same less the largest error any machine can make; positive where proved.
         ulps: assumed bound of elementary functions.
+        by: what bounded the error: ``"tube"``, ``"adjoint"`` or ``"adjoints at every step"``.
         wider: the type in which the trunk must be run for the bits to be the same everywhere, where that is proved and
             the same of its own type is not; None otherwise.
     """
@@ -30,4 +31,5 @@ class Portability:
     exact_margin: float | None = None
     float_margin: float | None = None
     ulps: float | None = None
+    by: str | None = None
     wider: str | None = None

@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from . import functions
 
 if TYPE_CHECKING:
-    from ...proving.reals import Real
+    from ...proving.reals import Real, Reals
 
 Array = NDArray[Any]
 
@@ -236,6 +236,10 @@ class Value:
     def zeros(self, *shape: int) -> Value:
         """Zeros of the same graph."""
         return self.graph.constant(np.zeros(shape))
+
+    def constant(self, numbers: Reals) -> Value:
+        """The nearest floats to real numbers."""
+        return self.graph.constant(numbers.nearest)
 
     @classmethod
     def concat(cls, arrays: Sequence[Value], axis: int = 0) -> Value:

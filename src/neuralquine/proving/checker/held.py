@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reals import Reals
 from ..verdicts import NotProved
 
 Floats = NDArray[np.float64]
@@ -124,6 +125,11 @@ class Held:
 
     def zeros(self, *shape: int) -> Self:
         return type(self)(np.zeros(shape), None, self.machine)
+
+    def constant(self, numbers: Reals) -> Self:
+        """Real numbers, which each machine has computed for itself."""
+        radius = numbers.within * self.machine.unit + OWN * np.maximum(np.abs(numbers.nearest), 1.0)
+        return type(self)(numbers.nearest, (radius + self.machine.tiny + FLUSHED) * SLACK, self.machine)
 
     @classmethod
     def concat(cls, arrays: Sequence[Self], axis: int = 0) -> Self:

@@ -44,6 +44,7 @@ class Stored:
         folder = Path(folder)
         self.config = config = read_config(folder)
         self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], config["trunk"]
+        self.expansion = config["expansion"]
         if self.spec is None:
             raise NoRule(f"no proof rule for {config['trunk_class'].rpartition('.')[2][:80]}")
         if self.dtype not in FLOATS:

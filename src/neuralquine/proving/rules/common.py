@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from ...errors import BadOption, NeuralQuineError
-from ..reals import Real
+from ..reals import Real, Reals
 
 Spec = dict[str, Any]
 
@@ -53,6 +53,7 @@ class Arithmetic(Protocol):
     def windows(self, index: np.ndarray) -> Self: ...
     def lookup(self, places: Self) -> Self: ...
     def zeros(self, *shape: int) -> Self: ...
+    def constant(self, numbers: Reals) -> Self: ...
     @classmethod
     def concat(cls, arrays: Sequence[Self], axis: int = 0) -> Self: ...
 
