@@ -130,7 +130,7 @@ def digits(
         for weight in weights:
             typer.echo(weight)
     else:
-        typer.echo(f"{len(weights)} weights to {count} digits written to {out}")
+        typer.echo(f"{len(weights):,} weights to {count:,} digits written to {out}")
 
 
 @contextmanager

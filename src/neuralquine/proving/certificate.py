@@ -98,13 +98,23 @@ def _fixed_point_certificate(network: Network) -> dict[str, Any]:
     return certificate | {"claim": _claim(certificate)}
 
 
-def _rounding_certificate(network: Network) -> dict[str, Any]:
+def printed_as_stored(network: Network) -> tuple[list[int], float]:
+    """The code on the grid whose print are the stored weights, and the margin by which exact arithmetic rounds to it.
+
+    Raises:
+        NotProved: there is no such code, or exact arithmetic rounds to another.
+    """
     x = network.printer.grid_code(network.theta)
     if x is None:
         raise NotProved("the stored weights are not the print of any code on the grid")
     margin = rounding_margin(network, x)
     if not margin > 0:
         raise NotProved("in exact arithmetic the code does not round to the stored one")
+    return x, margin
+
+
+def _rounding_certificate(network: Network) -> dict[str, Any]:
+    x, margin = printed_as_stored(network)
     certificate = _common(network, "bit-exact")
     phase = {"code_phase": network.code_phase} if network.code_phase else {}
     certificate |= {"code_bits": network.code_bits, **phase, "code": x, "margin": margin}
