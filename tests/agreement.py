@@ -23,6 +23,7 @@ from neuralquine.proving.rules.common import described
 from neuralquine.proving.tubes.adjoint import Steps
 from neuralquine.proving.tubes.machine import Unbounded
 from neuralquine.proving.tubes.tube import held, tape_of
+from neuralquine.quines.networks.bodies import TokenMean, Tokens
 from neuralquine.quines.networks.causal import CausalTransformer
 from neuralquine.quines.networks.description import describe
 from neuralquine.quines.networks.normalize import InstanceNorm
@@ -121,6 +122,21 @@ def _convolution(kind, axes):
     return _channels(axes, make)
 
 
+def _pooling(kind, axes):
+    def make(draw, _):
+        kernel = draw.size(1, 3)
+        return kind(kernel, stride=draw.size(1, 3), padding=draw.size(0, kernel // 2))
+
+    return _channels(axes, make)
+
+
+def _tokens(draw):
+    sizes = draw.sizes(2)
+    return Tokens(
+        int(np.prod(sizes)), width := draw.size()
+    ), lambda rank: [draw.size(), width, *sizes] if rank == 4 else None
+
+
 def _recurrent(kind):
     def generator(draw):
         size = draw.size()
@@ -208,6 +224,10 @@ GENERATORS = {
     "Embedding": _anything(lambda draw: nn.Embedding(5, draw.size(), padding_idx=draw.one(None, 0))),
     "AdaptiveAvgPool1d": _channels(1, lambda draw, _: nn.AdaptiveAvgPool1d(draw.seldom(1, 2))),
     "AdaptiveAvgPool2d": _channels(2, lambda draw, _: nn.AdaptiveAvgPool2d(draw.seldom(1, (1, 1), (1, 2), 2))),
+    "MaxPool1d": _pooling(nn.MaxPool1d, 1),
+    "MaxPool2d": _pooling(nn.MaxPool2d, 2),
+    "neuralquine.Tokens": _tokens,
+    "neuralquine.TokenMean": _anything(lambda _: TokenMean()),
     "Flatten": _anything(lambda draw: nn.Flatten(draw.one(0, 1, 2, -1, -2), draw.one(-1, -2, 0, 1, 2))),
     "Identity": _anything(lambda _: nn.Identity()),
     "Dropout": _anything(lambda draw: nn.Dropout(draw.one(0.0, 0.5))),

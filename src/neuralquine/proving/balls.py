@@ -7,6 +7,7 @@ rounding model: ``affine``, ``softmax``, ``divide_by_root`` and ``batch_norm`` a
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -114,6 +115,24 @@ class Ball(BallArray):
         size, middle, steep = (np.abs(part.value) for part in (self, mean, slope))
         reach = (size + middle) * steep + (0 if bias is None else np.abs(bias.value))
         return y.widened(reach * (_FOLDED * self.rounding.unit))
+
+    def largest(self) -> Self:
+        """The largest over the last axis, which goes; its derivative is that of any entry that may be the largest."""
+        rows = self.value.reshape(-1, self.shape[-1])
+        best = [reduce(arb.max, row[1:], row[0]) for row in rows]
+        value = np.array(best, dtype=object).reshape(self.shape[:-1])
+        if self.grad is None:
+            return self._new(value, None)
+        slopes = self.grad.reshape(*rows.shape, -1)
+        grad = [
+            reduce(np.frompyfunc(arb.union, 2, 1), [g for v, g in zip(*pair, strict=True) if not v < top])
+            for *pair, top in zip(rows, slopes, best, strict=True)
+        ]
+        return self._new(value, np.array(grad, dtype=object).reshape(*self.shape[:-1], -1))
+
+    def to_grid(self) -> Self:
+        """Nothing: balls know no grid of activations."""
+        return self
 
     # -- moving numbers about ---------------------------------------------------------------------------------------
 

@@ -9,36 +9,16 @@ they fit the mantissa, and what remains is one correctly rounded operation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .certificate import NotProved, hear
+from . import checker
 from .network import Network
 from .tubes.machine import Machine
 from .tubes.margins import WORDS, Margin, Say, rounding_margin
-from .witness import Asked
-
-
-@dataclass(frozen=True)
-class Portability:
-    """The verdict and the numbers that it follows from.
-
-    Attributes:
-        proved: whether every IEEE machine is proved to print the stored bits.
-        reason: the verdict in one sentence.
-        exact_margin: distance of the exact code from a rounding boundary, in grid steps, at least.
-        float_margin: the same less the largest error any machine can make; positive where proved.
-        ulps: assumed bound of elementary functions.
-        by: what bounded the error: ``"tube"``, ``"adjoint"`` or ``"adjoints at every step"``.
-    """
-
-    proved: bool
-    reason: str
-    exact_margin: float | None = None
-    float_margin: float | None = None
-    ulps: float | None = None
-    by: str | None = None
+from .verdicts import NotProved, Portability
+from .witness import Asked, hear
 
 
 def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say | None = None) -> Portability:
@@ -50,6 +30,8 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say |
             :func:`~neuralquine.proving.certificate.certify`.
         say: is told what is done next.
     """
+    if checker.covers(folder):
+        return checker.portability(folder, witness=witness)
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")

@@ -107,5 +107,24 @@ def relu(x: N) -> N:
     )
 
 
+def largest(x: N) -> N:
+    """The largest over the last axis, which goes: where another entry may be it, all of the error is of second order."""
+    value, place = x.value.max(-1), x.value.argmax(-1)[..., None]
+    if x.fixed:
+        return x.hold(value)
+    radius = x.radius.max(-1)
+    rivals = x.value + x.radius
+    np.put_along_axis(rivals, place, -np.inf, -1)
+    own = np.take_along_axis(x.radius, place, -1)[..., 0]
+    unsure = np.where(rivals.max(-1, initial=-np.inf) >= value - own, 2 * radius, 0.0)
+
+    def pull(a: Array) -> tuple[Array, ...]:
+        whole = np.zeros((len(a), *x.shape))
+        np.put_along_axis(whole, np.broadcast_to(place, (len(a), *place.shape)), a[..., None], -1)
+        return (whole,)
+
+    return x.derived("largest", value, (x,), pull, linear=own, through=radius, second=unsure)
+
+
 def _largest(a: Array) -> Array:
     return a.max(-1) if a.ndim else a

@@ -65,6 +65,13 @@ class Tube(Node):
     def mean(self) -> Self:
         return layers.mean(self)
 
+    def largest(self) -> Self:
+        return functions.largest(self)
+
+    def to_grid(self) -> Self:
+        """Nothing: a network whose activations are rounded to a grid is proved by ``checker/``."""
+        return self
+
     def softmax(self, seen: Array | None = None) -> Self:
         return layers.softmax(self, seen)
 
