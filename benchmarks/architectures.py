@@ -3,6 +3,7 @@
     python benchmarks/architectures.py                # the whole registry: hours on one core; goes on where it stopped
     python benchmarks/architectures.py --every 10     # each tenth model type
     python benchmarks/architectures.py --only vit t5  # these afresh
+    python benchmarks/architectures.py --device cuda --jobs 12   # on a GPU, into architectures-cuda.json
 
 Each model type is built from its configuration with widths of 32, two layers and a vocabulary of 128, made an anchored quine,
 solved, verified, saved, loaded and verified again, in a process of its own that is ended when its time is over. Results go to
@@ -26,6 +27,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +220,8 @@ def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def one(name: str) -> dict[str, Any]:
-    """Build, solve, verify, save and load one model type."""
+def one(name: str, device: str = "cpu") -> dict[str, Any]:
+    """Build, solve, verify, save and load one model type; it is loaded on the CPU, which must print the device's bits."""
     import torch
 
     import neuralquine as nq
@@ -231,13 +233,13 @@ def one(name: str) -> dict[str, Any]:
     count = _count(model)
     start = time.process_time()
     try:
-        quine = nq.Quine(model, asked, code_size=16, seed=0, skip=0.05, code_bits=8)
+        quine = nq.Quine(model, asked, code_size=16, seed=0, skip=0.05, code_bits=8).to(device)
         solution = nq.solve(quine, throw=False, exact=True)
         found = nq.verify(quine)
         with tempfile.TemporaryDirectory() as folder:
             nq.save(quine, Path(folder) / "q")
             again = nq.load(Path(folder) / "q", trunk=model)
-            kept = torch.equal(again.printed(), quine.theta) if solution.bit_exact else True
+            kept = torch.equal(again.printed(), quine.theta.cpu()) if solution.bit_exact else True
     except Exception as error:
         return {"end": "refused", "weights": count, "reason": _line(error)}
     good = solution.bit_exact and found.is_quine and kept
@@ -252,19 +254,20 @@ def one(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(name: str, seconds: float, answer: Any) -> None:
+def _told(name: str, seconds: float, device: str, answer: Any) -> None:
     """Run one in this process, within its processor time and memory, and send what came of it."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    if device == "cpu":  # a GPU's driver maps more than there is
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     warnings.filterwarnings("ignore")
-    answer.send(one(name))
+    answer.send(one(name, device))
 
 
-def apart(name: str, seconds: float) -> dict[str, Any]:
+def apart(name: str, seconds: float, device: str = "cpu") -> dict[str, Any]:
     """The same in a process of its own, for so many seconds of its processor and a few times as many by the clock."""
     process = multiprocessing.get_context("fork")
     mine, its = process.Pipe(duplex=False)
-    child = process.Process(target=_told, args=(name, seconds, its))
+    child = process.Process(target=_told, args=(name, seconds, device, its))
     child.start()
     its.close()
     late = not mine.poll(_PATIENCE * seconds)
@@ -281,15 +284,15 @@ def apart(name: str, seconds: float) -> dict[str, Any]:
     return {"end": "failed", "reason": f"did not end in {seconds:.0f} s" if over else f"it ended with {child.exitcode}"}
 
 
-def table(results: dict[str, dict[str, Any]], registered: int) -> str:
+def table(results: dict[str, dict[str, Any]], registered: int, device: str) -> str:
     """The counts, and a row for each that is not exact."""
     ends = Counter(r["end"] for r in results.values())
     built = sum(ends.values()) - ends["not built"]
     share = f"{ends['exact']} of {built} ({ends['exact'] / max(1, built):.1%})"
     lines = [
-        "# Architectures",
+        "# Architectures" if device == "cpu" else f"# Architectures on {device}",
         "",
-        "Written by `python benchmarks/architectures.py` from `architectures.json`.",
+        f"Written by `python benchmarks/architectures.py --device {device}`.",
         "",
         f"Tried: {len(results)} of {registered} model types, in an order drawn at random. Of those that can be built small,",
         f"exact, verified, saved and loaded: **{share}**;",
@@ -309,21 +312,29 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="these model types, afresh")
     parser.add_argument("--every", type=int, default=1, help="each so many-th model type")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument("--results", type=Path, help="where the results are kept; by default beside this file")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: what forks must have no threads
     import transformers  # noqa: F401  (once, before the processes fork)
 
     import neuralquine  # noqa: F401
 
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    place = options.results or (
+        RESULTS if options.device == "cpu" else RESULTS.with_stem(f"{RESULTS.stem}-{options.device}")
+    )
+    results = json.loads(place.read_text()) if place.exists() else {}
     registered = len(names())
-    for name in options.only or names()[:: options.every]:
-        if name in results and name not in options.only:
-            continue
-        results[name] = apart(name, options.seconds)
-        print(name, results[name]["end"], results[name].get("seconds", ""), results[name].get("reason", ""), flush=True)
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        RESULTS.with_suffix(".md").write_text(table(results, registered))
+    asked = [name for name in options.only or names()[:: options.every] if options.only or name not in results]
+    with ThreadPool(options.jobs) as pool:  # each waits for a process
+        for name, result in pool.imap_unordered(
+            lambda name: (name, apart(name, options.seconds, options.device)), asked
+        ):
+            results[name] = result
+            print(name, result["end"], result.get("seconds", ""), result.get("reason", ""), flush=True)
+            place.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+            place.with_suffix(".md").write_text(table(results, registered, options.device))
 
 
 if __name__ == "__main__":

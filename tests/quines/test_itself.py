@@ -5,6 +5,7 @@ import copy
 import itertools
 import pickle
 import random
+import warnings
 
 import pytest
 import torch
@@ -89,6 +90,24 @@ def off(module, probe):
     parts = [answer] if isinstance(answer, torch.Tensor) else answer.values() if isinstance(answer, dict) else answer
     theta = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
     return float(torch.linalg.vector_norm(torch.cat([t.reshape(-1) for t in parts]) - theta) / theta.norm())
+
+
+def test_a_remark_of_torch_is_silent_where_the_package_runs_the_module_and_there_alone():
+    class Talking(Post):
+        def forward(self, z):
+            warnings.warn("of its own", stacklevel=1)
+            return super().forward(z)
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        quine = nq.Quine(Talking(), torch.randn(1, 8))
+        quine.printed()
+        assert [str(w.message) for w in heard] == ["of its own"]  # once, as everywhere
+        assert warnings.filters == before
+        quine.trunk(torch.randn(1, 8).double())
+        assert any("does not match num_features" in str(w.message) for w in heard)
 
 
 def test_the_posts_class_as_it_stands_prints_its_weights():

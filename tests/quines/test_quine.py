@@ -235,6 +235,12 @@ def test_select_reads_a_part_of_the_output(select, which):
     assert torch.equal(quine.features(quine.theta), expected.flatten())
 
 
+def test_a_score_and_indices_before_the_features_are_passed_over():
+    answers = Named(lambda m, x: {"loss": m.net(x).mean(), "ids": torch.arange(3), "features": m.net(x)}, net=mlp())
+    quine = nq.Quine(answers, torch.ones(1, 4), code_size=16)
+    assert torch.equal(quine.features(), quine.trunk.net(quine.inputs[0]).detach().flatten())
+
+
 def test_select_by_index_and_attribute():
     lstm = nn.LSTM(3, 5, batch_first=True)
     probe = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))

@@ -27,7 +27,7 @@ class Enclosure:
 
     Attributes:
         proved: whether K(X) lies in the interior of X.
-        nonzero: whether the box of codes excludes 0, so that the quine is not the zero quine.
+        nonzero: whether the boxes of codes and of weights exclude 0, so that the quine is not the zero quine.
         theta_radius: no weight of the quine is farther than this from the stored one.
     """
 
@@ -45,7 +45,7 @@ def krawczyk(network: Network, midpoint: list[float], radius: float, *, precisio
     box, image = found
     weights = network.printer.expand(Ball(box)).value
     distance = max(float((w - arb(float(t))).abs_upper()) for w, t in zip(weights, network.theta, strict=True))
-    nonzero = any(not x.contains(arb(0)) for x in box)
+    nonzero = any(not x.contains(arb(0)) for x in box) and any(not w.contains(arb(0)) for w in weights)
     return Enclosure(lies_inside(image, box), nonzero, float(np.nextafter(distance, np.inf)))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import NeuralQuineError, TrunkError, first_line
 
+_ROWS = 256  # outputs up to which as many reverse passes stand in for one forward derivative that there is not
 REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
 
 
@@ -108,9 +109,9 @@ def named_failures() -> Iterator[None]:
     """Turn what a module raises when it is differentiated into one line: the user has to mend the module."""
     try:
         yield
-    except (RuntimeError, NotImplementedError) as error:
-        if isinstance(error, NeuralQuineError):
-            raise
+    except NeuralQuineError:
+        raise
+    except Exception as error:  # a foreign module may raise anything
         raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
 
 
@@ -134,18 +135,23 @@ def gradient(scalar: Tensor, leaf: Tensor, *, retain: bool) -> Tensor:
 
 
 def reverse_jvp(at: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode."""
+    """``J v`` as the derivative of ``u -> J^T u``: two reverse passes, for operations without forward mode.
+
+    Where an operation has no second derivative either, one reverse pass for each of at most 256 numbers that are printed.
+    """
     with derivatives_on():
         x = x.detach().clone().requires_grad_(True)
         out = at(x)
         u = torch.zeros_like(out, requires_grad=True)
         if not out.requires_grad:
             return torch.zeros_like(v)
-        (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
         answer: Tensor | None = None
-        if pulled.requires_grad:
-            with suppress(RuntimeError):  # torch refuses, or does not connect, what is differentiable only once
+        with suppress(RuntimeError):  # torch refuses, or does not connect, what is differentiable only once
+            (pulled,) = torch.autograd.grad((out * u).sum(), x, create_graph=True)
+            if pulled.requires_grad:
                 (answer,) = torch.autograd.grad((pulled * v).sum(), u, allow_unused=True)
-        if answer is None:
-            raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
-        return answer.detach()
+        if answer is not None:
+            return answer.detach()
+    if len(out) > _ROWS:
+        raise NeuralQuineError("the trunk has neither a forward nor a second derivative: use picard or anderson")
+    return reverse_jacobian(lambda rows: at(rows[0])[None], x[None], len(out), replicate=False)[0] @ v

@@ -201,7 +201,7 @@ class QueryQuine(Quine):
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
             replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
             output = functional_call(self.trunk, replaced, (query[None].clone(),), tie_weights=False)
-            return pick(output, self.select).reshape(())
+            return pick(output, self.select, more_than=0).reshape(())
 
         rows = []
         with self.turn, self._settled(), differentiable_kernels():

@@ -66,7 +66,7 @@ class Quine(SelfPrinter):
             each tensor has the mean and scale of its values in ``trunk``, rounded to short binary numbers.
         scales: the means and gains themselves, one of each for every tensor, in ``named_parameters()`` order.
         select: which part of the trunk's output is read: an index, a key, an attribute or a callable. By default
-            the first tensor.
+            the first floating-point tensor of more than one number.
         skip: beta, anchors the quine; from 0, where it prints a constant, to about 1. None for a free quine.
         expansion: "gaussian" (dense, as the blog post's) or "hadamard" (structured, in place). By default dense up to
             100,000 weights.

@@ -44,7 +44,7 @@ class Trunk:
         dtype: type in which the module computes and holds its weights. By default float64; a module that does not run
             in float64, or has more than 100,000 weights, keeps its own type.
         select: which part of the output is read: an index, a key, an attribute or a callable. By default the first
-            tensor.
+            floating-point tensor of more than one number.
         print_frozen: whether parameters with ``requires_grad=False`` belong to theta, too.
         copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
 
@@ -235,7 +235,7 @@ class Trunk:
             return self._read(self._run(*arguments(inputs), tensors))
 
     def _read(self, output: Any) -> Tensor:
-        """The numbers of a selected output: those of its first tensor, or all where it is taken whole."""
+        """The numbers of a selected output: those of one tensor, or all where it is taken whole."""
         if self.answered is None:
             shapes = {name: p.shape for name, p in self.named_weights()}
             self.layout, self.doubt = layout_of(output, shapes), doubt_about(output, shapes)

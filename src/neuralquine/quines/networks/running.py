@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from ...errors import TrunkError, first_line
 Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Inputs = Sequence[Tensor] | Mapping[str, Tensor]
 Select = str | int | Callable[[Any], Tensor] | None
+
+# What torch remarks of an instance normalization whose `num_features` it does not use: nothing that a search should repeat.
+_REMARK = ("ignore", re.compile(r"input's size at dim=-?\d+ does not match num_features\. "), UserWarning, None, 0)
 
 
 def probe_inputs(probe: Probe) -> Inputs:
@@ -114,13 +119,17 @@ def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
     return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in named(inputs).values()]
 
 
-def pick(output: Any, select: Select) -> Tensor:
-    """The tensor of a module's output that the code is read from."""
+def pick(output: Any, select: Select, *, more_than: int = 1) -> Tensor:
+    """The tensor of a module's output that is read: the first floating-point one of more numbers than a loss or a score has.
+
+    A code made of a single number does not depend on the weights once it is normalized. Where there is no such tensor it is
+    the first of all.
+    """
     output = selected(output, select)
-    found = next(tensors_in(output), None)
-    if found is None:
+    found = list(tensors_in(output))
+    if not found:
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    return plain(found)
+    return plain(next((t for t in found if t.is_floating_point() and t.numel() > more_than), found[0]))
 
 
 def selected(output: Any, select: Select) -> Any:
@@ -210,6 +219,20 @@ def _others_off(back: ExitStack) -> None:
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     _checkpointing_off(back)
+    _remark_off(back)
+
+
+def _remark_off(back: ExitStack) -> None:
+    """Silence one remark of torch, without `catch_warnings`: that forgets which other warnings have been given once."""
+
+    filters: Any = warnings.filters  # a list, if typed as a sequence
+
+    def again() -> None:
+        with suppress(ValueError):  # somebody has changed all of them meanwhile
+            filters.remove(_REMARK)
+
+    filters.insert(0, _REMARK)
+    back.callback(again)
 
 
 def _checkpointing_off(back: ExitStack) -> None:
