@@ -62,6 +62,8 @@ CASES = {
     "sigmoid": Case(lambda x: x.sigmoid(), [(2, 3)]),
     "erf": Case(lambda x: x.erf(), [(2, 3)]),
     "relu": Case(lambda x: x.relu(), [(2, 3)], used=None),
+    "largest": Case(lambda x: x.largest(), [(3, 2, 3)], near=0.5, back=0.3, used=None),
+    "wide largest": Case(lambda x: x.largest(), [(3, 2, 3)], radius=0.5, near=0.5, back=0.1, used=None),
     "mean": Case(lambda x: x.mean(), [(2, 3)], used=0.15),
     "matmul": Case(lambda x, y: x @ y, [(2, 2, 3), (2, 3, 2)], used=0.12),
     "matmul of one": Case(lambda x, y: x @ y, [(1, 1, 1), (1, 1, 1)], used=0.4),
