@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from ..bits import same
 from ..tables.philox import Stream, round_keys
 from ..tables.signs import hadamard
 from .base import Slot
-
-if TYPE_CHECKING:
-    from .hadamard import HadamardExpansion
 
 _BLOCKS = (8, 16, 32, 64, 128)  # sizes whose blocks share no counter of Philox, which gives 128 signs
 _TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -38,6 +35,25 @@ _SAMPLES, _STRETCH = 64, 2048  # places at which a kernel is compared with the p
 Targets = Sequence[tuple[Slot, Tensor]]
 
 
+class Plain(Protocol):
+    """A printer with signs and Hadamard blocks, in plain operations of torch."""
+
+    sizes: list[int]
+    means: list[float]
+    gains: list[float]
+    offsets: list[int]
+    parameters: int
+    code_size: int
+    block: int
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def plain_pieces(self, c: Tensor, slots: Sequence[Slot]) -> Iterator[tuple[int, int, Tensor]]: ...
+
+    def plain_pull_back(self, pairs: Targets) -> Tensor: ...
+
+
 class Fused:
     """The kernels for one printer.
 
@@ -45,7 +61,7 @@ class Fused:
         printer: whose plain path they must agree with.
     """
 
-    def __init__(self, printer: HadamardExpansion) -> None:
+    def __init__(self, printer: Plain) -> None:
         self._printer, device = printer, printer.device
         self._words = max(1, printer.block // 32)
         keys = np.array(round_keys((printer.seed & 0xFFFFFFFF, printer.seed >> 32)), dtype=np.uint32)
@@ -57,7 +73,7 @@ class Fused:
         self._plan: tuple[Any, tuple[Tensor, Tensor, Tensor]] | None = None
 
     @classmethod
-    def of(cls, printer: HadamardExpansion) -> Fused | None:
+    def of(cls, printer: Plain) -> Fused | None:
         """The kernels for a printer; None where it is on no GPU, or of a kind that they cannot print."""
         powers = all(math.frexp(gain)[0] == 0.5 and _GAINS[0] <= gain <= _GAINS[1] for gain in printer.gains)
         fits = printer.block in _BLOCKS and printer.dtype in _TYPES and powers
