@@ -67,6 +67,7 @@ def print_tiles(
     A stretch is a row of (address, number of its first weight, number of weights, number of its first tile), with a gain and
     a mean in ``scales``.
     """
+    # long because a kernel has one place for its parameters, and Triton no way to keep four tiles in a list
     tile = tl.program_id(0)
     owner = tl.load(owners + tile)
     address = tl.load(stretches + 4 * owner)
@@ -129,6 +130,7 @@ def pull_tiles(
 
     The sums are in float32 (tf32 is forbidden); they are of derivatives, which nobody asks for bits of.
     """
+    # long because a kernel has one place for its parameters, and Triton no way to keep four tiles in a list
     lanes = tl.arange(0, 32)
     matrix = tl.load(hadamard + 32 * lanes[:, None] + lanes[None, :]).to(tl.float32)
     p0 = tl.zeros((32,), tl.float32)
