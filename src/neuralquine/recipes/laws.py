@@ -139,12 +139,14 @@ class _Reading(TorchDispatchMode):
             if known or name in _LEFT_OUT:
                 return target
         out = func(*args, **kwargs)
+        unfilled = name.startswith(("empty", "new_empty"))
         for tensor in out if isinstance(out, tuple | list) else [out]:
             if isinstance(tensor, Tensor) and not tensor.is_meta:
-                unfilled = name.startswith(("empty", "new_empty"))
-                views = isinstance(target, Tensor) and not target.is_meta and _place(target) in self._unfilled
-                same = views and _place(tensor) == _place(target) and not name.endswith("_")
-                (self._unfilled.add if unfilled or same else self._unfilled.discard)(_place(tensor))
+                viewed = isinstance(target, Tensor) and not target.is_meta and _place(target) == _place(tensor)
+                if unfilled:
+                    self._unfilled.add(_place(tensor))
+                elif name.endswith("_") or not viewed:
+                    self._unfilled.discard(_place(tensor))
         return out
 
 
