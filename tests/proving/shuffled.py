@@ -92,6 +92,12 @@ class Shuffled:
     def relu(self):
         return self.new(np.maximum(self.value, 0))
 
+    def largest(self):
+        return self.new(self.value.max(-1))
+
+    def to_grid(self):
+        return self
+
     def mean(self):
         return self.new(self.total(self.value)[..., None] / self.dtype(self.shape[-1]))
 

@@ -49,8 +49,10 @@ FAULTS = [
     ("functions", "0.9679, 1.1284,", "0.5, 1.1284,", "wide erf"),
     ("functions", "lambda a: (a * slope,)", "lambda a: (a * slope * slope,)", "tanh"),
     ("functions", "relative = (2 * machine.ulps * f.ulps + f.steps) * machine.unit", "relative = (machine.ulps * f.ulps + f.steps) * machine.unit", "erf"),
-    ("functions", "radius = np.where(x.value + x.radius <= 0, 0.0, x.radius)", "radius = np.where(x.value <= 0, 0.0, x.radius)", "wide relu"),
-    ("functions", "unsure = np.where(np.abs(x.value) <= x.radius, x.radius, 0.0)", "unsure = 0.0 * x.radius", "wide relu"),
+    ("functions", "radius = np.where(x.numbers + x.radius <= 0, 0.0, x.radius)", "radius = np.where(x.numbers <= 0, 0.0, x.radius)", "wide relu"),
+    ("functions", "unsure = np.where(np.abs(x.numbers) <= x.radius, x.radius, 0.0)", "unsure = 0.0 * x.radius", "wide relu"),
+    ("functions", "value - own, 2 * radius, 0.0)", "value - own, 0.0, 0.0)", "wide largest"),
+    ("functions", "linear=own, through=radius,", "linear=own, through=0.5 * radius,", "largest"),
     ("normal", "+ size * product / n) / low + second\n", ") / low + second\n", "normalize"),
     ("normal", "through = (x.radius + middle + size", "through = (x.radius + size", "normalize"),
     ("normal", "second = 1.5 * error", "second = 0.02 * error", "wide normalize"),
@@ -74,7 +76,7 @@ FAULTS = [
 ]  # fmt: skip
 
 
-def is_found(fault, seeds=range(4)):
+def is_found(fault, seeds=((0,), (1,), (2, 3))):
     """Whether the attack finds the fault."""
     file, there, planted, attack = fault
     module = importlib.import_module(f"neuralquine.proving.tubes.{file}")
@@ -87,7 +89,7 @@ def is_found(fault, seeds=range(4)):
         undo = _again(module, source)
         exec(compile(changed, f"<changed {file}>", "exec"), module.__dict__)
     try:
-        return bool(tube_attacks.findings([attack], seeds))
+        return any(tube_attacks.findings([attack], some) for some in seeds)
     except (ArithmeticError, ValueError, TypeError):
         return True
     finally:
