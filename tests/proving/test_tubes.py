@@ -6,11 +6,13 @@ import torch
 from flint import arb, ctx
 
 import neuralquine as nq
+from agreement import GENERATORS, RANKS
 from neuralquine.keeping.theorems import portability
 from neuralquine.proving.clock import ticks
 from neuralquine.proving.network import Network
 from neuralquine.proving.tubes import elementary, norms
 from neuralquine.proving.tubes.machine import UNIT
+from proving import evaluations, tube_attacks, tube_faults
 
 
 def units(computed, exact, relative=False):
@@ -93,3 +95,32 @@ def test_a_network_that_emits_its_weights_is_portable_to_the_last_of_them(seed, 
     assert 0 < verdict.float_margin <= verdict.exact_margin
     network = Network(tmp_path / "q")
     assert network.spec == {"type": "neuralquine.Clocked", "arguments": {"size": 6, "clock": 6}}
+
+
+# -- attacks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", tube_attacks.CASES)
+def test_no_error_leaves_a_tube_and_the_worst_one_comes_near(name):
+    assert not tube_attacks.findings([name], range(4))
+
+
+@pytest.mark.parametrize("file", sorted({fault[0] for fault in tube_faults.FAULTS}))
+def test_every_fault_planted_in_a_bound_is_found(file):
+    planted = [fault for fault in tube_faults.FAULTS if fault[0] == file]
+    assert [fault[1:] for fault in planted if not tube_faults.is_found(fault)] == []
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_evaluation_in_any_order_leaves_its_tube(dtype):
+    """Random modules of every rule; the script of ``evaluations.py`` makes 10,000."""
+    found = {}
+    for name in GENERATORS:
+        for seed in range(2):
+            for rank in RANKS:
+                said = evaluations.tried(name, rank, seed, dtype, 2)
+                if said is not None:
+                    found.setdefault(name, []).append(said[1])
+    # In float32 the tubes of a deep network of large weights may have no finite radius.
+    assert len(found) >= len(GENERATORS) - (0 if dtype == "float64" else 2)
+    assert max(max(shares) for shares in found.values()) <= 1

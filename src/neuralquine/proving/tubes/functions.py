@@ -62,8 +62,8 @@ ERF = Function("erf", elementary.erf, lambda x, _: elementary.erf_slope(x), 0.96
 def smooth(x: N, f: Function) -> N:
     """``f(x)``: the error is ``f' e`` and at most ``bend e^2 / 2`` more, and never more than ``steepest |e|``."""
     machine = x.tape.machine
-    y = f.value(x.value)
-    slope = f.slope(x.value, y)
+    y = f.value(x.numbers)
+    slope = f.slope(x.numbers, y)
     steep = np.abs(slope) + elementary.SLOPE_ERROR * UNIT
     linear = steep * x.radius
     second = np.minimum(0.5 * f.bend * x.radius, f.steepest + steep) * x.radius
@@ -91,12 +91,12 @@ def smooth(x: N, f: Function) -> N:
 
 def relu(x: N) -> N:
     """``max(x, 0)``: exact where the sign is certain; elsewhere all of the error is counted as second order."""
-    on = x.value > 0
-    radius = np.where(x.value + x.radius <= 0, 0.0, x.radius)
-    unsure = np.where(np.abs(x.value) <= x.radius, x.radius, 0.0)
+    on = x.numbers > 0
+    radius = np.where(x.numbers + x.radius <= 0, 0.0, x.radius)
+    unsure = np.where(np.abs(x.numbers) <= x.radius, x.radius, 0.0)
     return x.derived(
         "relu",
-        np.where(on, x.value, 0.0),
+        np.where(on, x.numbers, 0.0),
         (x,),
         lambda a: (a * on,),
         linear=radius,
@@ -109,11 +109,11 @@ def relu(x: N) -> N:
 
 def largest(x: N) -> N:
     """The largest over the last axis, which goes: where another entry may be it, all of the error is of second order."""
-    value, place = x.value.max(-1), x.value.argmax(-1)[..., None]
+    value, place = x.numbers.max(-1), x.numbers.argmax(-1)[..., None]
     if x.fixed:
         return x.hold(value)
     radius = x.radius.max(-1)
-    rivals = x.value + x.radius
+    rivals = x.numbers + x.radius
     np.put_along_axis(rivals, place, -np.inf, -1)
     own = np.take_along_axis(x.radius, place, -1)[..., 0]
     unsure = np.where(rivals.max(-1, initial=-np.inf) >= value - own, 2 * radius, 0.0)

@@ -68,13 +68,13 @@ def multiply(x: N, y: N) -> N:
 
 def negate(x: N) -> N:
     """``-x``, which nobody rounds."""
-    return x.derived("negate", -x.value, (x,), lambda a: (-a,), linear=x.radius, row=x.row)
+    return x.derived("negate", -x.numbers, (x,), lambda a: (-a,), linear=x.radius, row=x.row)
 
 
 def times(x: N, factor: float, units: float) -> N:
     """``x`` times one number, which the evaluations know and multiply with to so many units of the product together."""
     machine = x.tape.machine
-    value, size = x.value * factor, abs(factor)
+    value, size = x.numbers * factor, abs(factor)
     linear = size * x.radius
     return x.derived(
         "times",
@@ -91,7 +91,7 @@ def times(x: N, factor: float, units: float) -> N:
 def mean(x: N) -> N:
     """The mean over the last axis, which stays, of length one: a sum in any order, and a division or a product with 1/n."""
     machine, n = x.tape.machine, x.shape[-1]
-    value = x.value.mean(-1, keepdims=True)
+    value = x.numbers.mean(-1, keepdims=True)
     linear = x.radius.mean(-1, keepdims=True)
     return x.derived(
         "mean",

@@ -1,4 +1,4 @@
-"""Normalizations: ``y = c / s``, ``s^2 = mean c^2 + eps`` of a row c of n numbers, centered or not.
+"""Normalizations: ``y = c / s``, ``s^2 = mean c^2 + eps`` of a row of n numbers, ``c = x - mean x``.
 
 *Derivative.* ``s' = y.h / n`` and ``y' = (h - y (y.h) / n) / s`` along a centered direction h, so that ``|y'| <= |h| / s``: the
 matrix ``I - y y^T / n`` has its eigenvalues in [0, 1]. Differentiated again, ``|y''| <= 3 |h|^2 / (sqrt(n) s^2)``, because
@@ -35,10 +35,10 @@ _CERTAIN = 0.01  # relative error of s^2 below which 0.51 of it bounds that of 1
 _FOLDED = 16.0  # batch normalization as x * a + b with a and b computed first: at most 9 roundings of any term
 
 
-def normalize(x: N, eps: float, *, centered: bool = True) -> N:
-    """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance; not centered: ``x / sqrt(mean x^2 + eps)``."""
+def normalize(x: N, eps: float) -> N:
+    """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance."""
     n, v = x.shape[-1], x.numbers
-    c = v - v.mean(-1, keepdims=True) if centered else v
+    c = v - v.mean(-1, keepdims=True)
     s = np.sqrt((c * c).mean(-1, keepdims=True) + eps)
     y = c / s
     error = x.row[..., None]
@@ -50,7 +50,7 @@ def normalize(x: N, eps: float, *, centered: bool = True) -> N:
     if not (least > 0.05 * s).all():
         raise Unbounded("a normalization of numbers that are not certain to differ")
     size = np.abs(y) + off
-    middle = x.radius.mean(-1, keepdims=True) if centered else np.zeros_like(s)
+    middle = x.radius.mean(-1, keepdims=True)
     product = (size * x.radius).sum(-1, keepdims=True)
     linear = (x.radius + middle + size * product / n) / low
     product, middle = np.minimum(product, norm(size)[..., None] * error), np.minimum(middle, error / np.sqrt(n))
@@ -61,7 +61,7 @@ def normalize(x: N, eps: float, *, centered: bool = True) -> N:
     slope = (off * product + size * (off * x.radius).sum(-1, keepdims=True)) / (n * low)
 
     def pull(a: Array) -> tuple[Array]:
-        flat = a - a.mean(-1, keepdims=True) if centered else a
+        flat = a - a.mean(-1, keepdims=True)
         return ((flat - y * (y * a).mean(-1, keepdims=True)) / s,)
 
     return x.derived(
