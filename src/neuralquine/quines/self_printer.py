@@ -45,9 +45,7 @@ class SelfPrinter(nn.Module):
     """
 
     constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
-    roundable: ClassVar[bool] = (
-        True  # whether what it prints may be rounded to a grid, so that every bit can be asked for
-    )
+    roundable: ClassVar[bool] = True  # whether it may print on a grid, so that every bit can be asked for
     recipe: dict[str, Any] | None  # name and options, set by the recipe that made it
     solution: Any  # the Solution of the last solve, kept for the model card
 
@@ -203,8 +201,7 @@ class SelfPrinter(nn.Module):
     def install(self, code: Tensor) -> None:
         """Write ``E(code)`` into the trunk's own weights, in place."""
         with self.turn:
-            for stored, values in self.printed_pieces(code):
-                stored.copy_(values)
+            self.printer.write(code, self.stored_pieces())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move everything that belongs to the quine; its type was chosen when it was made."""
@@ -335,14 +332,18 @@ class SelfPrinter(nn.Module):
     def directional(self, theta: Tensor | None = None) -> Directional:
         """:meth:`derivative` of a network that is not printed in place: it can be asked in any direction."""
         theta = self.theta if theta is None else theta
-        size = theta.numel() * self.code_size * theta.element_size()
-        check_bytes("the derivative of the code", size, "use fewer weights")
+        check_bytes(
+            "the derivative of the code", theta.numel() * self.code_size * theta.element_size(), "use fewer weights"
+        )
         return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
+
+    def holding(self, module: nn.Module) -> Self:
+        """This quine with another module of the same names in the trunk's place."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__ | {"_trunk": self._trunk.twin(module), "_vectorized": None})
+        return other
 
     def answers_as(self, module: nn.Module) -> bool:
         """Whether another module, put in the trunk's place, gives the same code to the last bit."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__ | {"_trunk": self._trunk.twin(module)})
         with torch.no_grad():
-            theta = self.theta
-            return same(twin.code(theta), self.code(theta))
+            return same(self.holding(module).code(self.theta), self.code(self.theta))

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import NeuralQuineError
+from ..quines.together import together
 from .enumerate import SAME, costly, fixed_points, keep
 from .grids import grids
 from .loop import Trace, affordable_starts, iterate, starting_points
@@ -46,6 +47,8 @@ class Harvest:
         self.f, self._request, self._trace, self._generator = f, request, trace, generator
         quine = f.quine
         self.smooth = smooth_map(f)
+        if self.smooth is not f:
+            self.smooth.together = together(self.smooth.quine)
         self._rough: ReducedMap | None = None
         if costly(quine) and not quine.in_place and self.smooth.dtype == torch.float64:
             try:
@@ -82,8 +85,8 @@ class Harvest:
         width = self._request.starts or _WIDTHS[kind]
         if kind != "race":
             thorough = kind == "thorough"
-            return fixed_points(f.quine, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
-        points = starting_points(f, affordable_starts(f.quine, width), self._generator, own=own)
+            return fixed_points(f.together, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
+        points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
         found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
         return found.status

@@ -29,6 +29,7 @@ _START_BYTES = 256 << 20  # weights of all starts together: a small part of the 
 _SERIAL_STARTS = 8  # starts of a trunk that has to be evaluated one by one
 _RACE = 0.05  # relative residual of the best start from which on the ones far behind it rest
 _BEHIND = 10.0  # times the best residual is far behind: more than a step usually wins
+_LED_BACK = 0.03  # relative distance from a known fixed point at which a start goes there: Newton's method would, too
 _HALVED = 0.5  # a solution is polished while a step still halves its residual; round-off does not fall so fast
 _PROGRESS = 0.99  # a residual that fell by 1 % has made progress: below that, round-off and wandering look like it
 _DIVERGED = 1e6  # growth of an iterate, relative to its start, that counts as divergence: no method steps so far
@@ -108,7 +109,7 @@ class Watch:
         starts: ``(B, n)``.
         rtol: relative residual that counts as converged.
         patience: steps without progress after which a start has stalled.
-        every: watch until every start has ended; otherwise the first solution ends the search.
+        every: watch until every start has ended; otherwise the first solution that is not in ``f.known`` ends the search.
 
     Attributes:
         best: ``(B, n)`` best iterates.
@@ -159,6 +160,8 @@ class Watch:
         self.end(collapsed, Status.ZERO_QUINE)
         self.end(size > self._bound, Status.DIVERGED)
         self.end(self._stalled(relative), Status.STALLED)
+        if len(self.f.known) and not self.every:
+            self.end(self._led_back(x, size), Status.STALLED)
         if step % _CYCLE_EVERY == _CYCLE_EVERY - 1:
             self.end(self._cycling(x, relative), Status.CYCLE)
         self._recent.append(x.detach().clone())
@@ -199,6 +202,11 @@ class Watch:
         self._reference = torch.where(progress, relative, self._reference)
         self._waiting = torch.where(progress, 0, self._waiting + self.active)
         return self._waiting >= self.patience
+
+    def _led_back(self, x: Tensor, size: Tensor) -> Tensor:
+        """Rows that come to a fixed point that is known: in a race they would win, and another one is sought."""
+        gaps = torch.linalg.vector_norm(x[:, None] - self.f.known, dim=2).amin(1)
+        return gaps <= _LED_BACK * size
 
     def _cycling(self, x: Tensor, relative: Tensor) -> Tensor:
         """Rows that came back to where they were 2 to 8 steps ago, far from a solution.

@@ -55,7 +55,7 @@ class Rounded:
     @torch.no_grad()
     def near(self, theta: Tensor) -> Tensor | None:
         """Weights near a fixed point that the network prints to the last bit on the grid that it has from now on; None if no grid has any."""
-        eigenvalues, _ = self.quine.directional(theta).eigenvalues()
+        eigenvalues, _ = self.f.local(theta).eigenvalues()
         radius = float(eigenvalues.abs().max())
         self.seen.append(radius)
         if radius < 1:

@@ -26,6 +26,7 @@ from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
+from ..quines.together import together
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
@@ -62,11 +63,11 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     Where bits are asked for, fixed points are searched until regeneration on a grid settles near one of them.
     """
     method, stop = request.method, request.stop
-    f = QueryMap(quine)
+    exact = request.exact or quine.code_bits is not None
+    f = QueryMap(quine, together(quine) if exact else None)
     trace = _SharedTrace(f, request.progress)
     f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
-    exact = request.exact or quine.code_bits is not None
     rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
     most = request.starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
@@ -142,7 +143,7 @@ def put_aside(f: QueryMap, found: Search) -> bool:
     theta = found.best[0]
     if len(theta) > DENSE:
         return False
-    eigenvalues, _ = f.queried.directional(theta).eigenvalues()
+    eigenvalues, _ = f.local(theta).eigenvalues()
     if continuum(eigenvalues, theta.dtype) is None:
         return False
     found.status, found.residuals = [Status.CONSTANT_QUINE], torch.full_like(found.residuals, torch.inf)
