@@ -52,7 +52,7 @@ def bound(module: nn.Module, inputs: Inputs) -> Cost | None:
 def _spent(module: nn.Module, shape: Shape) -> Spent | None:
     kind = type(module)
     if kind is nn.Sequential:
-        return _one_after_the_other(list(module), shape)
+        return _one_after_the_other(list(module.children()), shape)
     if kind in (Body, Taped):
         return _of_a_body(module, shape)
     if kind in _POINTWISE or (kind is InstanceNorm and shape):
