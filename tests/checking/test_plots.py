@@ -133,7 +133,7 @@ def test_eigenvalues_are_drawn_with_the_unit_circle(solved):
     assert "converged" in title
     figure.draw_without_rendering()
     places = [figure._suptitle.get_window_extent(), axis.get_window_extent(), figure.legends[0].get_window_extent()]
-    assert all(0 <= place.y0 and place.y1 <= figure.bbox.height for place in places)  # nothing is cut off
+    assert all(place.y0 >= 0 and place.y1 <= figure.bbox.height for place in places)  # nothing is cut off
     assert places[0].y0 > places[1].y1 > places[1].y0 > places[2].y1
     outside = int((np.abs(values) >= 1).sum())
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
