@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...errors import first_line
 from ..bits import same
 from ..tables.philox import Stream, round_keys
 from ..tables.signs import hadamard
@@ -101,7 +102,7 @@ class Fused:
         kind = getattr(kernels.tl, _TYPES[self._printer.dtype])
         kernels.print_tiles[(len(owners),)](
             *(stretches, scales, owners, self._keys, parts, self._hadamard),
-            stream=int(Stream.SIGNS),
+            purpose=int(Stream.SIGNS),
             counters=_COUNTERS,
             words=self._words,
             parts=len(parts),
@@ -137,7 +138,7 @@ class Fused:
         if programs:
             kernels.pull_tiles[(programs,)](
                 *(stretches, scales, owners, self._keys, self._hadamard, sums, len(owners)),
-                stream=int(Stream.SIGNS),
+                purpose=int(Stream.SIGNS),
                 counters=_COUNTERS,
                 rounds=_ROUNDS,
                 words=self._words,
@@ -232,7 +233,7 @@ def _agreeing(what: str, asked: Any) -> bool:
         agreeing = bool(asked())
         reason = "otherwise than the plain path"
     except Exception as error:  # whatever a compiler of kernels says
-        agreeing, reason = False, f"not at all ({type(error).__name__})"
+        agreeing, reason = False, f"not at all ({type(error).__name__}: {first_line(error)})"
     if not agreeing:
         warnings.warn(f"the GPU's kernel {what} {reason}, which is used instead", RuntimeWarning, stacklevel=3)
     return agreeing
