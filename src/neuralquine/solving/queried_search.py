@@ -85,6 +85,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
                         found = rounded.near(one.best[0]) if exact else one.best[0]
                         if found is not None:
                             one.best[0] = found
+                            one.last[0] = found  # on the grid now, where the search had no point
                             break
                         continue
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
