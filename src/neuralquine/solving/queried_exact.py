@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import plural
 from ..quines.bits import differing
+from ..quines.derivatives import Dense
 from ..quines.tables.phases import grid_name
 from .grids import FixedPoint, GridQuine, trials
 from .prospect import MET
@@ -59,6 +60,7 @@ class Rounded:
         radius = float(eigenvalues.abs().max())
         self.seen.append(radius)
         if radius < 1:
+            tried = 0
             for bits, phase in self._grids():
                 self.quine.code_bits, self.quine.code_phase = bits, phase
                 if self._late():
@@ -66,7 +68,9 @@ class Rounded:
                 if (settled := self._settled(theta)) is not None:
                     self.found = True
                     return settled
-            self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
+                tried += 1
+            flickers = f"regeneration settled on none of {plural(tried, 'grid')}{self._moved(theta)}"
+            self.detail = f"spectral radius {radius:.3g}, but {flickers}"
         self.quine.code_bits, self.quine.code_phase = self._asked
         if self.f.n <= MET and self.quine.dtype == self.quine.code_dtype:
             return self._met(theta)
@@ -76,6 +80,16 @@ class Rounded:
                 f"{self.f.n} dimensions is hopeless: only where the map contracts does regeneration on a grid end"
             )
         return None
+
+    def _moved(self, theta: Tensor) -> str:
+        """How far one generation may carry what is rounded, where the whole derivative is known: a radius below 1 is no bound of it."""
+        local = self.f.local(theta)
+        if not isinstance(local, Dense):
+            return ""
+        most = 0.5 * float(local.reduced().abs().sum(1).max())
+        return (
+            f": all roundings together move a weight by up to {most:.3g} steps, and only below 1/2 is there no flicker"
+        )
 
     def _met(self, theta: Tensor) -> Tensor | None:
         """Try many phases of several grids around the best conditioned of the fixed points that are known."""

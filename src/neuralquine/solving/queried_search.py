@@ -103,7 +103,8 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         return Found(f, results, trace, tried)
     if rounded.found:  # by the last start
         results = results[-1:]
-    return Found(f, results, trace, f"{tried}, {rounded.detail}" if rounded.detail else tried, exact=True)
+    detail = rounded.detail or "none of which came to a fixed point, near which a grid could be met"
+    return Found(f, results, trace, f"{tried}, {detail}", exact=True)
 
 
 @fixed_points.register(QueryQuine)
