@@ -32,7 +32,7 @@ from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
-from .queried_exact import Rounded
+from .queried_exact import Rounded, noise
 from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
@@ -103,6 +103,8 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         return Found(f, results, trace, tried)
     if rounded.found:  # by the last start
         results = results[-1:]
+    if not rounded.found and (narrow := noise(quine)):
+        return Found(f, results, trace, f"{tried}; {narrow}", exact=True)
     detail = rounded.detail or "none of which came to a fixed point, near which a grid could be met"
     return Found(f, results, trace, f"{tried}, {detail}", exact=True)
 
