@@ -55,7 +55,7 @@ class Status(enum.Enum):
     CONVERGED = "converged: a fresh evaluation of the returned weights prints them to round-off"
     ZERO_QUINE = (
         "zero quine: every weight went to its mean, where F(0) = 0 holds for any network; "
-        "print through a normalization (normalize=True), or start elsewhere"
+        "print through a normalization (normalize=True of nq.Quine), or start elsewhere"
     )
     CONSTANT_QUINE = (
         "constant quine: what is printed hardly depends on the weights, so it fits them trivially; "
