@@ -123,7 +123,8 @@ def response(quine: Quine) -> float:
     own = quine.self_map(theta)
     for code in quine.random_codes(3, torch.Generator().manual_seed(1)):
         other = quine.printer(code)
-        ratios.append(norm(quine.self_map(other).double() - own.double()) / norm(other.double() - theta.double()))
+        if distance := norm(other.double() - theta.double()):  # a new task quine of seed 1 has the first of these codes
+            ratios.append(norm(quine.self_map(other).double() - own.double()) / distance)
     return sum(ratios) / len(ratios)
 
 

@@ -194,10 +194,14 @@ def _verify_file(file: Path, *, as_json: bool) -> None:
 
 def _with_portability(folder: Path, verification: Verification) -> tuple[Verification, dict[str, Any]]:
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
-    require_flint()
+    require_flint(folder)
     from ..keeping.patience import patience
-    from ..proving.portable import portability
+    from ..proving import checker
 
+    if checker.covers(folder):
+        portability = checker.portability
+    else:
+        from ..proving.portable import portability
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
         return replace(verification, portable=False), nothing

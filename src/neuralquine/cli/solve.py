@@ -196,7 +196,7 @@ def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Qu
     from ..quines.networks.running import usable
     from ..recipes.own import recipe_or_own
 
-    return recipe_or_own(recipe, seed=seed, **options).to(usable(device))
+    return recipe_or_own(recipe, seed=seed, made_on=usable(device), **options)
 
 
 def _tool(method: str, pairs: list[str]) -> Any:

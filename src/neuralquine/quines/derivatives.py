@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .gradients import Holder, derivatives_on, gradient, stored_gradient, stored_gradients
+from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
@@ -240,11 +240,8 @@ class InPlace(Derivative):
         for _ in range(_DIRECTIONS):
             u = torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64)
             u = u / torch.linalg.vector_norm(u)
-            with derivatives_on():
-                pulled = stored_gradient(quine, lambda c, u=u: (c * u.to(c)).sum())
-            norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
-            largest = max(largest, math.hypot(*norms) if norms else 0.0)
-            del pulled
+            lengths = stored_gradient_lengths(quine, lambda c, u=u: (c * u.to(c)).sum())
+            largest = max(largest, math.hypot(*lengths))
         self.products += _DIRECTIONS
         return smallest * largest, True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -28,6 +29,39 @@ def stored_gradient(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[T
     """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
     (found,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
     return found
+
+
+def stored_gradient_lengths(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[float]:
+    """Euclidean length of the derivative of ``scalar(code)`` by each stored tensor that it depends on.
+
+    Each is measured and given up as soon as it is complete, so that no second copy of the weights is held.
+    """
+    weights, lengths = quine.weights, dict[int, float]()
+    before = [(w.requires_grad, w.grad) for w in weights]
+
+    def take(number: int, weight: Tensor) -> None:
+        if weight.grad is not None:
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            lengths[number] = float(torch.linalg.vector_norm(weight.grad, dtype=wide))
+        weight.grad = None
+
+    hooks = []
+    try:
+        with derivatives_on():
+            for number, w in enumerate(weights):
+                w.grad = None
+                w.requires_grad_(True)
+                hooks.append(w.register_post_accumulate_grad_hook(partial(take, number)))
+            answer = scalar(quine.real_code())
+            if answer.requires_grad:
+                torch.autograd.backward(answer, inputs=weights)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for w, (asked, grad) in zip(weights, before, strict=True):
+            w.grad = grad
+            w.requires_grad_(asked)
+    return [lengths[number] for number in sorted(lengths)]
 
 
 def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:

@@ -201,8 +201,7 @@ class SelfPrinter(nn.Module):
     def install(self, code: Tensor) -> None:
         """Write ``E(code)`` into the trunk's own weights, in place."""
         with self.turn:
-            for stored, values in self.printed_pieces(code):
-                stored.copy_(values)
+            self.printer.write(code, self.stored_pieces())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move everything that belongs to the quine; its type was chosen when it was made."""

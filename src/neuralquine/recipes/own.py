@@ -30,13 +30,14 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def recipe_or_own(name: str, *, seed: int = 0, **options: Any) -> Quine:
+def recipe_or_own(name: str, *, seed: int = 0, made_on: torch.device | None = None, **options: Any) -> Quine:
     """Build a recipe, or what somebody's own function makes; the latter runs the code that ``name`` names.
 
     Args:
         name: of a recipe, or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``.
         seed: handed to a function that takes ``seed``; for any other the random numbers of torch begin with it. It is the
             quine's too.
+        made_on: the device that the network is made for; by default the CPU.
         options: those that the function takes are handed to it; the others are options of :class:`neuralquine.Quine`.
 
     Raises:
@@ -44,11 +45,11 @@ def recipe_or_own(name: str, *, seed: int = 0, **options: Any) -> Quine:
         BadOption: the function fails, or returns nothing that a quine can be made of.
     """
     if not is_own(name):
-        return recipe(name, seed=seed, **options)
+        return recipe(name, seed=seed, device=made_on, **options)
     made, rest = _called(name, seed, options)
     quine = _quine(name, made, seed, rest)
     quine.recipe = {"name": name, "seed": seed, **options}
-    return quine
+    return quine if made_on is None else quine.to(made_on)
 
 
 def own_trunk(name: str) -> nn.Module:

@@ -64,6 +64,28 @@ def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
     return np.moveaxis(windows[tuple(steps)], 0, axes)
 
 
+@rule("MaxPool1d")
+def largest_1d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _largest(x, arguments, axes=1)
+
+
+@rule("MaxPool2d")
+def largest_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _largest(x, arguments, axes=2)
+
+
+def _largest(x: A, arguments: Spec, axes: int) -> A:
+    """The largest of each window of each channel by itself; what pads is never it."""
+    _batched(x, axes, "pooling")
+    size, lead = x.shape[-axes:], x.shape[:-axes]
+    index = _windows((1, *size), arguments | {"dilation": 1}, axes)
+    output = index.shape[:axes]
+    index = index.reshape(int(np.prod(output)), -1)
+    # Padding is at most half a window, so that each has a first place in the input, which may well be there twice.
+    index = np.where(index == int(np.prod(size)), index.min(-1, keepdims=True), index)
+    return x.reshape(int(np.prod(lead)), -1).windows(index).largest().reshape(*lead, *output)
+
+
 @rule("AdaptiveAvgPool1d")
 def average_1d(x: A, arguments: Spec, _: Weights[A]) -> A:
     return _average(x, arguments["output_size"], axes=1)

@@ -47,6 +47,11 @@ def _split(product: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.
     return product >> _SHIFT, product & _MASK
 
 
+def round_keys(key: tuple[int, int]) -> list[tuple[int, int]]:
+    """The two words that each of the ten rounds adds."""
+    return [((key[0] + turn * _WEYL[0]) & 0xFFFFFFFF, (key[1] + turn * _WEYL[1]) & 0xFFFFFFFF) for turn in range(10)]
+
+
 def philox4x32(counters: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
     """Encrypt counters ``(N, 4)`` with a two-word key in ten rounds.
 
@@ -58,12 +63,10 @@ def philox4x32(counters: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np
         ``(N, 4)`` random 32-bit words.
     """
     c0, c1, c2, c3 = (counters[:, i].astype(np.uint64) for i in range(4))
-    k0, k1 = key
-    for _ in range(10):
+    for k0, k1 in round_keys(key):
         high0, low0 = _split(c0 * _MULTIPLIERS[0])
         high1, low1 = _split(c2 * _MULTIPLIERS[1])
         c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
