@@ -490,3 +490,22 @@ def test_the_table_of_exact_quines_is_that_of_the_bench():
     first = lines.index(_benchmark("exact").HEAD[0])
     rows = _benchmark("exact").table(raw)
     assert lines[first : first + len(rows) + 1] == [*rows, ""]
+
+
+def test_what_is_said_of_populations_is_what_was_measured():
+    measured = (ROOT / "benchmarks" / "results" / "evolution.md").read_text().splitlines()
+    page = (ROOT / "docs" / "evolution.md").read_text()
+    lines = [line for line in measured if re.match(r"\| [\d.]+ \| (sink|quine) ", line)]
+    assert len(lines) == 6
+    assert [line for line in page.splitlines() if line in lines] == lines
+    data = json.loads((ROOT / "benchmarks" / "results" / "evolution.json").read_text())
+    run, control = data["digits"], data["digits -r selection=false --generations 60"]
+    told = f"{100 * run['test_accuracy']:.1f} % of the held-out test images after {run['generations']} generations"
+    for words in (
+        told,
+        f"{run['verified']:,} individuals",
+        f"{run['struck_rows']:,} rows",
+        f"generation {run['common_ancestor']}",
+    ):
+        assert words in page
+    assert f"{100 * control['test_accuracy']:.1f} %" in page

@@ -52,7 +52,6 @@ FAULTS = [
     ("functions", "radius = np.where(x.numbers + x.radius <= 0, 0.0, x.radius)", "radius = np.where(x.numbers <= 0, 0.0, x.radius)", "wide relu"),
     ("functions", "unsure = np.where(np.abs(x.numbers) <= x.radius, x.radius, 0.0)", "unsure = 0.0 * x.radius", "wide relu"),
     ("functions", "value - own, 2 * radius, 0.0)", "value - own, 0.0, 0.0)", "wide largest"),
-    ("functions", "value - own, 2 * radius, 0.0)", "value, 2 * radius, 0.0)", "wide largest"),
     ("functions", "linear=own, through=radius,", "linear=own, through=0.5 * radius,", "largest"),
     ("normal", "+ size * product / n) / low + second\n", ") / low + second\n", "normalize"),
     ("normal", "through = (x.radius + middle + size", "through = (x.radius + size", "normalize"),

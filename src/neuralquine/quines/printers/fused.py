@@ -127,7 +127,7 @@ class Fused:
         kind = getattr(kernels.tl, _TYPES[self._printer.dtype])
         kernels.print_tiles[(len(owners),)](
             *(stretches, scales, owners, self._keys, parts.halves, self._hadamard, parts.scale),
-            table=int(Stream.SIGNS),
+            purpose=int(Stream.SIGNS),
             counters=_COUNTERS,
             words=self._words,
             parts=len(parts.halves),
@@ -163,7 +163,7 @@ class Fused:
         if programs:
             kernels.pull_tiles[(programs,)](
                 *(stretches, scales, owners, self._keys, self._hadamard, sums, len(owners)),
-                table=int(Stream.SIGNS),
+                purpose=int(Stream.SIGNS),
                 counters=_COUNTERS,
                 rounds=_ROUNDS,
                 words=self._words,
