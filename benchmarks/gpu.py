@@ -1,6 +1,6 @@
 """All measurements on one GPU, in at most 150 s and 80 GB: bits, printing beside copying, the pull-back, and Llama 3.1 8B.
 
-    python benchmarks/gpu.py --out FOLDER [--seconds 150] [--only launch,bits,scale,llama,tiles,pull,recipes]
+    python benchmarks/gpu.py --out FOLDER [--seconds 150] [--only launch,bits,scale,tiles,llama,pull,recipes]
 
 Every part is guarded: one that fails leaves its error in the results, and the others run. The results are FOLDER/gpu.json and
 FOLDER/gpu.md (and scale-cuda.md). ``PYTHONPATH=src`` is enough, nothing has to be installed beside torch, numpy, safetensors
@@ -46,7 +46,7 @@ from neuralquine.solving.solution import environment
 WIDE, ALL = (torch.float32,), (torch.float32, torch.bfloat16, torch.float16)
 Record = dict[str, Any]
 ANCHORED = {"cnn": 10, "rnn": 10, "gru": 10, "lstm": 10, "transformer": 6}  # recipes and the bits of their grids
-TILES = [(32, 1), (32, 2), (64, 2), (64, 4), (128, 4), (128, 8), (256, 8)]  # counters and warps of a program
+TILES = [(32, 1), (64, 2), (64, 4), (128, 4), (128, 8)]  # counters and warps of a program
 
 
 def printer(code: int, dtype: torch.dtype, device: str, seed: int = 7) -> HadamardExpansion:
@@ -296,8 +296,8 @@ PARTS: dict[str, Callable[[float], Any]] = {
     "launch": launch,
     "bits": bits,
     "scale": scale,
-    "llama": llama,
     "tiles": tiles,
+    "llama": llama,
     "pull": pull,
     "recipes": recipes,
 }
