@@ -126,15 +126,14 @@ class Quine(SelfPrinter):
     ) -> None:
         module = modular(trunk)
         code_size, seed, eps = whole("code_size", code_size), whole("seed", seed), real("eps", eps)
-        code_bits = None if code_bits is None else whole("code_bits", code_bits)
+        grids = {"code_bits": code_bits, "activation_bits": activation_bits}
+        code_bits, activation_bits = (None if v is None else whole(n, v) for n, v in grids.items())
         alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
-        normalize = bool(normalize)
-        activation_bits = None if activation_bits is None else whole("activation_bits", activation_bits)
-        check_options(code_size, seed, normalize, eps, alpha, skip, expansion)
+        check_options(code_size, seed, bool(normalize), eps, alpha, skip, expansion)
         check_grid(code_bits, code_phase, activation_bits)
-        shared: dict[str, Any] = {"select": select, "print_frozen": print_frozen, "copy": copy}
 
         def held_in(kind: torch.dtype | None) -> Trunk:
+            shared: dict[str, Any] = {"select": select, "print_frozen": print_frozen, "copy": copy}
             return Trunk(module, probe, dtype=kind, activation_bits=activation_bits, **shared)
 
         held = held_in(dtype)
@@ -146,12 +145,11 @@ class Quine(SelfPrinter):
             self._become_itself(held, seed, held_in if dtype is None else None)
             return
         count = sum(held.sizes)
-        if scales is None and alpha is not None:
-            scales = uniform_scales(held.weights, alpha, code_size)
+        scales = scales or (None if alpha is None else uniform_scales(held.weights, alpha, code_size))
         means, gains = checked_scales(held, scales or initial_scales(held.weights, code_size))
         make = printer_named(expansion or ("hadamard" if count > LARGE else "gaussian"))
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
-        coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
+        coding = coding_of(held, code_size, seed, normalize=bool(normalize), eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
     def _become_itself(self, held: Trunk, seed: int, again: Any) -> None:
