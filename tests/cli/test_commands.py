@@ -293,6 +293,8 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["heal", "example:healing", "--device", "cuda:99"], "no device 'cuda:99' here: "),
         (["spectrum", "example:blog-exact", "--device", ""], "no device '' here: "),
         (["generations", "example:blog-exact", "--device", "mps:7"], "no device 'mps:7' here: "),
+        (["verify", "self.onnx", "--device", "cuda"], "is for a folder; a graph is compared and run as it is"),
+        (["verify", "self.onnx", "--portable"], "is for a folder; a graph is compared and run as it is"),
         (
             ["solve", "transformer", "-r", "width=30"],
             "recipe transformer cannot be built with width=30: embed_dim must be",
