@@ -43,7 +43,7 @@ def first_rung() -> dict[str, Any]:
 @figure
 def uncapped() -> dict[str, Any]:
     """The same with steps of any length."""
-    return {"seeds": 20, "solved": sum(_solved(seed, 1e9) for seed in range(20))}
+    return {"seeds": 10, "solved": sum(_solved(seed, 1e9) for seed in range(10))}
 
 
 def _solved(seed: int, step_limit: float) -> bool:
@@ -82,16 +82,13 @@ def tape() -> dict[str, Any]:
 
 
 @figure
-def tasks() -> dict[str, Any]:
-    """The test accuracy at seed 0, as ``neuralquine train`` says: ``digits-vit``, and the lab's ``digits-mlp``."""
-    return {words: _trained(words) for words in ("digits-vit", "digits-mlp -r repeats=1 -r epochs=120")}
-
-
-def _trained(words: str) -> float:
+def lab() -> dict[str, Any]:
+    """The test accuracy of the lab's ``digits-mlp`` at seed 0, as ``neuralquine train`` says."""
+    words = "digits-mlp -r repeats=1 -r epochs=120"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "neuralquine", "train", *words.split(), "--out", f"{folder}/q", "--json"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)["test_accuracy"]
+    return {words: json.loads(done.stdout)["test_accuracy"]}
 
 
 @figure
