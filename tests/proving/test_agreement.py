@@ -23,7 +23,7 @@ DRAWS = 20  # at each rank, of which there are six
 
 
 def test_every_rule_has_a_generator():
-    assert set(RULES) == set(GENERATORS)
+    assert set(RULES) == set(GENERATORS) | {"transformers.GPT2LMHeadModel"}  # test_gpt2.py has that one
 
 
 @pytest.mark.parametrize("name", GENERATORS)
