@@ -7,8 +7,11 @@ magnifies an error two- or threefold. So the derivative of each half of a pre-no
     attention:  J[t,u] = (u = t) I + [Wo diag(p_tu) Wv + sum_h Wo_h p_tu (v_u - o_t) (x) c q_t Wk_h + (u = t) ...] diag(g) N_u
     MLP:        J[t]   = I + W2 diag(f') W1 diag(g) N_t,
 
-with N the derivative of the normalization, and ``||e_out(t)|| <= sum_u ||J[t,u]|| ||e(u)|| + fresh(t)``. *Fresh* is what is rounded, or of
-second order, inside the block, carried on by norms. The tokens' errors of the block's input are known as the norms of their rows.
+with N the derivative of the normalization. The tokens' errors of the block's input are known as the norms of their rows, and
+
+    ||e_out(t)|| <= ||J[t,t]|| ||e(t)|| + ||(J[t,u])_(u<t)|| ||(e(u))_(u<t)|| + fresh(t).
+
+*Fresh* is what is rounded, or of second order, inside the block, carried on by norms.
 
 How far a J is off: its factors are known to a relative 2^-36 or better (checked), its products of at most 2^12 terms to 2^-40, and there
 are fewer than ten of them one after the other: together below 2^-30 of the same expression in norms (``_formed``). It is then rounded to
@@ -35,7 +38,14 @@ _SMOOTH = ("tanh", "sigmoid", "erf", "multiply", "add", "times")  # operations o
 
 @dataclass
 class Block:
-    """The first half of a block, as far as the second half asks for it: its input, its derivative, and what is fresh in it."""
+    """The first half of a block, as far as the second half asks for it.
+
+    Attributes:
+        start, middle: its input and its output.
+        pairs: its derivative for each pair of tokens in float32, and how far that is off.
+        norms: of each token's derivative by itself, and by all earlier tokens together, ``(T, 2)``.
+        fresh: of each token.
+    """
 
     start: Node
     middle: Node
@@ -70,6 +80,24 @@ def _tighten(node: Node, rows: Array) -> None:
         raise Unbounded("the norms of a block bound nothing")
     node.row = np.minimum(node.row, rows[None] * GROWTH)
     node.radius = np.minimum(node.radius, node.row[..., None])
+
+
+def _norms_of(pairs: dict[tuple[int, int], tuple[Array, float]], length: int, squarings: int) -> Array:
+    """Bounds of the norms of each token's derivative by itself, and by all earlier tokens side by side: ``(T, 2)``."""
+    norms = np.zeros((length, 2))
+    for t in range(length):
+        before = [pairs[t, u] for u in range(t) if (t, u) in pairs]
+        for place, parts in ((0, [pairs[t, t]] if (t, t) in pairs else []), (1, before)):
+            if parts:
+                wide = spectral(np.concatenate([j for j, _ in parts], 1), squarings=squarings)
+                norms[t, place] = (wide + np.sqrt(sum(off * off for _, off in parts))) * GROWTH
+    return norms
+
+
+def _carried(norms: Array, rows: Array) -> Array:
+    """What norms make of the tokens' errors."""
+    earlier = np.sqrt(np.concatenate([[0.0], np.cumsum(rows * rows)[:-1]]))
+    return (norms[:, 0] * rows + norms[:, 1] * earlier) * GROWTH
 
 
 def _up(node: Node, *kinds: str) -> Node | None:
@@ -130,8 +158,11 @@ def _normed(node: Node, start: Node) -> Normed | None:
 
 
 def _through(m: Array, y: Array, inverse: float) -> Array:
-    """``M N`` for the derivative ``N = (I - 1 1^T / n - y y^T / n) / s``."""
-    return (m - m.mean(1)[:, None] - np.outer(m @ y, y) / len(y)) * inverse
+    """``M N`` for the derivative ``N = (I - 1 1^T / n - y y^T / n) / s``, in the place of M."""
+    n = len(y)
+    m -= np.stack([m.sum(1), m @ y], 1) @ (np.stack([np.ones(n), y]) / n)
+    m *= inverse
+    return m
 
 
 def _narrow(j: Array, sizes: float, inverse: float) -> tuple[Array, float]:
@@ -177,31 +208,31 @@ def _attended(
     fresh = _attention_fresh(node, head, joint, parts, logits, abs(factor))
     norm_o = np.array([frobenius(by_head[:, i]) for i in range(heads)])
     norm_q, norm_k = (np.array([frobenius(w[i]) for i in range(heads)]) for w in (wq, wk))
-    norm_v, flat_v = frobenius(wv), wv.reshape(n, n)
+    norm_v = frobenius(wv)
     spread = norm(vs)[:, None, :] + norm(os)[:, :, None]  # (heads, t, u)
     pull = ps * spread * norm_o[:, None, None] * abs(factor)
     found: dict[tuple[int, int], tuple[Array, float]] = {}
-    norms = np.zeros((length, length))
-    for t in range(length):
-        for u in range(length):
-            if not ps[:, t, u].any():
-                continue
-            m = (wo * np.repeat(ps[:, t, u], size)) @ flat_v
-            sizes = np.sqrt(((norm_o * ps[:, t, u]) ** 2).sum()) * norm_v
-            turn = np.einsum("nhs,hs->nh", by_head, ps[:, t, u, None] * (vs[:, u] - os[:, t]))
-            m += turn @ (factor * np.einsum("hs,hsn->hn", qs[:, t], wk))
-            sizes += (pull[:, t, u] * norm(qs[:, t]) * norm_k).sum()
-            if u == t:
-                turns = np.einsum("nhs,huas->nhu", by_head, (ps[:, t, :, None] * (vs - os[:, t, None]))[:, :, None])
-                asked = np.einsum("hus,hsn->hun", ks, wq)
-                m += factor * np.einsum("nhu,hum->nm", turns, asked, optimize=True)
-                sizes += (pull[:, t] * norm(ks) * norm_q[:, None]).sum()
-            j = _through(m, head.rows[u], head.inverse[u])
-            if u == t:
-                j[np.diag_indices(n)] += 1.0
-            found[t, u] = _narrow(j, float(sizes), float(head.inverse[u]))
-            norms[t, u] = spectral(found[t, u][0], squarings=2) + found[t, u][1]
-    _tighten(node, norms @ start.row[0] + fresh)
+    seen = [(t, u) for t in range(length) for u in range(t + 1) if ps[:, t, u].any()]
+    if np.triu(ps.max(0), 1).any():  # a token that sees later ones
+        return None
+    each = np.stack([(by_head[:, i] @ wv[i]).reshape(-1) for i in range(heads)])
+    mixed_values = (np.array([ps[:, t, u] for t, u in seen]) @ each).reshape(-1, n, n)
+    for m, (t, u) in zip(mixed_values, seen, strict=True):
+        sizes = np.sqrt(((norm_o * ps[:, t, u]) ** 2).sum()) * norm_v
+        turn = np.einsum("nhs,hs->nh", by_head, ps[:, t, u, None] * (vs[:, u] - os[:, t]))
+        m += turn @ (factor * np.einsum("hs,hsn->hn", qs[:, t], wk))
+        sizes += (pull[:, t, u] * norm(qs[:, t]) * norm_k).sum()
+        if u == t:
+            turns = np.einsum("nhs,hus->nhu", by_head, ps[:, t, :, None] * (vs - os[:, t, None]), optimize=True)
+            asked = np.einsum("hus,hsn->hun", ks, wq, optimize=True)
+            m += factor * np.einsum("nhu,hum->nm", turns, asked, optimize=True)
+            sizes += (pull[:, t] * norm(ks) * norm_q[:, None]).sum()
+        j = _through(m, head.rows[u], head.inverse[u])
+        if u == t:
+            j[np.diag_indices(n)] += 1.0
+        found[t, u] = _narrow(j, float(sizes), float(head.inverse[u]))
+    norms = _norms_of(found, length, squarings=2)
+    _tighten(node, _carried(norms, start.row[0]) + fresh)
     return Block(start, node, found, norms, fresh)
 
 
@@ -253,7 +284,7 @@ def _feed(node: Node, before: Block) -> None:
     fresh = (np.abs(slope).max(-1) * (1 + _FORMED) * fresh + norm(rest)) * GROWTH
     fresh = (norm_bound(branch.parents[1]) * fresh + _local(branch) + _local(node)) * GROWTH
     length, n = start.shape[1:]
-    own, norms = np.zeros(length), np.zeros((length, length))
+    own, pairs = np.zeros(length), {}
     outer, rows = frobenius(w2), (w1 * w1).sum(1)
     for t in range(length):
         j = _through(w2 @ (slope[t][:, None] * w1), head.rows[t], head.inverse[t])
@@ -262,14 +293,13 @@ def _feed(node: Node, before: Block) -> None:
             j, outer * float(np.sqrt((rows * slope[t] ** 2).sum())) * GROWTH, float(head.inverse[t])
         )
         own[t], size = spectral(narrow, squarings=2) + error, frobenius(narrow)
-        for u in range(length):
+        for u in range(t + 1):
             if (t, u) in before.pairs:
                 first, off = before.pairs[t, u]
-                rounded = gamma(n + 4, _NARROW) * size * frobenius(first)
-                norms[t, u] = (
-                    spectral(narrow @ first, squarings=3) + error * before.norms[t, u] + own[t] * off + rounded
-                )
-    whole = norms @ before.start.row[0] + own * before.fresh
+                reach = frobenius(first) + off
+                rounded = gamma(n + 4, _NARROW) * size * reach
+                pairs[t, u] = narrow @ first, (error * reach + own[t] * off + rounded) * GROWTH
+    whole = _carried(_norms_of(pairs, length, squarings=3), before.start.row[0]) + own * before.fresh
     _tighten(node, np.minimum(own * start.row[0], whole) + fresh)
 
 
