@@ -137,9 +137,18 @@ def page(kept: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|",
     ]
     for name, measure in FIGURES.items():
-        told = json.dumps(kept[name]).replace('"', "").strip("{}") if name in kept else "not yet"
+        told = _told(kept[name]) if name in kept else "not yet"
         lines.append(f"| {name} | {(measure.__doc__ or '').strip()} | {told} |")
     return "\n".join([*lines, ""])
+
+
+def _told(value: Any) -> str:
+    """A figure, or the figures of a dictionary, as a person reads them."""
+    if isinstance(value, dict):
+        return "; ".join(
+            f"{key}: {f'({_told(one)})' if isinstance(one, dict) else _told(one)}" for key, one in value.items()
+        )
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
