@@ -49,6 +49,9 @@ def verify(
     compared with what `neuralquine export` writes for the quine that the file describes (extra `onnx`).
     """
     if folder.suffix == ".onnx" and not folder.is_dir():
+        for flag, given in {"--device": device != "cpu", "--trunk": bool(trunk), "--portable": portable}.items():
+            if given:
+                raise typer.BadParameter("is for a folder; a graph is compared and run as it is", param_hint=flag)
         _verify_file(folder, as_json=as_json)
         return
     from ..checking.verify import verify as run

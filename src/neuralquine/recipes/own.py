@@ -80,7 +80,7 @@ def _called(name: str, seed: int, options: dict[str, Any]) -> tuple[Any, dict[st
     try:
         with drawn(seed):
             made = make(**given)
-    except Exception as error:  # whatever somebody's own code raises
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
         raise BadOption(f"{name} gives no module: {type(error).__name__}: {first_line(error)}") from error
     return made, {key: value for key, value in options.items() if key not in takes}
 
@@ -123,7 +123,7 @@ def _function(name: str) -> Any:
         module = _file(Path(home)) if home.endswith(".py") else _module(home)
     except NeuralQuineError:
         raise
-    except Exception as error:  # whatever somebody's own code raises when it is imported
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises when it is imported
         raise UnknownName(f"{name} gives no module: {type(error).__name__}: {first_line(error)}") from error
     found = getattr(module, function, None)
     if not callable(found):

@@ -32,7 +32,7 @@ from .linearized import linear_starts
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
-from .queried_exact import Rounded
+from .queried_exact import Rounded, noise
 from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
@@ -85,6 +85,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
                         found = rounded.near(one.best[0]) if exact else one.best[0]
                         if found is not None:
                             one.best[0] = found
+                            one.last[0] = found  # on the grid now, where the search had no point
                             break
                         continue
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
@@ -102,7 +103,10 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         return Found(f, results, trace, tried)
     if rounded.found:  # by the last start
         results = results[-1:]
-    return Found(f, results, trace, f"{tried}, {rounded.detail}" if rounded.detail else tried, exact=True)
+    if not rounded.found and (narrow := noise(quine)):
+        return Found(f, results, trace, f"{tried}; {narrow}", exact=True)
+    detail = rounded.detail or "none of which came to a fixed point, near which a grid could be met"
+    return Found(f, results, trace, f"{tried}, {detail}", exact=True)
 
 
 @fixed_points.register(QueryQuine)

@@ -84,7 +84,8 @@ class Bounded(Held):
 
     def _held(self, value: Floats) -> NDArray[np.bool_]:
         """Where the machine's type has these very numbers."""
-        return ((value if self.machine.bits == 53 else _short(value)) == value) & self._normal(value)
+        steps = np.frexp(value)[0] * 2.0**self.machine.bits
+        return (steps == np.rint(steps)) & (np.abs(value) <= self.machine.largest) & self._normal(value)
 
     def _normal(self, value: Floats) -> NDArray[np.bool_]:
         """Where nothing can be flushed to zero."""
@@ -241,12 +242,6 @@ class Bounded(Held):
         if bias is not None:
             value, size = value + bias.value, size + bias.size
         return self._computed(value, self.reach * np.abs(slope) * (1 + 1e-12), size, _FOLDED)
-
-
-def _short(value: Floats) -> Floats:
-    """The nearest float32."""
-    with np.errstate(over="ignore"):
-        return value.astype(np.float32).astype(np.float64)
 
 
 def _last_place(numbers: Floats) -> float:

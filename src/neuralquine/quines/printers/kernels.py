@@ -12,9 +12,9 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 
 @triton.jit
-def philox(c0, c1, stream, keys):
-    """Ten rounds of Philox4x32 of the counters ``(c0, c1, stream, 0)``; ``keys`` points to the twenty round keys."""
-    c2 = c0 * 0 + stream
+def philox(c0, c1, purpose, keys):
+    """Ten rounds of Philox4x32 of the counters ``(c0, c1, purpose, 0)``; ``keys`` points to the twenty round keys."""
+    c2 = c0 * 0 + purpose
     c3 = c0 * 0
     for turn in tl.static_range(10):
         k0 = tl.load(keys + 2 * turn).to(tl.uint32, bitcast=True)
@@ -56,7 +56,8 @@ def print_tiles(
     keys,
     code,
     hadamard,
-    stream: tl.constexpr,
+    scale,
+    purpose: tl.constexpr,
     counters: tl.constexpr,
     words: tl.constexpr,
     parts: tl.constexpr,
@@ -74,11 +75,11 @@ def print_tiles(
     first = tl.load(stretches + 4 * owner + 1)
     count = tl.load(stretches + 4 * owner + 2)
     start = tl.load(stretches + 4 * owner + 3)
-    gain = tl.load(scales + 2 * owner)
+    gain = tl.load(scales + 2 * owner) * scale
     mean = tl.load(scales + 2 * owner + 1)
     begin = first // 128 + (tile - start) * counters
     counter = begin + tl.arange(0, counters)
-    w0, w1, w2, w3 = philox((counter & 0xFFFFFFFF).to(tl.uint32), (counter >> 32).to(tl.uint32), stream, keys)
+    w0, w1, w2, w3 = philox((counter & 0xFFFFFFFF).to(tl.uint32), (counter >> 32).to(tl.uint32), purpose, keys)
     lanes = tl.arange(0, 32)
     matrix = tl.load(hadamard + 32 * lanes[:, None] + lanes[None, :])
     y0 = summed(w0, code, lanes, matrix, parts)
@@ -120,7 +121,7 @@ def pull_tiles(
     hadamard,
     sums,
     tiles,
-    stream: tl.constexpr,
+    purpose: tl.constexpr,
     counters: tl.constexpr,
     rounds: tl.constexpr,
     words: tl.constexpr,
@@ -149,7 +150,7 @@ def pull_tiles(
         counter = first // 128 + (tile - start) * counters + tl.arange(0, counters)
         low = (counter & 0xFFFFFFFF).to(tl.uint32)
         high = (counter >> 32).to(tl.uint32)
-        w0, w1, w2, w3 = philox(low, high, stream, keys)
+        w0, w1, w2, w3 = philox(low, high, purpose, keys)
         place = counter * 128 - first
         g0 = given(address, place, lanes, count, kind)
         g1 = given(address, place + 32, lanes, count, kind)
