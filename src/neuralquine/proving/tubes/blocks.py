@@ -20,6 +20,7 @@ float32, in which norms are twice as fast: 2^-24 of its Frobenius norm more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,9 @@ class Block:
 class Blocks:
     """Looks at every new node, and tightens the tube of a residual sum of token rows ``(1, T, n)``."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
         self.last: Block | None = None
+        self.done, self.say = 0, say
 
     def __call__(self, node: Node) -> None:
         if node.kind != "add" or node.value.ndim != 3 or node.shape[0] != 1 or any(p.fixed for p in node.parents):
@@ -72,6 +74,9 @@ class Blocks:
         elif self.last is not None and self.last.middle is start:
             _feed(node, self.last)
             self.last = None
+            self.done += 1
+            if self.say is not None:
+                self.say(f"norms of block {self.done}")
 
 
 def _tighten(node: Node, rows: Array) -> None:
