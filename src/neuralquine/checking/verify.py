@@ -10,6 +10,7 @@ import torch
 
 from ..errors import TooLarge, word
 from ..files.strict_json import finite_or_none
+from ..quines.derivatives import norms_shared
 from ..quines.measure import Measurement, measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
@@ -140,7 +141,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
-    with quine.turn:  # other weights are installed for a while
+    with quine.turn, norms_shared():  # other weights are installed for a while
         return _verified(quine, rtol, tries)
 
 
@@ -150,7 +151,7 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     finite = measured.nonfinite_weights == 0
     findings = triviality(quine) if finite else []
     try:
-        local, line = local_spectrum(quine), generations(quine, tries)
+        local, line = local_spectrum(quine), generations(quine, tries, measured=measured)
     except TooLarge:
         raise
     except Exception as error:  # a module that runs at its own weights only may raise anything

@@ -27,9 +27,9 @@ import numpy as np
 
 from ..errors import NeuralQuineError, QuineFileError, check_bytes
 from ..files.atomic import replace_file
-from ..files.folder import read_config
+from ..files.folder import kind_of, read_config
 from ..files.strict_json import canonical
-from ..proving.checker.tape import USES, Taped
+from ..proving.checker.tape import KIND, USES, Taped
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def network_of(folder: str | Path) -> Any:
     """What a graph is written of: the arithmetic of a folder's quine, as the proof reads it."""
     from ..proving import checker
 
-    if checker.covers(folder):
+    if kind_of(read_config(Path(folder))) == KIND:
         return checker.read(folder)
     from ..proving.network import Network
 
@@ -242,7 +242,8 @@ def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Valu
         whole = np.issubdtype(numbers.dtype, np.integer)
         return graph.hold(f"/{name}", numbers.astype(np.int64 if whole else np.float64))
 
-    return network.computed(wide.get, hold)
+    graph.grid = network.grid
+    return network.computed(wide.get, hold, stepped=True)
 
 
 def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:

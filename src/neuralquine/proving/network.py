@@ -37,6 +37,7 @@ class Network:
         d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
         code_phase: moves that grid; 0 where it is not moved.
+        grid: k of activations that are rounded to multiples of ``2^-k``, or None.
         printer: expands a code to weights.
         sha256: hash of the weights file, which holds the configuration, too.
 
@@ -53,6 +54,7 @@ class Network:
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.code_phase = config.get("code_phase", 0)
         self.normalized, self.eps = config["normalize"], config["eps"]
+        self.grid = config.get("activation_bits")
         self.sha256 = sha256(folder / WEIGHTS)
         try:
             held = load_file(folder / WEIGHTS)
@@ -99,13 +101,21 @@ class Network:
             start += size
         return self.computed(parameters.get, lambda _, numbers: Ball.exact(numbers, rounding)).reshape(self.d)
 
-    def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:
+    def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A], *, stepped: bool = False) -> A:
         """The code before any quantization, ``(1, d)``, in the arithmetic of the weights.
 
         Args:
             weights: finds the trunk's parameters and buffers by name.
             hold: takes a fixed array, of the name given, into the arithmetic: the probe, the readout, the anchor.
+            stepped: the arithmetic rounds activations to their grid where the network has one.
+
+        Raises:
+            NoRule: it has one, and the arithmetic does not.
         """
+        if self.grid is not None and not stepped:
+            raise NoRule(
+                "no proof rule for activations on a grid in balls or tubes: the checker's own proof is of these"
+            )
         return self.coded(self.features(weights, hold), hold)
 
     def features(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:

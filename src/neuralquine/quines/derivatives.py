@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 import torch
@@ -22,9 +24,20 @@ from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
+_NORMS: ContextVar[dict[int, tuple[float, bool]] | None] = ContextVar("norms", default=None)
 DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
 _WIDE = 100  # columns for each row of C from which its steepest direction is computed from C C^T
 _DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
+
+
+@contextmanager
+def norms_shared() -> Iterator[None]:
+    """Compute the norm of a large network's derivative once inside; its weights have to be the same whenever it is asked."""
+    token = _NORMS.set({})
+    try:
+        yield
+    finally:
+        _NORMS.reset(token)
 
 
 class Derivative(ABC):
@@ -231,6 +244,14 @@ class InPlace(Derivative):
 
     def norm(self) -> tuple[float, bool]:
         """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code."""
+        known = _NORMS.get()
+        if known is None:
+            return self._bound()
+        if id(self._quine) not in known:
+            known[id(self._quine)] = self._bound()
+        return known[id(self._quine)]
+
+    def _bound(self) -> tuple[float, bool]:
         quine, largest = self._quine, 0.0
         generator = torch.Generator().manual_seed(0)
         gram = self._printer.gram().double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from .problem import Problem
 from .registry import RECIPES as RECIPES
 from .registry import options_of
 
+GRID = "activation_bits"  # an option of every recipe whose quine has a code
 _MOST = 1 << 20  # largest whole-number option: far above any real one; a forged file may ask for anything
 
 
@@ -36,7 +38,7 @@ def recipe(name: str, *, seed: int = 0, device: torch.device | str | None = None
         name: a name from ``neuralquine recipes``.
         seed: decides the initial weights, the probe and the projection.
         device: where the network is; by default the CPU. A large one is made there and nowhere else.
-        options: the recipe's own options; ``neuralquine recipes`` lists them with their defaults.
+        options: the recipe's own options, which ``neuralquine recipes`` lists with their defaults, and ``activation_bits``.
 
     Raises:
         UnknownName: there is no such recipe or option; the message suggests the nearest.
@@ -71,6 +73,11 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
     """Build the trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
+    if (bits := options.pop(GRID, None)) is not None:
+        made = problem(name, seed=seed, **options)
+        if made.queries is not None:
+            raise BadOption(f"recipe {name} has no {GRID}: its quine is asked for its weights one by one")
+        return replace(made, options=made.options | {GRID: bits})
     options = checked_options(f"recipe {name}", RECIPES[name], options)
     try:
         return RECIPES[name](seed=seed, **options)

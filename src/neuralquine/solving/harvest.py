@@ -39,8 +39,9 @@ class Harvest:
 
     Attributes:
         f: the map of the network, whose ``evaluations`` count those of its copies in other types, too.
-        smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower. A map in
-            bfloat16 is a staircase itself; its trials are made around the fixed points of the smooth one.
+        smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower, and
+            without a grid of activations. A map in bfloat16 or on such a grid is a staircase itself; its trials are made
+            around the fixed points of the smooth one.
     """
 
     def __init__(self, f: ReducedMap, request: Request, trace: Trace, generator: torch.Generator) -> None:
@@ -128,16 +129,17 @@ class Harvest:
 
 
 def smooth_map(f: ReducedMap) -> ReducedMap:
-    """The map of the same network in the type of its code, where its weights are narrower; else the map itself."""
+    """The map of the same network in the type of its code and without a grid of activations; the map itself where it is that."""
     quine = f.quine
-    narrow = quine.dtype != quine.code_dtype and not quine.in_place
-    return map_in(f, quine.code_dtype) if narrow else f
+    stairs = quine.dtype != quine.code_dtype or quine.activation_bits is not None
+    return map_in(f, quine.code_dtype) if stairs and not quine.in_place else f
 
 
 def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
-    """The map of the same network in another type, with the same journal."""
+    """The map of the same network in another type, without a grid of activations, with the same journal."""
     quine = f.quine
-    kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
+    dropped = ("means", "gains", "code_phase", "code_bits", "activation_bits")
+    kept = {k: v for k, v in quine.settings().items() if k not in dropped}
     copy = type(quine)(
         quine.trunk,
         quine.inputs,

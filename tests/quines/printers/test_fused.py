@@ -71,5 +71,9 @@ def test_the_kernel_prints_the_bits_of_the_plain_path(d, bits):
     made._fused.write(parts, targets)
     expected = made(code).split(sizes)
     assert all(same(t, e) for (_, t), e in zip(targets, expected, strict=True))
+    rough = torch.randn(d, generator=torch.Generator().manual_seed(2))
+    made._fused.write(made._fused.parts(rough), targets)
+    expected = made(rough).split(sizes)
+    assert all(torch.allclose(t, e, rtol=1e-5, atol=1e-6) for (_, t), e in zip(targets, expected, strict=True))
     pairs = [(slot, torch.randn(slot.count)) for slot in made.slots if slot.count]
     assert torch.allclose(made._fused.pull_back(pairs), made.plain_pull_back(pairs), rtol=1e-4)

@@ -4,6 +4,7 @@
     numbers.py        the operations of a network on them: how the bounds grow
     stored.py         a folder as plain arrays
     tape.py           networks that read their code from a tape of signs: the theorem
+    rounded.py        networks whose activations are rounded to a grid: the theorem
     certificates.py   what is written down of it, and how it is verified
 
 It shares the table of rules (``rules/``), the reading of folders and the Philox generator with the rest of the package, and

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,33 @@ from ...files.atomic import replace_file
 from ...files.folder import kind_of, read_config
 from ...files.names import CERTIFICATE
 from ...files.strict_json import canonical, read_json
+from ..rules import NoRule
 from ..verdicts import NotProved, Portability
 from ..witness import Asked, hear
-from . import tape
-from .held import ULPS, Machine
+from . import rounded, tape
+from .held import ULPS
+from .rounded import Rounded
 from .tape import Taped
 
 FORMAT = 1
-TAPE = "tape of signs"
 
 
 def covers(folder: str | Path) -> bool:
     """Whether the quine of a folder is of a kind that is proved here, without balls."""
-    return kind_of(read_config(Path(folder))) == tape.KIND
+    return _reader(Path(folder)) is not None
 
 
-def read(folder: str | Path) -> Taped:
+def read(folder: str | Path) -> Taped | Rounded:
     """The quine of a folder as the checker sees it; the errors are those of :func:`certify`."""
-    return Taped(folder)
+    reader = _reader(Path(folder))
+    if reader is None:
+        raise NoRule("no proof rule for a quine without a tape and without a grid of activations")
+    return reader(folder)
+
+
+def _reader(folder: Path) -> type[Taped] | type[Rounded] | None:
+    config = read_config(folder)
+    return Taped if kind_of(config) == tape.KIND else Rounded if rounded.GRID in config else None
 
 
 def certify(folder: str | Path, *, witness: Asked = "evaluation") -> dict[str, Any]:
@@ -99,48 +107,41 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portabi
             f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere"
         )
         return Portability(False, reason, ulps=ULPS, wider="float64")
-    reason = f"every vote is at least {machines[dtype]['margin']:.3g} times what makes a full sign, in any order of summation"
-    return Portability(True, reason, ulps=ULPS)
+    margin = machines[dtype]["margin"]
+    if certificate["kind"] == Taped.name:
+        reason = f"every vote is at least {margin:.3g} times what makes a full sign, in any order of summation"
+        return Portability(True, reason, ulps=ULPS)
+    reason = f"round-off ends at every rounding of the activations, and leaves a margin of {margin:.2g} grid steps"
+    return Portability(True, reason, margin, margin, ULPS)
 
 
 def _proved(folder: Path) -> dict[str, Any]:
     """The certificate of what is proved, without its digest."""
-    quine = Taped(folder)
-    quine.check_print()
-    machines, reason = {}, ""
+    quine, machines, reason = read(folder), {}, ""
     for dtype in dict.fromkeys((quine.dtype, "float64")):
         try:
-            votes = quine.votes(Machine.of(dtype))
+            machines[dtype] = quine.proved(dtype)
         except NotProved as error:
             reason = str(error)
-        else:
-            machines[dtype] = {"features_at_least": votes.least, "features_at_most": votes.most, "margin": votes.margin}
     if not machines:
         raise NotProved(reason)
     certificate = _common(quine) | {"machines": machines}
-    return certificate | {"claim": _claim(certificate)}
+    return certificate | {"claim": _claim(certificate, quine)}
 
 
-def _common(quine: Taped) -> dict[str, Any]:
+def _common(quine: Taped | Rounded) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "kind": TAPE,
+        "kind": quine.name,
         "weights_sha256": quine.sha256,
         "parameters": len(quine.theta),
-        "code_size": quine.d,
-        "repeats": quine.repeats,
-        "features": quine.places,
         "dtype": quine.dtype,
+        **quine.about(),
     }
 
 
-def _claim(c: dict[str, Any]) -> str:
-    types, least = " and ".join(c["machines"]), min(machine["margin"] for machine in c["machines"].values())
-    return (
-        f"In exact real arithmetic, and in IEEE arithmetic of {types} with sums in any order, the network reads the "
-        f"{c['code_size']} signs of its tape, each with at least {least!r} times the votes that make a sign, and prints its "
-        f"{c['parameters']} weights of {c['dtype']} bit for bit."
-    )
+def _claim(c: dict[str, Any], quine: Taped | Rounded) -> str:
+    return quine.claim(c, " and ".join(c["machines"]), min(machine["margin"] for machine in c["machines"].values()))
 
 
 def _digest(certificate: dict[str, Any]) -> str:
@@ -149,11 +150,11 @@ def _digest(certificate: dict[str, Any]) -> str:
 
 
 def _check(c: dict[str, Any], folder: Path) -> None:
-    if c["format"] != FORMAT or c["kind"] != TAPE:
+    if c["format"] != FORMAT or c["kind"] not in (Taped.name, Rounded.name):
         raise NotProved("the certificate is of another format")
     if c["digest"] != _digest(c):
         raise NotProved("the certificate was altered: its digest does not fit")
-    quine = Taped(folder)
+    quine = read(folder)
     if c["weights_sha256"] != quine.sha256:
         raise NotProved("the certificate is of other weights")
     common = _common(quine)
@@ -161,21 +162,9 @@ def _check(c: dict[str, Any], folder: Path) -> None:
     if odd:
         raise NotProved(f"the certificate says more than is checked: {min(odd)[:40]!r}")
     # In one spelling, because True and 1.0 are equal to 1.
-    if canonical({k: c[k] for k in common}) != canonical(common) or c["claim"] != _claim(c):
+    if canonical({k: c[k] for k in common}) != canonical(common) or c["claim"] != _claim(c, quine):
         raise NotProved("the certificate describes another network")
     if not c["machines"] or not set(c["machines"]) <= {quine.dtype, "float64"}:
         raise NotProved("the certificate is of machines that are not looked at")
-    quine.check_print()
     for dtype, said in c["machines"].items():
-        _check_votes(said, quine, Machine.of(dtype))
-
-
-def _check_votes(said: dict[str, Any], quine: Taped, machine: Machine) -> None:
-    least, most, margin = (said[name] for name in ("features_at_least", "features_at_most", "margin"))
-    if len(said) != 3 or not all(type(v) is float and math.isfinite(v) for v in (least, most, margin)):
-        raise NotProved("the certificate gives no bounds of the votes")
-    found = quine.votes(machine)
-    if not 0 < least <= found.least or not found.most <= most:
-        raise NotProved("the features may be smaller or larger than claimed")
-    if not 1 <= margin <= quine.margin(machine, least, most):
-        raise NotProved("the votes may be smaller than claimed")
+        quine.check_said(said, dtype)

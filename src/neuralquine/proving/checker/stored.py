@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from ...errors import QuineFileError, first_line
 from ...files.folder import kind_of, read_config, sha256
 from ...files.names import CONFIG, WEIGHTS
+from ..known import description
 from ..rules import NoRule
 from ..rules.common import Shapes
 from .held import Machine
@@ -43,10 +44,8 @@ class Stored:
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         self.config = config = read_config(folder)
-        self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], config["trunk"]
+        self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], description(config)
         self.expansion = config["expansion"]
-        if self.spec is None:
-            raise NoRule(f"no proof rule for {config['trunk_class'].rpartition('.')[2][:80]}")
         if self.dtype not in FLOATS:
             raise NoRule(f"no proof rule for weights in {self.dtype}")
         self.sha256 = sha256(folder / WEIGHTS)

@@ -38,6 +38,7 @@ KIND = "signs"  # of such a quine, in its configuration
 GAIN = 32.0  # votes are multiplied by this before they are clamped
 USES = 4  # code entries in each weight of the body
 CUT = 2.0  # of the fixed Gaussian part of a weight, in gains and halves
+_GIVEN = 1 + 1e-9  # of a sum of features, more than what two computers' float64 can differ by
 _LARGEST = 1 << 26  # weights of a body: the table of their entries takes 100 bytes for each
 
 
@@ -61,8 +62,9 @@ class Taped(Stored):
 
     Attributes:
         code: ``(d,)`` signs, as the tape says them.
-        printed: whether the stored weights are ``E(code)``, bit for bit, and its sums are exact.
     """
+
+    name = "tape of signs"
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
@@ -80,6 +82,44 @@ class Taped(Stored):
         if sizes != {"features": self.places, "rows": rows, "bias": False} or self.shapes[-1] != (rows, self.places):
             raise QuineFileError(f"its tape does not hold {self.d} signs {self.repeats} times")
         self.code = np.where(np.signbit(self.held["tape.weight"][: self.d, 0]), -1, 1)
+
+    # -- what a certificate says ----------------------------------------------------------------------------------------
+
+    def about(self) -> dict[str, Any]:
+        """What a certificate says of the network, beside its weights."""
+        return {"code_size": self.d, "repeats": self.repeats, "features": self.places}
+
+    def proved(self, dtype: str) -> dict[str, float]:
+        """What is proved of the machines of a type, a little less than was found: other computers find other last bits."""
+        self.check_print()
+        machine = Machine.of(dtype)
+        votes = self.votes(machine)
+        least, most = votes.least / _GIVEN, votes.most * _GIVEN
+        return {"features_at_least": least, "features_at_most": most, "margin": self.margin(machine, least, most)}
+
+    def check_said(self, said: dict[str, Any], dtype: str) -> None:
+        """Raise NotProved where a certificate claims more than that."""
+        names = ("features_at_least", "features_at_most", "margin")
+        if set(said) != set(names) or not all(type(said[n]) is float and math.isfinite(said[n]) for n in names):
+            raise NotProved("the certificate gives no bounds of the votes")
+        self.check_print()
+        machine, (least, most, margin) = Machine.of(dtype), (said[name] for name in names)
+        found = self.votes(machine)
+        if not 0 < least <= found.least or not found.most <= most:
+            raise NotProved("the features may be smaller or larger than claimed")
+        if not 1 <= margin <= self.margin(machine, least, most):
+            raise NotProved("the votes may be smaller than claimed")
+
+    @staticmethod
+    def claim(c: dict[str, Any], types: str, least: float) -> str:
+        """The theorem in a sentence."""
+        return (
+            f"In exact real arithmetic, and in IEEE arithmetic of {types} with sums in any order, the network reads the "
+            f"{c['code_size']} signs of its tape, each with at least {least!r} times the votes that make a sign, and prints its "
+            f"{c['parameters']} weights of {c['dtype']} bit for bit."
+        )
+
+    # -- what is printed ------------------------------------------------------------------------------------------------
 
     def check_print(self) -> None:
         """Raise NotProved unless ``E(code)`` is what is stored, and exact in any order."""
@@ -122,6 +162,8 @@ class Taped(Stored):
         entries = np.argsort(keys, axis=1, kind="stable").reshape(-1)[: count * USES]
         signs = 1 - 2 * (words(seed, Stream.TAPE_SIGNS, 0, count * USES) & 1).astype(np.int64)
         return fixed, entries.reshape(count, USES), signs.reshape(count, USES)
+
+    # -- what is read ---------------------------------------------------------------------------------------------------
 
     def features(self, machine: Machine) -> Bounded:
         """``|a(z)|`` of every image of the probe, ``(n, f)``, in whatever order they are computed."""

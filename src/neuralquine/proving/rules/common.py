@@ -161,6 +161,11 @@ def _modules(spec: Spec, prefix: str) -> list[tuple[str, Spec, str]]:
     return [found for name, child in spec["children"] for found in _modules(child, f"{prefix}{name}.")]
 
 
+def kinds(spec: Spec) -> list[str]:
+    """The types of the modules of a described trunk, in order."""
+    return [kind for kind, _, _ in _modules(spec, "")]
+
+
 def held(weights: Weights[A], name: str) -> A:
     """A weight that the module must have."""
     tensor = weights(name)

@@ -40,7 +40,7 @@ def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     index = _windows(x.shape[-axes - 1 :], arguments, axes)
     batch, output = x.shape[0] if batched else 1, index.shape[:axes]
     inner = x.reshape(batch, -1).windows(index.reshape(int(np.prod(output)), -1))
-    y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).mT
+    y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).to_grid().mT
     return y.reshape(*(batch,) * batched, weight.shape[0], *output)
 
 

@@ -2,16 +2,18 @@
 
 A product in float16 with sums in float32 is exact, in any order, where the code's numbers are multiples of one ``2^-m``, each
 is a float16 or the sum of two, and the sum of their sizes is below ``2^(22 - m)``. Gains have to be powers of two. All grids
-of a code in use are such; everything else is printed by the plain path in :mod:`.hadamard`, and so is every network whose
-first sample of weights the kernel prints otherwise.
+of a code in use are such; of another code two float16 hold all but the last bit of a float32. A network whose first sample
+of weights the kernel prints otherwise than the plain path in :mod:`.hadamard` is printed by that.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import first_line
 from ..bits import same
 from ..tables.philox import Stream, round_keys
 from ..tables.signs import hadamard
@@ -30,10 +31,28 @@ _TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "
 _FINEST = 30  # bits after the point of a code that are looked at; a grid in float32 has fewer
 _ROOM = 22  # bits of the largest sum: two fewer than float32 has, for tensor cores cut terms off a little earlier
 _GAINS = (2.0**-60, 2.0**60)  # between them no product of a gain and a sum is subnormal
+_WORTH = 1 << 22  # weights from which on compiling the kernels, some seconds, is worth it
+_SIZE = 3  # the largest number of a code that is no sum of few bits is scaled to 2^3: float16 has most bits there
+_CLOSE = 4  # round-offs by which the weights of such a code may differ, in the mean
 _COUNTERS, _WARPS = 64, 4  # of one program: 8,192 weights
 _ROUNDS = 32  # tiles whose derivatives one program adds up
 _SAMPLES, _STRETCH = 64, 2048  # places at which a kernel is compared with the plain path, and weights at each
 Targets = Sequence[tuple[Slot, Tensor]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A code as the kernel takes it: ``scale`` times the sum of the halves.
+
+    Attributes:
+        halves: ``(1 or 2, 128)`` float16, the code as often as it fits.
+        scale: a power of two.
+        exact: no sum of the code's numbers is rounded.
+    """
+
+    halves: Tensor
+    scale: float
+    exact: bool
 
 
 class Plain(Protocol):
@@ -78,22 +97,28 @@ class Fused:
         """The kernels for a printer; None where it is on no GPU, or of a kind that they cannot print."""
         powers = all(math.frexp(gain)[0] == 0.5 and _GAINS[0] <= gain <= _GAINS[1] for gain in printer.gains)
         fits = printer.block in _BLOCKS and printer.dtype in _TYPES and powers
-        return cls(printer) if fits and (printer.device.type == "cuda" or _interpreted()) and _kernels() else None
+        there = _interpreted() or (printer.device.type == "cuda" and printer.parameters >= _WORTH)
+        return cls(printer) if fits and there and _kernels() else None
 
     # -- printing -------------------------------------------------------------------------------------------------
 
-    def parts(self, c: Tensor) -> Tensor | None:
-        """The code as float16 numbers as the kernel takes it, ``(1 or 2, 128)``; None where it would not be exact."""
+    def parts(self, c: Tensor) -> Parts | None:
+        """The code as the kernel takes it; None where the kernel is not to be believed, or the code is not finite."""
         numbers = c.detach().double().cpu().numpy()
-        parts = parts_of(numbers)
-        if parts is None:
-            return None
-        padded = np.zeros((len(parts), self._printer.block), dtype=np.float16)
-        padded[:, : len(numbers)] = parts
-        found = torch.from_numpy(np.tile(padded, 128 // self._printer.block)).to(self._printer.device)
-        return found if self._trusted(len(parts), c, found) else None
+        exact, power = parts_of(numbers), 0
+        if exact is None:
+            largest = float(np.abs(numbers).max())
+            if not (0 < largest < 2.0**60):
+                return None
+            power = math.frexp(largest)[1] - _SIZE
+            exact = _halves(numbers * 2.0**-power)
+        padded = np.zeros((len(exact), self._printer.block), dtype=np.float16)
+        padded[:, : len(numbers)] = exact
+        halves = torch.from_numpy(np.tile(padded, 128 // self._printer.block)).to(self._printer.device)
+        parts = Parts(halves, 2.0**power, exact=parts_of(numbers) is not None)
+        return parts if self._trusted(c, parts) else None
 
-    def write(self, parts: Tensor, targets: Targets) -> None:
+    def write(self, parts: Parts, targets: Targets) -> None:
         """Print into flat tensors."""
         kernels = _kernels()
         stretches, scales, owners = self._planned(targets)
@@ -101,11 +126,11 @@ class Fused:
             return
         kind = getattr(kernels.tl, _TYPES[self._printer.dtype])
         kernels.print_tiles[(len(owners),)](
-            *(stretches, scales, owners, self._keys, parts, self._hadamard),
+            *(stretches, scales, owners, self._keys, parts.halves, self._hadamard, parts.scale),
             purpose=int(Stream.SIGNS),
             counters=_COUNTERS,
             words=self._words,
-            parts=len(parts),
+            parts=len(parts.halves),
             kind=kind,
             num_warps=_WARPS,
         )
@@ -176,20 +201,28 @@ class Fused:
 
     # -- distrust -------------------------------------------------------------------------------------------------
 
-    def _trusted(self, count: int, c: Tensor, parts: Tensor) -> bool:
-        """Whether the kernel prints the bits of the plain path, at places drawn from all tensors; asked once."""
-        if count not in self._believed:
-            self._believed[count] = _agreeing("prints", lambda: self._prints_as_the_plain_path(c, parts))
-        return self._believed[count]
+    def _trusted(self, c: Tensor, parts: Parts) -> bool:
+        """Whether the kernel prints the bits of the plain path, at places drawn from all tensors; asked once.
 
-    def _prints_as_the_plain_path(self, c: Tensor, parts: Tensor) -> bool:
+        Of a code whose sums are rounded the plain path has no bits to be compared: the numbers are.
+        """
+        key = len(parts.halves), parts.exact
+        if key not in self._believed:
+            self._believed[key] = _agreeing("prints", lambda: self._prints_as_the_plain_path(c, parts))
+        return self._believed[key]
+
+    def _prints_as_the_plain_path(self, c: Tensor, parts: Parts) -> bool:
         printer, slots = self._printer, self._sample()
         targets = [(slot, torch.empty(slot.count, dtype=printer.dtype, device=printer.device)) for slot in slots]
         self.write(parts, targets)
         expected = [torch.empty_like(target) for _, target in targets]
         for number, start, values in printer.plain_pieces(c, slots):
             expected[number][start : start + len(values)] = values
-        return all(same(target, other) for (_, target), other in zip(targets, expected, strict=True))
+        if parts.exact:
+            return all(same(target, other) for (_, target), other in zip(targets, expected, strict=True))
+        found, wanted = torch.cat([target for _, target in targets]).double(), torch.cat(expected).double()
+        room = _CLOSE * torch.finfo(printer.dtype).eps * torch.linalg.vector_norm(wanted)
+        return bool(torch.linalg.vector_norm(found - wanted) <= room)
 
     def _pulls_as_the_plain_path(self) -> bool:
         printer, generator = self._printer, torch.Generator().manual_seed(0)
@@ -220,11 +253,18 @@ def parts_of(numbers: NDArray[np.float64]) -> NDArray[np.float16] | None:
     united = int(np.bitwise_or.reduce(np.abs(steps).astype(np.int64)))
     if np.abs(steps).sum() >= 2.0**_ROOM * (united & -united):
         return None
-    high = numbers.astype(np.float16)
-    low = (numbers - high.astype(np.float64)).astype(np.float16)
-    if not np.array_equal(high.astype(np.float64) + low.astype(np.float64), numbers):
+    halves = _halves(numbers)
+    if not np.array_equal(halves.astype(np.float64).sum(0), numbers):
         return None
-    return np.stack([high, low]) if low.any() else high[None]
+    return halves if halves[1].any() else halves[:1]
+
+
+def _halves(numbers: NDArray[np.float64]) -> NDArray[np.float16]:
+    """The nearest float16 of every number, and that of what is left: ``(2, d)``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        high = numbers.astype(np.float16)
+        low = (numbers - high.astype(np.float64)).astype(np.float16)
+    return np.stack([high, low])
 
 
 def _agreeing(what: str, asked: Any) -> bool:
@@ -233,7 +273,8 @@ def _agreeing(what: str, asked: Any) -> bool:
         agreeing = bool(asked())
         reason = "otherwise than the plain path"
     except Exception as error:  # whatever a compiler of kernels says
-        agreeing, reason = False, f"not at all ({type(error).__name__}: {first_line(error)})"
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        agreeing, reason = False, f"not at all ({type(error).__name__}: {error}; {where.filename}:{where.lineno})"
     if not agreeing:
         warnings.warn(f"the GPU's kernel {what} {reason}, which is used instead", RuntimeWarning, stacklevel=3)
     return agreeing

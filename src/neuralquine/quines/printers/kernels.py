@@ -56,6 +56,7 @@ def print_tiles(
     keys,
     code,
     hadamard,
+    scale,
     purpose: tl.constexpr,
     counters: tl.constexpr,
     words: tl.constexpr,
@@ -74,7 +75,7 @@ def print_tiles(
     first = tl.load(stretches + 4 * owner + 1)
     count = tl.load(stretches + 4 * owner + 2)
     start = tl.load(stretches + 4 * owner + 3)
-    gain = tl.load(scales + 2 * owner)
+    gain = tl.load(scales + 2 * owner) * scale
     mean = tl.load(scales + 2 * owner + 1)
     begin = first // 128 + (tile - start) * counters
     counter = begin + tl.arange(0, counters)
