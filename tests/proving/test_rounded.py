@@ -70,8 +70,9 @@ def test_depth_does_not_widen_the_bound(tmp_path):
         found = Rounded(tmp_path / str(layers))
         radii.append(found.code(Machine.of("float64", 12)).reach.max())
         assert np.array_equal(found.margin(Machine.of("float64", 12))[0], (quine.code() * 64).detach().numpy())
-        assert found.code(Machine.of("float64")).reach.max() > radii[-1]
     assert radii[1] < 2 * radii[0]
+    with pytest.raises(NotProved):  # without a grid nothing is known of twelve layers
+        found.code(Machine.of("float64"))
 
 
 def test_random_networks_are_read_as_torch_runs_them(tmp_path):
