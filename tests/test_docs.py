@@ -7,14 +7,17 @@ import pkgutil
 import re
 import shlex
 import statistics
+import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
 import torch
 import typer
 
+import forked
 import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.commands import app
@@ -108,7 +111,8 @@ BRIEFLY = {
     "evolve soup --out life/alone -r size=50 -r attack=0.0 -r train=0 -r applications=1 -r replace=false": "--generations 2",
     "solve blog --method rmsprop": "--max-steps 20",
     "solve blog --method rmsprop -m gradient=true": "--max-steps 20",
-    "post --quick --out post": "--steps 20",
+    "post --quick --out post": "--steps 4",
+    "zoo blog --starts 40": "--starts 2",
     "sweep jobs.toml --out results -j 2": "-j 1",
 }
 
@@ -414,8 +418,10 @@ def test_the_page_of_the_gallery_is_that_of_its_figures():
         assert card["machine"]["processor"]
 
 
-def test_a_card_is_made_by_the_commands_it_shows(tmp_path):
+def test_a_card_is_made_by_the_commands_it_shows(tmp_path, monkeypatch):
     gallery = _benchmark("gallery")
+    processes = types.SimpleNamespace(run=forked.run, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(gallery, "subprocess", processes)
     (card,) = [c for c in gallery.CARDS if c.name == "blog-exact"]
     made = gallery.make(card, tmp_path, tmp_path / "card.png")
     (kept,) = [

@@ -52,7 +52,9 @@ def bound(module: nn.Module, inputs: Inputs) -> Cost | None:
 def _spent(module: nn.Module, shape: Shape) -> Spent | None:
     kind = type(module)
     if kind is nn.Sequential:
-        return _one_after_the_other(list(module.children()), shape)
+        return _one_after_the_other(
+            [m for m in module._modules.values() if m is not None], shape
+        )  # a part may occur twice
     if kind in (Body, Taped):
         return _of_a_body(module, shape)
     if kind in _POINTWISE or (kind is InstanceNorm and shape):
