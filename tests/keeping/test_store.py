@@ -111,7 +111,7 @@ def test_another_process_reads_and_prints_the_same_bits(tmp_path, solved):
         "for t in (q.theta, q.printed()): print(hashlib.sha256(t.numpy().tobytes()).hexdigest())"
     )
     run = forked.run(
-        [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=600, check=True
     )
     expected = [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in (solved.theta, solved.printed())]
     assert run.stdout.split() == expected
