@@ -69,6 +69,8 @@ def test_a_printer_in_a_stream_is_the_one_with_a_table(small, monkeypatch):
         off = table.theta.copy()
         off[place] = np.nextafter(off[place], np.float32(9))
         assert not stream.printer.prints(off, x)
+    with pytest.raises(NoRule, match="too many for balls"):
+        stream.stored()
     moved = [x[0] + 1, *x[1:]]
     assert not stream.printer.prints(table.theta, moved)
 

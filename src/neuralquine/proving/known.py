@@ -6,10 +6,12 @@ from typing import Any
 
 from ..quines.tables.queries import QueryTable
 from .rules import NoRule
+from .rules.resnet import RESNET, resnet_arguments
 
 Spec = dict[str, Any]
 
 _GPT2 = "transformers.models.gpt2.modeling_gpt2"
+_RESNET = "transformers.models.resnet.modeling_resnet"
 _SEQUENCE = (
     "neuralquine.quines.networks.sequence.",
     "neuralquine.printers.sequence.",
@@ -36,6 +38,12 @@ def description(config: Spec) -> Spec:
                 return _spec("neuralquine.Clocked", size=size, clock=heard - 1)
     if home == _GPT2 and name == "GPT2LMHeadModel":
         return _gpt2(config, shapes)
+    if (
+        home == _RESNET
+        and name == "ResNetForImageClassification"
+        and (config["recipe"] or {}).get("name") == "resnet18"
+    ):
+        return {"type": RESNET, "arguments": resnet_arguments(shapes)}
     raise NoRule(f"no proof rule for {name[:80]}: only listed torch modules have one")
 
 
