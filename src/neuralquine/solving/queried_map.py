@@ -28,6 +28,7 @@ class QueryMap(FullMap):
         self.stack = quine.stack
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
+        self._spare: list[list[Tensor]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         self._count(len(x), 0)
@@ -51,7 +52,7 @@ class QueryMap(FullMap):
     def linearize(self, x: Tensor) -> tuple[Product, Product]:
         if self.stack is None:
             return super().linearize(x)
-        at = Linearization(self.stack, x)
+        at = Linearization(self.stack, x, self._spare)
 
         def product(v: Tensor) -> Tensor:
             self._count(0, 1)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..maps import SelfMap
+from ..maps import SelfMap, unpreconditioned
 from .base import State
 from .registry import method
 
@@ -18,7 +19,7 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 # The numbers below were set on the SELU network of Chang and Lipson with 2 x 50 neurons, seed 0. Of its 12 starts,
 # Levenberg-Marquardt inside the Krylov subspace solved 2, with the whole search for mu 4, with bold steps 5.
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
-_PRODUCTS = (200, 16.0)  # most derivative products of a start, a + b sqrt(P): twice what a success needs
+_WINDOW, _WINDOW_PLAIN = 100, 300  # products over which a start is judged; more where nothing preconditions them
 
 # The inner tolerance falls with the residual, so that convergence is quadratic, as far as float32 can follow.
 _FAR = 3e-2  # relative residual above which the inner tolerance is ``eta``
@@ -47,7 +48,7 @@ _REACH_GROWS, _REACH_MOST = 1.5, 30.0  # factor of that length after a success
 _REACH_FALLS, _REACH_LEAST = 2.0, 2.0  # factor of that length after a failure
 
 _BREAKDOWN = 1e-7  # a new Krylov vector of this relative size is float32 round-off: the subspace is invariant
-_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual, each a small least-squares problem
+_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual on an accelerator, each of which waits for it
 
 
 @method({"krylov-lm": {}})
@@ -64,9 +65,10 @@ class KrylovLM:
     Attributes:
         krylov_dim: most Krylov vectors of a step.
         eta: the inner tolerance far from a solution.
-        window, gain: a start is left when in ``window`` steps the residual fell by less than this factor.
-        products: most derivative products that one start may cost; by default ``200 + 16 sqrt(P)``. Most starts
-            that succeed need half of it.
+        window, gain: a start is left when over its last ``window`` derivative products the residual fell by less than
+            this factor; by default over 100, or 300 where the map has no preconditioner. Most starts end at local
+            minima, and what a search costs is how soon it leaves them.
+        products: most derivative products that one start may cost; by default no limit but ``window``.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
@@ -75,8 +77,8 @@ class KrylovLM:
 
     krylov_dim: int = 90
     eta: float = 0.05
-    window: int = 10
-    gain: float = 0.75
+    window: int = 0
+    gain: float = 0.6
     products: int = 0
     space: str = "full"
     starts: ClassVar[int] = 1
@@ -94,8 +96,8 @@ class KrylovLM:
 
     def _step(self, f: SelfMap, x: Tensor, fx: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
         here = _Trial(x, fx, 0.0, 0.0, relative(x, fx))
-        memory.residuals.append(here.residual)
-        if memory.stuck or self._hopeless(memory, len(x)):
+        memory.course.append((memory.products, here.residual))
+        if memory.stuck or self._hopeless(memory):
             memory.stuck = True
             return x, fx
         eta = self.eta if here.residual > _FAR else max(min(_ETA_MOST, _ETA_SHARE * here.residual), _ETA_LEAST)
@@ -109,13 +111,15 @@ class KrylovLM:
         assert best.fx is not None
         return best.x, best.fx
 
-    def _hopeless(self, memory: _Memory, weights: int) -> bool:
-        """Whether a start has gained too little in its last steps, or cost too much, to be followed any further."""
-        past = memory.residuals
-        base, share = _PRODUCTS
-        gained_little = len(past) > self.window and past[-1] > max(self.gain * past[-1 - self.window], _CLOSE)
-        spent = memory.products > (self.products or base + share * weights**0.5) and past[-1] > _CLOSE
-        return gained_little or spent
+    def _hopeless(self, memory: _Memory) -> bool:
+        """Whether a start has gained too little of late, or cost too much, to be followed any further."""
+        spent, residual = memory.course[-1]
+        if residual < _CLOSE:
+            return False
+        window = self.window or (_WINDOW if memory.preconditioned else _WINDOW_PLAIN)
+        before = next((past for products, past in reversed(memory.course) if products <= spent - window), None)
+        gained_little = before is not None and residual > self.gain * before
+        return gained_little or (self.products > 0 and spent > self.products)
 
     def _search(self, family: _Family, mu: float) -> _Trial:
         """The best damping, from the last one on: down or up by factors of 4 while the residual falls."""
@@ -166,9 +170,8 @@ class _Memory:
     reach: float = _REACH_FIRST
     stuck: bool = False
     products: int = 0
-
-    def __post_init__(self) -> None:
-        self.residuals: list[float] = []
+    preconditioned: bool = True
+    course: list[tuple[int, float]] = field(default_factory=list)  # products spent and relative residual, step by step
 
 
 @dataclass
@@ -196,6 +199,7 @@ class _Family:
         self.f, self.here = f, here
         assert here.fx is not None
         product, precondition = f.linearize(here.x)
+        memory.preconditioned = precondition is not unpreconditioned
         self.z, self.h, self.beta = arnoldi(product, precondition, (here.fx - here.x).float(), eta, most)
         memory.products += len(self.z)
         self.gram = (self.z @ self.z.mT).double().cpu()
@@ -224,39 +228,64 @@ def relative(x: Tensor, fx: Tensor) -> float:
     return value if value == value else float("inf")
 
 
+class _Rotated:
+    """The least-squares problem ``min |e_1 - H y|`` of a growing Hessenberg matrix, by Givens rotations.
+
+    Attributes:
+        left: what is left of ``|e_1|``: the relative residual of the subspace so far.
+    """
+
+    def __init__(self) -> None:
+        self.left = 1.0
+        self._rotations: list[tuple[float, float]] = []
+
+    def take(self, column: list[float]) -> None:
+        """Take the next column of H, which is one longer than the last one."""
+        for i, (c, s) in enumerate(self._rotations):
+            column[i], column[i + 1] = c * column[i] + s * column[i + 1], c * column[i + 1] - s * column[i]
+        a, b = column[-2:]
+        size = math.hypot(a, b)
+        c, s = (a / size, b / size) if size > 0 else (0.0, 1.0)
+        self._rotations.append((c, s))
+        self.left *= abs(s)
+
+
+@torch.no_grad()
 def arnoldi(
     product: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], b: Tensor, eta: float, most: int
 ) -> tuple[Tensor, Tensor, float]:
     """``(I - J) Z = V H`` with ``V[0] = b / beta`` until the residual of the subspace is below ``eta beta``.
 
+    H stays where b is, and is looked at only every few vectors on an accelerator, which would otherwise wait for it.
+
     Returns:
-        ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64, and beta.
+        ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64 on the CPU, and beta.
     """
     most = min(most, len(b))
     beta = float(torch.linalg.vector_norm(b))
-    v = b.new_zeros(most + 1, len(b))
-    z = b.new_zeros(most, len(b))
-    h = torch.zeros(most + 1, most, dtype=torch.float64)
+    v, z = b.new_empty(most + 1, len(b)), b.new_empty(most, len(b))
+    columns = b.new_zeros(most, most + 1)
     v[0] = b / beta
-    k = 0
-    while k < most:
+    h = torch.zeros(most + 1, most, dtype=torch.float64)
+    every = 1 if b.device.type == "cpu" else _CHECK_EVERY
+    seen, problem = 0, _Rotated()
+    for k in range(most):
         z[k] = precondition(v[k])
         w = z[k] - product(z[k])
         basis = v[: k + 1]
         for _ in range(2):  # twice is enough
             share = basis @ w
-            w = w - share @ basis
-            h[: k + 1, k] += share.cpu()
-        size = float(torch.linalg.vector_norm(w))
-        h[k + 1, k] = size
-        k += 1
-        if size <= _BREAKDOWN * abs(float(h[:k, k - 1].norm())):
-            break
-        v[k] = w / size
-        if k % _CHECK_EVERY == 0:
-            first = torch.zeros(k + 1, 1, dtype=h.dtype)
-            first[0] = 1
-            y = torch.linalg.lstsq(h[: k + 1, :k], first, driver="gelsd").solution
-            if float(torch.linalg.vector_norm(first - h[: k + 1, :k] @ y)) < eta:
-                break
-    return z[:k], h[: k + 1, :k], beta
+            w = torch.addmv(w, basis.mT, share, alpha=-1)
+            columns[k, : k + 1] += share
+        size = columns[k, k + 1] = torch.linalg.vector_norm(w)
+        torch.div(w, size.clamp_min(torch.finfo(w.dtype).tiny), out=v[k + 1])
+        if (k + 1) % every and k + 1 < most:
+            continue
+        for j, column in enumerate(columns[seen : k + 1].double().cpu(), seen):
+            h[: j + 2, j] = column[: j + 2]
+            problem.take(column[: j + 2].tolist())
+            done = problem.left < eta or not float(column[j + 1]) > _BREAKDOWN * float(column[: j + 1].norm())
+            if done:
+                return z[: j + 1], h[: j + 2, : j + 1], beta
+        seen = k + 1
+    return z, h, beta
