@@ -149,13 +149,14 @@ class Stack:
 
 
 class Linearization:
-    """Products with the Jacobian of the answers at one point, in float32.
+    """Products with the Jacobian of the answers at one point.
 
     Args:
         stack: the network with its queries.
         theta: ``(P,)`` the point.
         spare: buffers of earlier points of the same stack, to be used again; new ones take as long to touch as to fill.
             Those of this point are put there once it is no longer needed.
+        dtype: in which they are computed, float32 or the type of the table.
 
     Attributes:
         h: the inputs of every layer, ``(P, n)`` each.
@@ -164,11 +165,17 @@ class Linearization:
     """
 
     @torch.no_grad()
-    def __init__(self, stack: Stack, theta: Tensor, spare: list[list[Tensor]] | None = None) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        theta: Tensor,
+        spare: list[list[Tensor]] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.stack = stack
-        self.theta = theta.float()
+        self.theta = theta.to(dtype)
         self.tensors = [stack.weights(self.theta, layer) for layer in stack.layers]
-        table, hidden = stack.tables[torch.float32], stack.layers[:-1]
+        table, hidden = stack.tables[dtype], stack.layers[:-1]
         room = spare.pop() if spare else [table.new_empty(len(table), layer.shape[0]) for layer in hidden * 2]
         if spare is not None:
             weakref.finalize(self, spare.append, room)
@@ -259,7 +266,11 @@ class MeanField:
             small += self.maps[i].mT @ (self.signals[i] @ rows).view(-1, n)
             if layer.bias is not None:
                 small[-1] += self.signals[i] @ stack.rows(layer.bias, torch.float32)
-        self.inverse = torch.linalg.inv(torch.eye(n, dtype=torch.float64, device=stack.device) - small.double()).float()
+        small = torch.eye(n, dtype=torch.float64, device=stack.device) - small.double()
+        inverse, failed = torch.linalg.inv_ex(small)
+        if int(failed):  # of dead units and an output bias the averaged network has an eigenvalue of 1
+            inverse = torch.linalg.pinv(small) if bool(torch.isfinite(small).all()) else torch.zeros_like(small)
+        self.inverse = inverse.float()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import QuineFileError, plural
 from ..files.journal import Journal
-from ..quines.derivatives import DENSE, continuum
+from ..quines.derivatives import continuum
 from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
@@ -140,10 +140,12 @@ def put_aside(f: QueryMap, found: Search) -> bool:
         Whether the solution lies on such a line.
     """
     theta = found.best[0]
-    if len(theta) > DENSE:
-        return False
-    eigenvalues, _ = f.queried.directional(theta).eigenvalues()
-    if continuum(eigenvalues, theta.dtype) is None:
+    derivative = f.queried.directional(theta)
+    if derivative.written_out:
+        line = continuum(derivative.eigenvalues()[0], theta.dtype) is not None
+    else:
+        line = derivative.fixed_direction() is not None
+    if not line:
         return False
     found.status, found.residuals = [Status.CONSTANT_QUINE], torch.full_like(found.residuals, torch.inf)
     return True

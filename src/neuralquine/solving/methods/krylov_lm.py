@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ...quines.arnoldi import arnoldi
 from ..maps import SelfMap, unpreconditioned
 from .base import State
 from .registry import method
@@ -46,9 +45,6 @@ _BOLD_GAIN = 0.995  # of the plain step's residual: a bold step that ends no low
 _REACH_FIRST = 4.0  # lengths of the plain step that the first bold one goes
 _REACH_GROWS, _REACH_MOST = 1.5, 30.0  # factor of that length after a success
 _REACH_FALLS, _REACH_LEAST = 2.0, 2.0  # factor of that length after a failure
-
-_BREAKDOWN = 1e-7  # a new Krylov vector of this relative size is float32 round-off: the subspace is invariant
-_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual on an accelerator, each of which waits for it
 
 
 @method({"krylov-lm": {}})
@@ -226,66 +222,3 @@ def relative(x: Tensor, fx: Tensor) -> float:
     """Relative residual; infinity where there is none."""
     value = float(torch.linalg.vector_norm(fx.double() - x) / torch.linalg.vector_norm(x))
     return value if value == value else float("inf")
-
-
-class _Rotated:
-    """The least-squares problem ``min |e_1 - H y|`` of a growing Hessenberg matrix, by Givens rotations.
-
-    Attributes:
-        left: what is left of ``|e_1|``: the relative residual of the subspace so far.
-    """
-
-    def __init__(self) -> None:
-        self.left = 1.0
-        self._rotations: list[tuple[float, float]] = []
-
-    def take(self, column: list[float]) -> None:
-        """Take the next column of H, which is one longer than the last one."""
-        for i, (c, s) in enumerate(self._rotations):
-            column[i], column[i + 1] = c * column[i] + s * column[i + 1], c * column[i + 1] - s * column[i]
-        a, b = column[-2:]
-        size = math.hypot(a, b)
-        c, s = (a / size, b / size) if size > 0 else (0.0, 1.0)
-        self._rotations.append((c, s))
-        self.left *= abs(s)
-
-
-@torch.no_grad()
-def arnoldi(
-    product: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], b: Tensor, eta: float, most: int
-) -> tuple[Tensor, Tensor, float]:
-    """``(I - J) Z = V H`` with ``V[0] = b / beta`` until the residual of the subspace is below ``eta beta``.
-
-    H stays where b is, and is looked at only every few vectors on an accelerator, which would otherwise wait for it.
-
-    Returns:
-        ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64 on the CPU, and beta.
-    """
-    most = min(most, len(b))
-    beta = float(torch.linalg.vector_norm(b))
-    v, z = b.new_empty(most + 1, len(b)), b.new_empty(most, len(b))
-    columns = b.new_zeros(most, most + 1)
-    v[0] = b / beta
-    h = torch.zeros(most + 1, most, dtype=torch.float64)
-    every = 1 if b.device.type == "cpu" else _CHECK_EVERY
-    seen, problem = 0, _Rotated()
-    for k in range(most):
-        z[k] = precondition(v[k])
-        w = z[k] - product(z[k])
-        basis = v[: k + 1]
-        for _ in range(2):  # twice is enough
-            share = basis @ w
-            w = torch.addmv(w, basis.mT, share, alpha=-1)
-            columns[k, : k + 1] += share
-        size = columns[k, k + 1] = torch.linalg.vector_norm(w)
-        torch.div(w, size.clamp_min(torch.finfo(w.dtype).tiny), out=v[k + 1])
-        if (k + 1) % every and k + 1 < most:
-            continue
-        for j, column in enumerate(columns[seen : k + 1].double().cpu(), seen):
-            h[: j + 2, j] = column[: j + 2]
-            problem.take(column[: j + 2].tolist())
-            done = problem.left < eta or not float(column[j + 1]) > _BREAKDOWN * float(column[: j + 1].norm())
-            if done:
-                return z[: j + 1], h[: j + 2, : j + 1], beta
-        seen = k + 1
-    return z, h, beta
