@@ -15,7 +15,7 @@ from torch import Tensor
 Product = Callable[[Tensor], Tensor]
 
 _BREAKDOWN = {torch.float32: 1e-7, torch.float64: 1e-15}  # a new vector of this relative size is round-off
-_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual on an accelerator, each of which waits for it
+_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual, for each of which an accelerator is waited for
 _SOLVED = 1e-3  # relative residual of the inner systems
 _INNER = 300  # most Krylov vectors of an inner system; healthy quines of 20,100 weights need some 60
 _OUTER = 20  # most vectors of the inverse iteration; 8 to 14 are usual
@@ -51,7 +51,7 @@ class _Rotated:
 def arnoldi(product: Product, precondition: Product, b: Tensor, eta: float, most: int) -> tuple[Tensor, Tensor, float]:
     """``(I - J) Z = V H`` with ``V[0] = b / beta`` until the residual of the subspace is below ``eta beta``.
 
-    H stays where b is, and is looked at only every few vectors on an accelerator, which would otherwise wait for it.
+    H stays where b is, and is looked at only every few vectors.
 
     Returns:
         ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64 on the CPU, and beta.
@@ -62,7 +62,6 @@ def arnoldi(product: Product, precondition: Product, b: Tensor, eta: float, most
     columns = b.new_zeros(most, most + 1)
     v[0] = b / beta
     h = torch.zeros(most + 1, most, dtype=torch.float64)
-    every = 1 if b.device.type == "cpu" else _CHECK_EVERY
     seen, problem = 0, _Rotated()
     for k in range(most):
         z[k] = precondition(v[k])
@@ -74,15 +73,16 @@ def arnoldi(product: Product, precondition: Product, b: Tensor, eta: float, most
             columns[k, : k + 1] += share
         size = columns[k, k + 1] = torch.linalg.vector_norm(w)
         torch.div(w, size.clamp_min(torch.finfo(w.dtype).tiny), out=v[k + 1])
-        if (k + 1) % every and k + 1 < most:
+        if (k + 1) % _CHECK_EVERY and k + 1 < most:
             continue
         for j, column in enumerate(columns[seen : k + 1].double().cpu(), seen):
             h[: j + 2, j] = column[: j + 2]
             problem.take(column[: j + 2].tolist())
-            done = problem.left < eta or not float(column[j + 1]) > _BREAKDOWN[b.dtype] * float(column[: j + 1].norm())
-            if done:
+            if not float(column[j + 1]) > _BREAKDOWN[b.dtype] * float(column[: j + 1].norm()):
                 return z[: j + 1], h[: j + 2, : j + 1], beta
         seen = k + 1
+        if problem.left < eta:
+            return z[:seen], h[: seen + 1, :seen], beta
     return z, h, beta
 
 

@@ -115,6 +115,11 @@ class Stack:
         return kinds == {nn.ReLU} and all(layer.bias is None for layer in self.layers)
 
     @property
+    def kinked(self) -> bool:
+        """Whether the activations are bent at 0 alone: the slope of one is not that of the network."""
+        return {type(layer.activation) for layer in self.layers[:-1]} <= {nn.ReLU, nn.LeakyReLU}
+
+    @property
     def unknowns(self) -> int:
         """The unknowns of the linearized network: q, or q + 1 where it has constants."""
         return self.tables[torch.float32].shape[1] + self.affine

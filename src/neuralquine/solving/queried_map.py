@@ -31,7 +31,7 @@ class QueryMap(FullMap):
         self._spare: list[list[Tensor]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
-        self._count(len(x), 0)
+        self.count(len(x), 0)
         if self.stack is not None:  # a module can hold one set of weights at a time
             return torch.stack([self.stack.answers(row) for row in x])
         with torch.no_grad():
@@ -46,7 +46,7 @@ class QueryMap(FullMap):
     def rough(self, x: Tensor) -> Tensor:
         if self.stack is None:
             return self(x[None])[0]
-        self._count(1, 0)
+        self.count(1, 0)
         return self.stack.answers(x.float())
 
     def linearize(self, x: Tensor) -> tuple[Product, Product]:
@@ -55,7 +55,7 @@ class QueryMap(FullMap):
         at = Linearization(self.stack, x, self._spare)
 
         def product(v: Tensor) -> Tensor:
-            self._count(0, 1)
+            self.count(0, 1)
             return at.jvp(v)
 
         return product, MeanField(at)
@@ -65,7 +65,8 @@ class QueryMap(FullMap):
         one = torch.tensor([variation(row) < UNIFORM for row in x], device=x.device)
         return super().collapsed(x) | one
 
-    def _count(self, evaluations: int, jvps: int) -> None:
+    def count(self, evaluations: int, jvps: int) -> None:
+        """Count what is about to be computed, unless the search was cancelled or its time has passed."""
         if self.cancelled.is_set():
             raise KeyboardInterrupt
         self.in_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -18,7 +19,9 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 # The numbers below were set on the SELU network of Chang and Lipson with 2 x 50 neurons, seed 0. Of its 12 starts,
 # Levenberg-Marquardt inside the Krylov subspace solved 2, with the whole search for mu 4, with bold steps 5.
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
-_WINDOW, _WINDOW_PLAIN = 100, 300  # products over which a start is judged; more where nothing preconditions them
+_WINDOW = 100  # products over which a start is judged
+_PLAIN_STEPS, _PLAIN_GAIN = 10, 0.75  # where nothing preconditions the products, a step takes as many as a window holds
+_PLAIN_PRODUCTS = (200, 16.0)  # there most products of a start, a + b sqrt(P): twice what a success needs
 
 # The inner tolerance falls with the residual, so that convergence is quadratic, as far as float32 can follow.
 _FAR = 3e-2  # relative residual above which the inner tolerance is ``eta``
@@ -62,9 +65,10 @@ class KrylovLM:
         krylov_dim: most Krylov vectors of a step.
         eta: the inner tolerance far from a solution.
         window, gain: a start is left when over its last ``window`` derivative products the residual fell by less than
-            this factor; by default over 100, or 300 where the map has no preconditioner. Most starts end at local
-            minima, and what a search costs is how soon it leaves them.
-        products: most derivative products that one start may cost; by default no limit but ``window``.
+            this factor; by default over 100. Most starts end at local minima, and what a search costs is how soon it
+            leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
+        products: most derivative products that one start may cost; by default no limit but ``window``, or without a
+            preconditioner ``200 + 16 sqrt(P)``.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
@@ -93,7 +97,7 @@ class KrylovLM:
     def _step(self, f: SelfMap, x: Tensor, fx: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
         here = _Trial(x, fx, 0.0, 0.0, relative(x, fx))
         memory.course.append((memory.products, here.residual))
-        if memory.stuck or self._hopeless(memory):
+        if memory.stuck or self._hopeless(memory, len(x)):
             memory.stuck = True
             return x, fx
         eta = self.eta if here.residual > _FAR else max(min(_ETA_MOST, _ETA_SHARE * here.residual), _ETA_LEAST)
@@ -107,15 +111,19 @@ class KrylovLM:
         assert best.fx is not None
         return best.x, best.fx
 
-    def _hopeless(self, memory: _Memory) -> bool:
+    def _hopeless(self, memory: _Memory, weights: int) -> bool:
         """Whether a start has gained too little of late, or cost too much, to be followed any further."""
-        spent, residual = memory.course[-1]
+        (spent, residual), past, most = memory.course[-1], memory.course, self.products
         if residual < _CLOSE:
             return False
-        window = self.window or (_WINDOW if memory.preconditioned else _WINDOW_PLAIN)
-        before = next((past for products, past in reversed(memory.course) if products <= spent - window), None)
-        gained_little = before is not None and residual > self.gain * before
-        return gained_little or (self.products > 0 and spent > self.products)
+        if memory.preconditioned or self.window:
+            since, gain = spent - (self.window or _WINDOW), self.gain
+            before = next((earlier for products, earlier in reversed(past) if products <= since), math.inf)
+        else:
+            base, share = _PLAIN_PRODUCTS
+            gain, most = _PLAIN_GAIN, most or base + share * weights**0.5
+            before = past[-1 - _PLAIN_STEPS][1] if len(past) > _PLAIN_STEPS else math.inf
+        return residual > gain * before or 0 < most < spent
 
     def _search(self, family: _Family, mu: float) -> _Trial:
         """The best damping, from the last one on: down or up by factors of 4 while the residual falls."""
