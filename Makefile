@@ -10,10 +10,10 @@ quine: $(VENV)/.installed
 	@echo "here, without activating anything: $(BIN)/neuralquine verify quines/blog"
 
 test: $(VENV)/.installed browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.installed browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 # The tests in a browser use Debian's Chromium; where it is not and cannot be installed they are skipped, with the reason.
 browser:

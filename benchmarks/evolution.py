@@ -109,7 +109,13 @@ def settled_rows(kept: dict[str, Any]) -> list[str]:
 
 def _range(lines: list[dict[str, Any]], name: str) -> str:
     numbers = sorted(one[name] for one in lines if one[name] is not None)
-    return f"{numbers[0]:.2g} to {numbers[-1]:.2g}" if numbers else "-"
+    return f"{_short(numbers[0])} to {_short(numbers[-1])}" if numbers else "-"
+
+
+def _short(number: float) -> str:
+    """Two digits, without an exponent where there are at most four before the point."""
+    rounded = float(f"{number:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
 
 
 def page(kept: dict[str, Any]) -> str:
@@ -135,7 +141,7 @@ def page(kept: dict[str, Any]) -> str:
     ]
     by_share = {share: drawn_networks(share) for share in (0.28, 0.76)}
     genome = [
-        f"- share {share:g}: radius {min(radii):.2g} to {max(radii):.2g}; {sum(r < 1 for r in radii)} of {len(radii)} attract"
+        f"- share {share:g}: radius {min(radii):.3g} to {max(radii):.3g}; {sum(r < 1 for r in radii)} of {len(radii)} attract"
         for share, radii in by_share.items()
     ]
     return "\n".join(

@@ -277,9 +277,8 @@ def _fewer_colors(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as image:
-        image.convert("RGB").quantize(_COLORS, Image.Quantize.FASTOCTREE).save(
-            path, optimize=True
-        )  # lines keep their colors
+        few = image.convert("RGB").quantize(_COLORS, Image.Quantize.MAXCOVERAGE, kmeans=1)  # white stays white
+        few.save(path, optimize=True)
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------

@@ -17,11 +17,17 @@ from torch import nn
 from neuralquine.keeping.export import IR, OPSET
 from neuralquine.keeping.onnx.values import Graph
 from neuralquine.proving.balls import Ball, Rounding
+from neuralquine.proving.known import description
 from neuralquine.proving.rules import INDICES, NoRule, common, run
 from neuralquine.proving.rules.common import described
+from neuralquine.proving.tubes.adjoint import Steps
+from neuralquine.proving.tubes.machine import Unbounded
+from neuralquine.proving.tubes.tube import held, tape_of
+from neuralquine.quines.networks.bodies import TokenMean, Tokens
 from neuralquine.quines.networks.causal import CausalTransformer
 from neuralquine.quines.networks.description import describe
 from neuralquine.quines.networks.normalize import InstanceNorm
+from neuralquine.quines.networks.sequence import Clocked
 
 RANKS = range(6)
 
@@ -116,6 +122,21 @@ def _convolution(kind, axes):
     return _channels(axes, make)
 
 
+def _pooling(kind, axes):
+    def make(draw, _):
+        kernel = draw.size(1, 3)
+        return kind(kernel, stride=draw.size(1, 3), padding=draw.size(0, kernel // 2))
+
+    return _channels(axes, make)
+
+
+def _tokens(draw):
+    sizes = draw.sizes(2)
+    return Tokens(
+        int(np.prod(sizes)), width := draw.size()
+    ), lambda rank: [draw.size(), width, *sizes] if rank == 4 else None
+
+
 def _recurrent(kind):
     def generator(draw):
         size = draw.size()
@@ -165,6 +186,10 @@ def _causal(draw):
     ), lambda rank: [*draw.sizes(rank - 1), draw.seldom(draw.size(), 16, 17)] if rank else None
 
 
+def _clocked(draw):
+    return Clocked(draw.one(1, 2, 3), draw.one(2, 4)), lambda rank: [1] if rank == 1 else None
+
+
 def _layer_norm(draw):
     shape = draw.seldom(draw.sizes(1), draw.sizes(2))
     norm = nn.LayerNorm(
@@ -195,9 +220,14 @@ GENERATORS = {
     "LSTMCell": _cell(nn.LSTMCell),
     "TransformerEncoderLayer": _of_encoder,
     "neuralquine.CausalTransformer": _causal,
+    "neuralquine.Clocked": _clocked,
     "Embedding": _anything(lambda draw: nn.Embedding(5, draw.size(), padding_idx=draw.one(None, 0))),
     "AdaptiveAvgPool1d": _channels(1, lambda draw, _: nn.AdaptiveAvgPool1d(draw.seldom(1, 2))),
     "AdaptiveAvgPool2d": _channels(2, lambda draw, _: nn.AdaptiveAvgPool2d(draw.seldom(1, (1, 1), (1, 2), 2))),
+    "MaxPool1d": _pooling(nn.MaxPool1d, 1),
+    "MaxPool2d": _pooling(nn.MaxPool2d, 2),
+    "neuralquine.Tokens": _tokens,
+    "neuralquine.TokenMean": _anything(lambda _: TokenMean()),
     "Flatten": _anything(lambda draw: nn.Flatten(draw.one(0, 1, 2, -1, -2), draw.one(-1, -2, 0, 1, 2))),
     "Identity": _anything(lambda _: nn.Identity()),
     "Dropout": _anything(lambda draw: nn.Dropout(draw.one(0.0, 0.5))),
@@ -234,6 +264,13 @@ def asked(module, x):
     return y.numpy()
 
 
+def spec_of(module):
+    """The description that a proof reads from a folder with the module."""
+    tensors = [[name, list(p.shape)] for name, p in module.named_parameters()]
+    whole = f"{type(module).__module__}.{type(module).__name__}"
+    return description({"trunk": describe(module), "trunk_class": whole, "tensors": tensors})
+
+
 def in_balls(spec, state, x, rounding):
     """The rule's enclosure; None where it refuses."""
     weights = {name: Ball.exact(t.numpy(), rounding) for name, t in state.items()}
@@ -242,6 +279,23 @@ def in_balls(spec, state, x, rounding):
         return run(spec, Ball.exact(x.numpy(), rounding), weights.get, indices=indices).value
     except NoRule:
         return None
+
+
+def in_tubes(spec, state, x, dtype):
+    """The rule's tube of the evaluations of a type; None where it refuses."""
+    tape = tape_of(dtype)
+    tape.watch = Steps(tape.machine) if len(state) < 8 else None
+    weights = {name: held(tape, t.numpy()) for name, t in state.items()}
+    try:
+        return run(spec, held(tape, x.numpy()), weights.get, indices=not x.is_floating_point())
+    except NoRule:
+        return None
+
+
+def outside(tube, numbers):
+    """How far the numbers lie outside of a tube, relative to its radius and to their own round-off; at most 0: nowhere."""
+    gap = np.abs(tube.numbers - numbers) - tube.radius
+    return float((gap / (tube.radius + 2.0**-1074 + 2.0**-60 * np.abs(numbers))).max(initial=-np.inf))
 
 
 def in_a_graph(spec, state, x):
@@ -269,7 +323,7 @@ def in_a_graph(spec, state, x):
 def agreement(name, rank, seed):
     """``equal``, ``refused`` (the rule refuses what torch computes), ``both`` refuse; else how they differ."""
     module, x = drawn(name, rank, seed)
-    spec, expected = describe(module), asked(module, x)
+    spec, expected = spec_of(module), asked(module, x)
     shapes, state = described(spec), {n: tuple(t.shape) for n, t in module.state_dict(keep_vars=True).items()}
     state.pop("head.weight", None)  # of the causal transformer, the same tensor as its table of tokens
     if shapes is not None and list(shapes.items()) != list(state.items()):
@@ -296,6 +350,18 @@ def agreement(name, rank, seed):
         return f"{where}: the ball does not hold torch's result"
     if not all(math.isfinite(float(b.rad())) for b in held.flat):
         return f"{where}: the ball says nothing"
+    middle = np.array([float(b.mid()) for b in exact.flat]).reshape(exact.shape)
+    for dtype, numbers in ((None, middle), ("float64", expected)):
+        try:
+            tube = in_tubes(spec, module.state_dict(), x, dtype)
+        except Unbounded:  # a network that runs freely may magnify every error by more than a float holds
+            return "refused"
+        if tube is None or tube.shape != expected.shape:
+            return f"{where} has shape {None if tube is None else tube.shape} in tubes, in torch {expected.shape}"
+        if not outside(tube, numbers) <= 1e-3:
+            return f"{where}: the tube of {dtype or 'exact arithmetic'} does not hold the result"
+        if not tube.radius.max(initial=0.0) < 1e-4 * max(1.0, np.abs(expected).max(initial=0.0)):
+            return f"{where}: the tube of {dtype or 'exact arithmetic'} says nothing"
     found = in_a_graph(spec, module.state_dict(), x)
     if found is None or found.shape != expected.shape:
         return f"{where} has shape {None if found is None else found.shape} in a graph, in torch {expected.shape}"

@@ -1,6 +1,7 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
-import os
+import copy
+import itertools
 import sys
 
 import pytest
@@ -13,10 +14,41 @@ from neuralquine import cli
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory):
-    """No test leaves its last result with the user."""
-    os.environ["NQ_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+# The files that take longest, the longest first: a worker that begins one of them last would be waited for.
+LONGEST = (
+    *("test_docs", "test_page", "test_recipes", "test_queried_search", "test_export", "test_commands", "test_site"),
+    *("test_networks", "test_rules", "test_certificate", "test_agreement", "test_methods", "test_solve", "test_life"),
+    *(
+        "test_journal",
+        "test_training",
+        "test_sharded",
+        "test_play",
+        "test_files",
+        "test_tasks",
+        "test_zoo",
+        "test_honest",
+    ),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Order the files by how long they take, and leave the tests of a file in their order."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory):
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(autouse=True)
+def _cache(_caches, monkeypatch):
+    """No test leaves its last result with the user, nor, by a process that outlives it, with another test."""
+    monkeypatch.setenv("NQ_CACHE_DIR", str(_caches / str(next(_numbers))))
+
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -27,12 +59,17 @@ def small():
     return nq.Quine(trunk, torch.randn(1, 4), code_size=16, seed=0)
 
 
-@pytest.fixture
-def solved():
-    """The blog's network of seed 0, solved to round-off."""
+@pytest.fixture(scope="session")
+def _solved_once():
     quine = nq.recipe("blog", seed=0)
     nq.solve(quine)
     return quine
+
+
+@pytest.fixture
+def solved(_solved_once):
+    """The blog's network of seed 0, solved to round-off; each test may do with its own what it likes."""
+    return copy.deepcopy(_solved_once)
 
 
 @pytest.fixture

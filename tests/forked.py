@@ -68,6 +68,10 @@ class Forked:
         for file in self._files:
             file.close()
 
+    def said(self):
+        """What a captured process has written to its standard output so far."""
+        return os.pread(self._files[1].fileno(), 1 << 20, 0).decode()
+
     def poll(self):
         """The exit status, or None while it runs."""
         if self.returncode is None and select.select([self._socket], [], [], 0)[0]:

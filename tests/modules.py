@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from neuralquine.quines.networks.bodies import TokenMean, Tokens
 from neuralquine.quines.networks.causal import CausalTransformer
 
 
@@ -50,6 +51,16 @@ def cases():
             torch.randn(2, 2, 8),
         ),
         "neuralquine.CausalTransformer": (CausalTransformer(11, 8, 1, 2), torch.tensor([[3, 10, 3]])),
+        "MaxPool1d": (seq(nn.Conv1d(2, 3, 2), nn.MaxPool1d(2, padding=1), nn.Flatten()), torch.randn(1, 2, 6)),
+        "MaxPool2d": (
+            seq(nn.Conv2d(1, 3, 2), nn.MaxPool2d(3, stride=2, padding=1), nn.Flatten()),
+            torch.randn(1, 1, 5, 5),
+        ),
+        "neuralquine.Tokens and neuralquine.TokenMean": (
+            seq(nn.Conv2d(1, 4, 2), Tokens(4, 4), TokenMean(), nn.Linear(4, 8)),
+            torch.randn(2, 1, 3, 3),
+        ),
+        "neuralquine.TokenMean": (seq(nn.Linear(4, 8), TokenMean()), torch.randn(1, 3, 4)),
         "Identity and Dropout": (seq(nn.Linear(5, 8), nn.Identity(), nn.Dropout(0.5)), torch.randn(1, 5)),
     }
 

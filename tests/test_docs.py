@@ -7,14 +7,17 @@ import pkgutil
 import re
 import shlex
 import statistics
+import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
 import torch
 import typer
 
+import forked
 import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.commands import app
@@ -108,7 +111,8 @@ BRIEFLY = {
     "evolve soup --out life/alone -r size=50 -r attack=0.0 -r train=0 -r applications=1 -r replace=false": "--generations 2",
     "solve blog --method rmsprop": "--max-steps 20",
     "solve blog --method rmsprop -m gradient=true": "--max-steps 20",
-    "post --quick --out post": "--steps 20",
+    "post --quick --out post": "--steps 4",
+    "zoo blog --starts 40": "--starts 2",
     "sweep jobs.toml --out results -j 2": "-j 1",
 }
 
@@ -414,8 +418,10 @@ def test_the_page_of_the_gallery_is_that_of_its_figures():
         assert card["machine"]["processor"]
 
 
-def test_a_card_is_made_by_the_commands_it_shows(tmp_path):
+def test_a_card_is_made_by_the_commands_it_shows(tmp_path, monkeypatch):
     gallery = _benchmark("gallery")
+    processes = types.SimpleNamespace(run=forked.run, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(gallery, "subprocess", processes)
     (card,) = [c for c in gallery.CARDS if c.name == "blog-exact"]
     made = gallery.make(card, tmp_path, tmp_path / "card.png")
     (kept,) = [
@@ -490,3 +496,22 @@ def test_the_table_of_exact_quines_is_that_of_the_bench():
     first = lines.index(_benchmark("exact").HEAD[0])
     rows = _benchmark("exact").table(raw)
     assert lines[first : first + len(rows) + 1] == [*rows, ""]
+
+
+def test_what_is_said_of_populations_is_what_was_measured():
+    measured = (ROOT / "benchmarks" / "results" / "evolution.md").read_text().splitlines()
+    page = (ROOT / "docs" / "evolution.md").read_text()
+    lines = [line for line in measured if re.match(r"\| [\d.]+ \| (sink|quine) ", line)]
+    assert len(lines) == 6
+    assert [line for line in page.splitlines() if line in lines] == lines
+    data = json.loads((ROOT / "benchmarks" / "results" / "evolution.json").read_text())
+    run, control = data["digits"], data["digits -r selection=false --generations 60"]
+    told = f"{100 * run['test_accuracy']:.1f} % of the held-out test images after {run['generations']} generations"
+    for words in (
+        told,
+        f"{run['verified']:,} individuals",
+        f"{run['struck_rows']:,} rows",
+        f"generation {run['common_ancestor']}",
+    ):
+        assert words in page
+    assert f"{100 * control['test_accuracy']:.1f} %" in page

@@ -90,7 +90,7 @@ def check_bytes(what: str, size: int, remedy: str, limit: int = MAX_BYTES) -> No
         raise TooLarge(f"{what} would take {size / 2**30:.3g} GiB, more than {limit / 2**30:.3g} GiB: {remedy}")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

@@ -2,13 +2,15 @@
 
 import collections
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forked
 from attacks import fuzz
+
+SCRIPT = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,8 @@ def ends(work, first, count):
     """How many folders came to which end; a process that dies by a signal is started anew after the folder that did it."""
     found, odd, last = collections.Counter(), [], first + count
     while first < last:
-        command = [sys.executable, fuzz.__file__, str(work), str(first), str(last - first)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=25 * count)
+        command = [sys.executable, "-c", SCRIPT, fuzz.__file__, str(work), str(first), str(last - first)]
+        done = forked.run(command, capture_output=True, text=True, timeout=25 * count)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         for line in lines:
             if line["end"] != "begun":

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
+import forked
 import neuralquine as nq
 from neuralquine.solving.methods import Broyden, Gradient
 
@@ -293,6 +293,8 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["heal", "example:healing", "--device", "cuda:99"], "no device 'cuda:99' here: "),
         (["spectrum", "example:blog-exact", "--device", ""], "no device '' here: "),
         (["generations", "example:blog-exact", "--device", "mps:7"], "no device 'mps:7' here: "),
+        (["verify", "self.onnx", "--device", "cuda"], "is for a folder; a graph is compared and run as it is"),
+        (["verify", "self.onnx", "--portable"], "is for a folder; a graph is compared and run as it is"),
         (
             ["solve", "transformer", "-r", "width=30"],
             "recipe transformer cannot be built with width=30: embed_dim must be",
@@ -433,15 +435,19 @@ def test_an_interrupted_zoo_keeps_what_it_found(answer, monkeypatch):
 def test_a_real_process_shows_progress_on_the_terminal_and_ends_on_ctrl_c(tmp_path):
     main, side = os.openpty()
     command = [sys.executable, "-m", "neuralquine", "solve", "blog", "--method", "rmsprop", "--out", "kept"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a suite in the background may ignore it, and so would its children
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=side, env=os.environ | {"TERM": "xterm"}
     )
+    signal.signal(signal.SIGINT, before)
     os.close(side)
-    shown, deadline = b"", time.monotonic() + 60
-    while b"relative residual" not in shown and time.monotonic() < deadline:
+    shown = b""
+    while b"relative residual" not in shown:
         shown += os.read(main, 4096)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate()
     os.close(main)
     assert b"solving blog: step" in shown
     assert b"relative residual" in shown
@@ -454,13 +460,13 @@ def test_a_real_process_shows_progress_on_the_terminal_and_ends_on_ctrl_c(tmp_pa
 
 def test_a_real_process_prints_json_and_its_exit_status(tmp_path):
     command = [sys.executable, "-m", "neuralquine", "solve", "blog", "--seed", "1", "--json", "--out", "q"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = forked.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0
     assert run.stderr == ""
     assert json.loads(run.stdout)["status"] == "converged"
     assert sum(t.size for n, t in load_file(tmp_path / "q" / "model.safetensors").items() if "trunk" in n) == 1020
     command = [sys.executable, "-m", "neuralquine", "verify", "nowhere", "--json"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == "neuralquine: nowhere is not a folder with a quine in it\n"
 

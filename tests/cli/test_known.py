@@ -12,6 +12,7 @@ import typer
 from neuralquine.cli import known
 from neuralquine.cli.commands import app
 from neuralquine.cli.group import EXAMPLES, GROUPS
+from neuralquine.cli.words import OPTIONS
 from neuralquine.evolution.worlds import WORLDS
 from neuralquine.healing.kinds import KINDS
 from neuralquine.recipes import RECIPES
@@ -91,6 +92,9 @@ def test_names_and_help_import_no_torch():
         ("evolve suop", "no world 'suop': did you mean 'soup'?"),
         ("solve blog --seed 1 --method newtn", "no method 'newtn': did you mean 'newton'?"),
         ("heal x --trials 3 --damage niose:0.5", "no damage 'niose': did you mean 'noise'?"),
+        ("solve blog --metod newton", "solve has no option '--metod': did you mean '--method'?"),
+        ("solve blog --jsn", "solve has no option '--jsn': did you mean '--json'?"),
+        ("keep q --traunk x", "keep has no option '--traunk': did you mean '--trunk'?"),
         ("--version", version),
     ],
 )
@@ -109,9 +113,30 @@ def test_a_typo_is_answered_before_the_commands_are_imported(line, answer):
     assert imported == ""
 
 
-@pytest.mark.parametrize("line", ["solve blgo --help", "solve --seed 1 blgo", "heal -- --damage niose", "-h"])
-def test_only_what_a_command_would_refuse_is_refused_early(line):
+@pytest.mark.parametrize(
+    "line",
+    [
+        "solve blgo --help",
+        "solve --seed 1 blgo",
+        "heal -- --damage niose",
+        "-h",
+        "solve blog --out --odd --seed=1 -ralpha=1 -r -x=1",
+        "push q o/n --message --no --private",
+        "verify -- --odd",
+    ],
+)
+def test_only_what_a_command_would_refuse_is_refused_early(line, monkeypatch):
+    monkeypatch.delitem(sys.modules, "neuralquine.cli.commands", raising=False)
     known.check_line(line.split())
+
+
+def test_the_options_that_are_known_are_those_of_the_commands():
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        options = [p for p in command.params if p.param_type_name == "option"]
+        words = [(word, p.is_flag) for p in options for word in (*p.opts, *p.secondary_opts)]
+        found[name] = {word + "=" * (not flag) for word, flag in words}
+    assert found == {name: set(words.split()) for name, words in OPTIONS.items()}
 
 
 @pytest.mark.parametrize(

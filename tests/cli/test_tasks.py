@@ -1,6 +1,7 @@
 """train, predict, heal as processes, on small networks."""
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -147,8 +148,6 @@ def test_the_help_of_heal_names_every_kind_of_damage():
 
 
 def test_heal_draws_the_basin(trained, tmp_path):
-    import shutil
-
     folder = tmp_path / "q"
     shutil.copytree(trained[0], folder)
     done = run("heal", folder, "--curve", "zero", "--trials", 4, "--json")
@@ -161,6 +160,28 @@ def test_heal_draws_the_basin(trained, tmp_path):
     assert points[-1]["predicted"] < 0.01
     assert (folder / "figures" / "basin-zero.png").stat().st_size > 10_000
     assert nq.load(folder)  # the figure is a file of ours
+
+
+def test_an_interrupted_curve_is_drawn_as_far_as_it_came(trained, tmp_path, monkeypatch, capsys):
+    from neuralquine.cli import main
+    from neuralquine.healing import heal
+
+    folder, real, asked = shutil.copytree(trained[0], tmp_path / "q"), heal.basin, []
+
+    def basin(quine, kind, fractions, **options):
+        asked.append(options["trials"])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return real(quine, kind, fractions, **options | {"trials": 1})
+
+    monkeypatch.setattr(heal, "basin", basin)
+    monkeypatch.setattr("sys.argv", ["neuralquine", "heal", str(folder), "--curve", "zero"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert asked == [20, 20, 20]
+    assert "basin-zero.png has 2 points" in " ".join(capsys.readouterr().err.split())
+    assert (folder / "figures" / "basin-zero.png").stat().st_size > 10_000
 
 
 def test_an_interrupted_training_is_kept_and_resumed(tmp_path):

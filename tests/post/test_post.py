@@ -1,9 +1,7 @@
 """``neuralquine post``: the page as a process writes it, and curves that go on where they were stopped."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import forked
 import neuralquine as nq
 from neuralquine.errors import BadOption, QuineFileError
 from neuralquine.keeping.post.chart import Line, chart
@@ -26,8 +25,7 @@ CHAPTERS = (
 
 def test_the_page_has_every_chapter_and_asks_for_nothing(tmp_path):
     command = [sys.executable, "-m", "neuralquine", "post", "--quick", "--steps", "4", "--out", str(tmp_path / "p")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, env=environment, check=True)
+    done = forked.run([*command, "--json"], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     page = (tmp_path / "p" / "index.html").read_text(encoding="utf-8")
     assert [chapter for chapter in CHAPTERS if f"<h2>{chapter}" in page] == list(CHAPTERS)

@@ -14,7 +14,7 @@ from agreement import RANKS, agreement
 from neuralquine.proving.rules import common
 
 _TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
-FILES = ("activations", "attention", "convolution", "normalized", "recurrent", "shapes")
+FILES = ("activations", "attention", "convolution", "normalized", "recurrent", "sequence", "shapes", "taped")
 _OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add}
 _ORDER = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.In: ast.NotIn, ast.LtE: ast.Lt, ast.Lt: ast.LtE}
 _TWINS = {"tanh": "sigmoid", "sigmoid": "tanh", "relu": "tanh", "erf": "tanh"}

@@ -62,6 +62,17 @@ def test_they_begin_like_the_stored_weights(folder):
     assert all(abs(float(w) - t) < 1e-12 for w, t in zip(digits(folder, 30), theta, strict=True))
 
 
+def test_on_a_grid_the_digits_are_those_of_the_stored_numbers(tmp_path):
+    quine = nq.load("example:blog-exact")
+    nq.save(quine, tmp_path / "q")
+    exact = [Fraction(text) for text in digits(tmp_path / "q", 100)]
+    assert exact == [Fraction(weight) for weight in quine.theta.tolist()]
+    quine.theta = quine.theta * (1 + 2**-52)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NotProved):
+        digits(tmp_path / "q", 100, witness=None)
+
+
 def test_no_digits_of_a_point_that_is_not_a_quine(tmp_path):
     nq.save(nq.recipe("blog", seed=0), tmp_path / "q")
     with pytest.raises(NotProved):

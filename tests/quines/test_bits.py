@@ -9,7 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralquine.quines.bits import differing, integer_view, largest_ulp, nonfinite_count, subnormal_count, ulp_distance
+from neuralquine.quines.bits import (
+    differing,
+    fingerprint,
+    integer_view,
+    largest_ulp,
+    nonfinite_count,
+    subnormal_count,
+    ulp_distance,
+)
 
 floats = st.floats(width=64)
 singles = st.floats(width=32)
@@ -110,3 +118,17 @@ def test_counts():
     x = torch.tensor([0.0, -0.0, tiny, tiny / 2, -(2.0**-149), 1.0, math.inf, math.nan])
     assert subnormal_count(x) == 2
     assert nonfinite_count(x) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_fingerprint_changes_with_any_bit(dtype):
+    x = torch.randn(600_001, generator=torch.Generator().manual_seed(1)).to(dtype)
+    before = fingerprint(x)
+    assert fingerprint(x.clone()) == before
+    for place in (0, 65_535, 65_536, 524_287, 524_288, 600_000):
+        other = x.clone()
+        integer_view(other)[place] ^= 1
+        assert fingerprint(other) != before
+    assert fingerprint(x.flip(0)) != before
+    assert fingerprint(x[:-1]) != before
+    assert fingerprint(x[:0]) == 0

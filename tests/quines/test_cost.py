@@ -1,5 +1,9 @@
 """What a description may ask for: the reckoning is that of the real run, and stops where the allowance ends."""
 
+import random
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +11,11 @@ from torch import nn
 import neuralquine as nq
 from neuralquine.errors import TooLarge
 from neuralquine.quines.networks import cost
+from neuralquine.quines.networks.bodies import Body, Taped
 from neuralquine.quines.networks.cost import Allowance, check_printing, counted_parameters, evaluated
 from neuralquine.quines.networks.description import _CLASSES, build, describe
+from neuralquine.quines.networks.normalize import InstanceNorm
+from neuralquine.quines.networks.plain import bound
 
 AMPLE = Allowance(1 << 40, 1e15, 10_000)
 RUN = {
@@ -45,6 +52,54 @@ def test_every_listed_network_runs_without_memory_as_it_does_with(name):
     assert cost.width == real.numel()
     assert cost.memory >= real.numel() * 4
     assert cost.work > 0
+
+
+def _drawn(seed):
+    """A plain network of drawn sizes, and the shape of its input."""
+    rng = random.Random(seed)
+    size = lambda: rng.choice([1, 2, 3, 5, 8, 16, 40])  # noqa: E731
+    act = lambda: rng.choice([nn.Tanh, nn.GELU, nn.SELU, nn.Softplus, nn.Mish, InstanceNorm])()  # noqa: E731
+    a, b, c, batch = size(), size(), size(), rng.choice([1, 2, 7, 1000])
+    kind = rng.choice(["stack", "images", "recurrent", "body"])
+    if kind == "stack":
+        return nn.Sequential(nn.Linear(a, b), act(), nn.Linear(b, c, bias=False), act(), nn.Dropout()), (batch, a)
+    if kind == "images":
+        conv = nn.Conv2d(2, a, rng.choice([1, 3]), padding=rng.choice([0, 2]), stride=rng.choice([1, 2]))
+        return nn.Sequential(conv, act(), nn.Conv2d(a, b, 1, groups=1), nn.Flatten()), (min(batch, 7), 2, 9, 6)
+    if kind == "recurrent":
+        layer = rng.choice([nn.RNN, nn.GRU, nn.LSTM])
+        one = layer(a, b, rng.choice([1, 2]), batch_first=rng.random() < 0.5, bidirectional=rng.random() < 0.5)
+        return one, (min(batch, 7), size(), a)
+    body = Body(nn.Sequential(nn.Linear(a, b), act()), nn.Linear(b, 3))
+    return Taped(body, b, c) if rng.random() < 0.5 else body, (batch, a)
+
+
+def test_the_bound_of_a_plain_network_is_above_what_is_counted():
+    """Over 60 drawn networks; and it is no wild guess, which would leave everything to the counting."""
+    for seed in range(60):
+        module, shape = _drawn(seed)
+        module = module.to("meta")
+        inputs = (torch.empty(shape, device="meta"),)
+        counted, most = evaluated(module, inputs, AMPLE), bound(module, inputs)
+        assert most is not None, module
+        assert most.width == counted.width, module
+        assert counted.memory <= most.memory <= 200 * counted.memory + 1e5, module
+        assert counted.work <= most.work <= 50 * counted.work + 1e7, module
+
+
+def test_what_does_not_run_or_is_no_plain_stack_is_counted():
+    for module, shape in ((nn.Linear(3, 2), (1, 4)), (nn.TransformerEncoderLayer(4, 2), (3, 1, 4)), (nn.Tanh(), ())):
+        found = bound(module.to("meta"), (torch.empty(shape, device="meta"),))
+        assert found is None or shape == ()
+
+
+def test_a_plain_folder_is_read_without_the_compiler(tmp_path):
+    """It takes two seconds to import, as the first operation without memory does."""
+    quine = nq.recipe("blog")
+    nq.save(quine, tmp_path / "q")
+    code = f"import sys, neuralquine as nq; nq.load({str(tmp_path / 'q')!r}); print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_networks_above_are_of_most_listed_classes():
@@ -119,7 +174,7 @@ def test_whoever_hands_in_the_module_may_run_what_a_file_may_not(tmp_path):
 
 def test_an_endless_sequence_is_refused_after_some_thousand_steps(monkeypatch):
     """To count the steps of a recurrent network takes time itself."""
-    monkeypatch.setattr(cost, "_CALLS", 500)
+    monkeypatch.setattr(cost, "CALLS", 500)
     with torch.device("meta"):
         network = nn.RNN(1, 2, batch_first=True)
     allowance = Allowance.of(64, 4)

@@ -10,6 +10,7 @@ from neuralquine.solving.sweep import JOBS, TABLE, read_spec, run_job, sweep
 
 parquet = pytest.importorskip("pyarrow.parquet")
 SPEC = 'recipe = ["blog", "blog-part1"]\nseed = "0-1"\n[options]\nalpha = [0.25, 0.3]\n'
+JOB = 'recipe = "blog"\n'
 
 
 @pytest.fixture
@@ -22,8 +23,16 @@ def rows(path):
     return parquet.read_table(path).drop(["seconds"]).to_pylist()
 
 
-def test_every_combination_is_one_row(spec, tmp_path):
-    table = rows(sweep(spec, tmp_path / "out", processes=1))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a sweep that was never interrupted, and its table."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "spec.toml").write_text(SPEC)
+    return folder / "whole", rows(sweep(folder / "spec.toml", folder / "whole", processes=1))
+
+
+def test_every_combination_is_one_row(spec, whole):
+    table = whole[1]
     assert len(table) == len(spec.jobs) == 8
     assert {(r["recipe"], r["seed"], r["alpha"]) for r in table} == {
         (n, s, a) for n in ("blog", "blog-part1") for s in (0, 1) for a in (0.25, 0.3)
@@ -52,29 +61,35 @@ def test_values_of_several_types_are_one_column(values, held, tmp_path, monkeypa
     ] == held
 
 
-def test_an_interrupted_sweep_continues_and_ends_the_same(spec, tmp_path):
-    whole = rows(sweep(spec, tmp_path / "whole", processes=1))
-    lines = (tmp_path / "whole" / JOBS).read_text().splitlines(keepends=True)
+def test_an_interrupted_sweep_continues_and_ends_the_same(spec, whole, tmp_path):
+    lines = (whole[0] / JOBS).read_text().splitlines(keepends=True)
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / JOBS).write_text("".join(lines[:4]) + lines[4][:40])  # killed while it wrote the fourth
     told = []
     again = rows(sweep(spec, tmp_path / "cut", processes=1, progress=lambda done, total: told.append(done)))
     assert told == [4, 5, 6, 7, 8]
-    assert again == whole
+    assert again == whole[1]
 
 
-def test_a_finished_sweep_solves_nothing_again(spec, tmp_path):
-    sweep(spec, tmp_path / "out", processes=1)
+@pytest.fixture
+def job(tmp_path):
+    """A sweep of one solve, where more would show no more."""
+    (tmp_path / "job.toml").write_text(JOB)
+    return read_spec(tmp_path / "job.toml")
+
+
+def test_a_finished_sweep_solves_nothing_again(job, tmp_path):
+    sweep(job, tmp_path / "out", processes=1)
     (tmp_path / "out" / TABLE).unlink()
     told = []
-    sweep(spec, tmp_path / "out", processes=1, progress=lambda done, total: told.append(done))
+    sweep(job, tmp_path / "out", processes=1, progress=lambda done, total: told.append(done))
     assert told == []
     assert (tmp_path / "out" / TABLE).exists()
 
 
-def test_another_sweeps_folder_is_refused(spec, tmp_path):
-    sweep(spec, tmp_path / "out", processes=1)
-    (tmp_path / "other.toml").write_text('recipe = "blog"\n')
+def test_another_sweeps_folder_is_refused(job, tmp_path):
+    sweep(job, tmp_path / "out", processes=1)
+    (tmp_path / "other.toml").write_text('recipe = "blog-part1"\n')
     with pytest.raises(nq.NeuralQuineError, match="belongs to another sweep"):
         sweep(read_spec(tmp_path / "other.toml"), tmp_path / "out")
 

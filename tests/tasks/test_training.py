@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+import forked
 import neuralquine as nq
 from neuralquine.files.folder import METADATA_KEY
 from neuralquine.quines.bias_tape import BiasTapeQuine
@@ -109,7 +109,7 @@ torch.set_num_threads(1)
 q = quine()
 def progress(figures):
     print(int(figures["epoch"]), flush=True)
-    if {slow}: time.sleep(0.2)
+    if {slow} and figures["epoch"] >= 4: time.sleep(3600)  # until it is killed
 train(q, clouds(1), validation=clouds(2), schedule=Schedule(epochs=12, noise=0.1), checkpoint=Path({path!r}), resume=True, progress=progress)
 print("done", q.theta.double().sum().item(), hash(tuple(q.code().tolist())))
 """
@@ -122,16 +122,20 @@ def test_kill_9_and_resume_ends_with_the_same_bits(tmp_path):
 
     def start(path, slow):
         code = SCRIPT.format(tests=tests, path=str(path), slow=slow)
-        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        return forked.Forked([sys.executable, "-c", code], capture_output=True, text=True)
 
-    whole = start(tmp_path / "a", False).communicate(timeout=120)[0].split("done")[1]
-    process = start(tmp_path / "b", True)
-    for _ in range(4):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
+    def finished(path):
+        with start(path, False) as process:
+            assert process.wait() == 0, process.stderr
+            return process.stdout
+
+    whole = finished(tmp_path / "a").split("done")[1]
+    with start(tmp_path / "b", True) as process:
+        while process.said().count("\n") < 4:
+            time.sleep(0.01)
+        process.kill()
     assert (tmp_path / "b").exists()
-    resumed = start(tmp_path / "b", False).communicate(timeout=120)[0]
+    resumed = finished(tmp_path / "b")
     assert int(resumed.split()[0]) >= 3  # it went on, and did not begin anew
     assert resumed.split("done")[1] == whole
     assert not (tmp_path / "b").exists()

@@ -7,9 +7,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..quines.bits import same
 from ..quines.derivatives import Directional, continuum
 from ..quines.gradients import derivatives_on, stored_gradient
-from ..quines.in_place import responses, weights_kept
+from ..quines.in_place import direction, responses, sides, weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
@@ -257,7 +258,7 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
     closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]
     lies = _apart(claim, slope)
     if lies and closer:
-        slope = _slope(quine, *_sides(quine, closer[-1]), closer[-1])
+        slope = _slope(quine, *sides(quine, closer[-1]), closer[-1])
         lies = _apart(claim, slope) and claim * closer[-1] < _MEASURABLE
     if slope < CONSTANT_SENSITIVITY and (lies or bound < CONSTANT_SENSITIVITY):
         findings.append(
@@ -267,8 +268,10 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
         said = f"its derivative claims a self-sensitivity of {claim:.1e}, and it answers {slope:.1e}"
         findings.append(Finding("untruthful derivative", said))
     bend = _bend(center, up, down)
-    if bend > max(_BENT, _DROWNED * _noise(quine, up)) and all(
-        _stays(bend, center, *_sides(quine, step)) for step in closer
+    if (
+        bend > _BENT
+        and bend > _DROWNED * _noise(quine, up)
+        and all(_stays(bend, center, *sides(quine, step)) for step in closer)
     ):
         seen = f"a change of one part in a thousand prints others, {bend:.1e} away, and a change of 1/256 of it too"
         findings.append(Finding("look-up", f"only these very weights are printed: {seen}"))
@@ -284,7 +287,7 @@ def _apart(claim: float, slope: float) -> bool:
 @torch.no_grad()
 def _noise(quine: Quine, up: Tensor) -> float:
     """What round-off in the code changes beside the stored weights, relative to the answer there."""
-    code = quine.code() + _STEP_IN_PLACE * _direction(quine)
+    code = quine.code() + _STEP_IN_PLACE * direction(quine)
     draw = torch.randn(len(code), generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(code)
     with weights_kept(quine):
         quine.install(code * (1 + 4 * torch.finfo(quine.dtype).eps * draw))
@@ -314,34 +317,20 @@ def _stays(bend: float, own: Tensor, up: Tensor, down: Tensor) -> bool:
 def _center(quine: Quine) -> Tensor:
     """``g(c)`` between the two sides: what is answered at the stored weights where these are printed from c, as of a quine."""
     own = quine.real_code()
+    if all(same(stored, printed) for stored, printed in quine.printed_pieces(quine.code())):
+        return own
     with weights_kept(quine) as kept:
         quine.install(quine.code())
         return own if kept.distance() < _PRINTED else quine.real_code()
 
 
-@torch.no_grad()
-def _sides(quine: Quine, step: float) -> tuple[Tensor, Tensor]:
-    """``g(c + h u)`` and ``g(c - h u)`` in the direction of :func:`~neuralquine.quines.in_place.responses`."""
-    own, direction = quine.code(), _direction(quine)
-    sides = []
-    with weights_kept(quine):
-        for sign in (1, -1):
-            quine.install(own + sign * step * direction)
-            sides.append(quine.real_code())
-    return sides[0], sides[1]
-
-
-def _direction(quine: Quine) -> Tensor:
-    return quine.random_codes(4, torch.Generator().manual_seed(1))[3]
-
-
 def _claimed(quine: Quine, moved: Tensor) -> float:
     """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass."""
     length = torch.linalg.vector_norm(moved)
-    seen = moved / length if float(length) > 0 else _direction(quine) / quine.code_size**0.5
+    seen = moved / length if float(length) > 0 else direction(quine) / quine.code_size**0.5
     with derivatives_on():
         gradient = stored_gradient(quine, lambda c: (c * seen.detach().to(c)).sum())
     if all(g is None for g in gradient):
         return 0.0
     pulled = quine.printer.pull_back_tensors(gradient)
-    return float((pulled.double() @ _direction(quine).double()).abs()) / quine.code_size**0.5
+    return float((pulled.double() @ direction(quine).double()).abs()) / quine.code_size**0.5

@@ -11,7 +11,7 @@ from ..errors import BadOption
 from ..quines.bits import same
 from ..quines.in_place import weights_kept
 from ..quines.lineage import line
-from ..quines.measure import measure, relative_residual
+from ..quines.measure import Measurement, measure, relative_residual
 from ..quines.quine import Quine
 
 
@@ -42,18 +42,22 @@ class Generations:
 
 
 @torch.no_grad()
-def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Generations:
+def generations(
+    quine: Quine, n: int = 100, *, tolerance: float = 1e-2, measured: Measurement | None = None
+) -> Generations:
     """Print ``n`` times in a row from the stored weights, which stay as they are.
 
     Args:
         quine: the start.
         n: generations.
         tolerance: relative distance up to which a descendant counts as a copy.
+        measured: the figures of the stored weights, from whoever has measured them afresh. A large network is then followed
+            no further than to the first descendant that is no copy.
     """
     if n < 1:
         raise BadOption(f"n must be at least 1, not {n}")
     if quine.in_place:
-        return _in_place(quine, n, tolerance)
+        return _in_place(quine, n, tolerance, measured)
     start = current = quine.theta
     distances, residuals = [], []
     identical, whole = 0, True
@@ -73,12 +77,14 @@ def generations(quine: Quine, n: int = 100, *, tolerance: float = 1e-2) -> Gener
     return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)
 
 
-def _in_place(quine: Quine, n: int, tolerance: float) -> Generations:
+def _in_place(quine: Quine, n: int, tolerance: float, measured: Measurement | None) -> Generations:
     """Follow a large network's descendants; once a child is its parent bit for bit, so are all that follow."""
     distances, residuals, identical = [], [], 0
+    if measured is not None and measured.differing_weights == 0:
+        return Generations((0.0,) * n, (measured.relative_residual,) * n, n, tolerance, n)
     with weights_kept(quine) as start:
         for k in range(n):
-            figures = measure(quine)
+            figures = measure(quine) if k or measured is None else measured
             residuals.append(figures.relative_residual)
             if figures.differing_weights == 0:
                 identical = n if k == 0 else identical
@@ -87,5 +93,7 @@ def _in_place(quine: Quine, n: int, tolerance: float) -> Generations:
                 break
             quine.install(quine.code())
             distances.append(start.distance())
+            if measured is not None and not distances[-1] <= tolerance:
+                break
     survived = next((k for k, distance in enumerate(distances) if not distance <= tolerance), n)
     return Generations(tuple(distances), tuple(residuals), survived, tolerance, identical)

@@ -46,7 +46,10 @@ def signs_outside(quine: Quine) -> Finding | None:
 def lookup_in_place(quine: Quine) -> Finding | None:
     """A copy of a large network's weights is itself large; of its code, small."""
     large = quine.parameter_count / 10
-    return _confirmed(quine, lambda: _patterns(quine, None)) or _numbers_held(
+    found = _confirmed(quine, lambda: _patterns(quine, None))
+    if found is not None or not any(values.numel() >= large for _, values in outside_numbers(quine)):
+        return found
+    return _numbers_held(
         quine,
         lambda: (p.double().cpu() for _, p in quine.stored_pieces()),
         lambda code: (p.double().cpu() for _, p in quine.printed_pieces(code)),

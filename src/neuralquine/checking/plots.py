@@ -81,7 +81,8 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
     if absolute:
         figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     last = trace[-1]
-    figure.suptitle(f"Best residual {last['relative_residual']:.1e} after {last['seconds']:.2f} s", color=_INK)
+    best = rounded_up(last["relative_residual"], 3)
+    figure.suptitle(f"Best residual {best} after {last['seconds']:.2f} s", color=_INK)
     return figure
 
 
@@ -155,14 +156,20 @@ def _weight_row(figure: Any, row: Any, name: str, stored: Tensor, printed: Tenso
         axis.set_yticks([])
         if largest > 0 or axis is not row[2]:
             bar = figure.colorbar(image, ax=axis, fraction=0.06, ticks=[-drawn, 0, drawn])
-            bar.ax.set_yticklabels([f"{-bound:.0e}", "0", f"{bound:.0e}"])
+            bar.ax.set_yticklabels([f"-{_end(bound)}", "0", _end(bound)])
             bar.ax.tick_params(labelsize=6)
 
 
 def _difference_title(largest: float, differing_count: int, count: int) -> str:
     if differing_count == 0:
         return "difference: exactly 0 everywhere"
-    return f"difference ≤ {rounded_up(largest)}, 0 in {count - differing_count} of {count} (green)"
+    return f"difference ≤ {rounded_up(largest, 2)}, 0 in {count - differing_count} of {count} (green)"
+
+
+def _end(bound: float) -> str:
+    """An end of a scale, rounded up, without an exponent where it is short."""
+    text = rounded_up(bound, 2)
+    return f"{float(text):g}" if 1e-2 <= bound < 100 else text
 
 
 def rounded_up(bound: float, digits: int = 1) -> str:
@@ -190,7 +197,8 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     axis.grid(alpha=0.25)
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     title = f"eigenvalues of the self-map: spectral radius {local.spectral_radius:.3g}\n"
-    axis.set_title(
-        title + f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else ""), fontsize=10
-    )
+    title += f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else "")
+    figure.suptitle(
+        title, fontsize=10, color=_INK
+    )  # a title of the axis would be cut: its aspect is set after the layout
     return figure

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from ..errors import TooLarge, word
 from ..files.strict_json import finite_or_none
+from ..quines.derivatives import norms_shared
 from ..quines.measure import Measurement, measure, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
-from .counting import count, counted
+from .counting import count, counted, runs_foreign_code
 from .generations import Generations, generations
 from .outside import outside_numbers
 from .spectrum import Spectrum, local_spectrum
@@ -33,6 +34,8 @@ _FIGURES = (
     *("numbers_outside", "dtype", "outside_bits", "answer_bits", "foreign", "asked", "answers"),
 )
 """The keys of :meth:`Verification.figures` after the status, in the order in which every JSON shows them."""
+
+_EXAMINED = ("generations_survived", "generations_tried", "outside_bits", "answer_bits")  # unknown without examination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ class Verification(Measurement):
         answer_bits: bits of the code, at least; where fewer stand outside, the answer is stored nowhere.
         foreign: the trunk ran code that cannot be read here, so that what stands outside is known in part and the
             verdict is best effort.
+        examined: whether tricks were looked for; False where there was no time, and then it is no quine to anybody.
         places: the bits outside by name.
         asked: what was asked, in words: which module, with which input.
         answers: what answers and is compared with the weights, in words: the output itself, or what a code is printed to.
@@ -88,6 +92,7 @@ class Verification(Measurement):
     outside_bits: int
     answer_bits: int
     foreign: bool
+    examined: bool = True
     places: tuple[tuple[str, int], ...] = ()
     asked: str = ""
     answers: str = ""
@@ -96,16 +101,18 @@ class Verification(Measurement):
     @property
     def room(self) -> str:
         """Whether there is room for the answer outside of the weights, in words."""
-        return counted(self.places, self.answer_bits, self.foreign)
+        return counted(self.places, self.answer_bits, self.foreign) if self.examined else "not counted"
 
     def figures(self) -> dict[str, Any]:
         """All fields but the names of the places, ready for JSON."""
         status = "quine" if self.is_quine else ("trivial" if self.trivial else "not_converged")
-        plain = {name: finite_or_none(getattr(self, name)) for name in _FIGURES}
+        status = status if self.examined or not self.converged else "not_examined"
+        unknown = () if self.examined else _EXAMINED
+        plain = {name: None if name in unknown else finite_or_none(getattr(self, name)) for name in _FIGURES}
         return {"status": status, **plain, "trivial": list(self.trivial)}
 
     def __repr__(self) -> str:
-        verdict = "a quine" if self.is_quine else "NOT a quine"
+        verdict = "a quine" if self.is_quine else "NOT a quine" if self.examined else "not examined for tricks"
         reasons = "".join(f"\n  {trick}" for trick in self.trivial)
         return (
             f"Verification({verdict}: relative residual {self.relative_residual:.2e}, max |F(theta) - theta| "
@@ -128,7 +135,8 @@ def response(quine: Quine) -> float:
     own = quine.self_map(theta)
     for code in quine.random_codes(3, torch.Generator().manual_seed(1)):
         other = quine.printer(code)
-        ratios.append(norm(quine.self_map(other).double() - own.double()) / norm(other.double() - theta.double()))
+        if distance := norm(other.double() - theta.double()):  # a new task quine of seed 1 has the first of these codes
+            ratios.append(norm(quine.self_map(other).double() - own.double()) / distance)
     return sum(ratios) / len(ratios)
 
 
@@ -144,7 +152,7 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
-    with quine.turn:  # other weights are installed for a while
+    with quine.turn, norms_shared():  # other weights are installed for a while
         return _verified(quine, rtol, tries)
 
 
@@ -154,7 +162,7 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     finite = measured.nonfinite_weights == 0
     findings = triviality(quine) if finite else []
     try:
-        local, line = local_spectrum(quine, near_one=True), generations(quine, tries)
+        local, line = local_spectrum(quine, near_one=True), generations(quine, tries, measured=measured)
     except TooLarge:
         raise
     except Exception as error:  # a module that runs at its own weights only may raise anything
@@ -187,6 +195,43 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         answer_bits=bits.answer,
         foreign=bits.foreign,
         places=bits.places,
+        asked=asked,
+        answers=answers,
+    )
+
+
+def unexamined(quine: Quine, measured: Measurement, local: Spectrum | None = None) -> Verification:
+    """What is known of a quine for whose examination there is no time: the figures of one evaluation of its weights.
+
+    Args:
+        quine: as it was measured.
+        measured: its figures.
+        local: the derivative at its weights, if it is known.
+    """
+    local = local or Spectrum(torch.zeros(0, dtype=torch.complex128), math.nan, complete=False)
+    asked, answers = quine.question()
+    names = {field.name for field in fields(Measurement)}
+    return Verification(
+        **{name: value for name, value in vars(measured).items() if name in names},
+        is_quine=False,
+        converged=measured.nonfinite_weights == 0 and measured.relative_residual <= round_off(quine.dtype),
+        bit_exact=measured.nonfinite_weights == 0 and measured.differing_weights == 0,
+        portable=None,
+        proved=None,
+        trivial=(),
+        parameters=quine.parameter_count,
+        self_sensitivity=local.self_sensitivity,
+        bound=local.bound,
+        response=math.nan,
+        spectral_radius=local.spectral_radius,
+        generations_survived=0,
+        generations_tried=0,
+        numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
+        dtype=quine.dtype_name,
+        outside_bits=0,
+        answer_bits=0,
+        foreign=runs_foreign_code(quine),
+        examined=False,
         asked=asked,
         answers=answers,
     )

@@ -13,6 +13,7 @@ import sys
 from ..errors import NeuralQuineError, first_line, printable
 from ..version import __version__
 from .known import check_line
+from .starting import briefly
 
 
 def main() -> None:
@@ -27,7 +28,8 @@ def main() -> None:
         check_line(sys.argv[1:])
         from .commands import app  # takes ten times as long as everything above
 
-        app(prog_name="neuralquine")  # however it was started: completion and usage have one name
+        with briefly():
+            app(prog_name="neuralquine")  # however it was started: completion and usage have one name
     except NeuralQuineError as error:
         message = str(error)
     except BrokenPipeError:  # whoever read the output has gone

@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .known import GROUPS as GROUPS
 from .known import check_command
+from .starting import spared
 
 EXAMPLES = {
     "post": ("neuralquine post --quick --out post", "neuralquine post --out post"),
@@ -45,6 +46,9 @@ EXAMPLES = {
 class Verb(TyperCommand):
     """A command whose help ends with examples, which are never wrapped: they are there to be copied."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        return spared(super().get_params(ctx))
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_epilog(ctx, formatter)
         if lines := EXAMPLES.get(self.name or ""):
@@ -55,6 +59,9 @@ class Verb(TyperCommand):
 
 class Group(TyperGroup):
     """The commands under the headings of ``GROUPS``, each with its first sentence, whole at every width."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return spared(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not args[0].startswith("-"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError
+from ..errors import NeuralQuineError, plural
 from .group import Verb
 from .known import check_name, completed, completed_damage, kinds_of_damage
 from .options import (
@@ -39,7 +39,17 @@ Damages = Annotated[
         autocompletion=completed_damage,
     ),
 ]
-Trials = Annotated[int, typer.Option(help="Damage the quine anew so many times for each kind.", metavar="N", min=1)]
+_TRIALS, _CURVE_TRIALS = 100, 20  # a curve has a dozen points: 100 each would take minutes
+Trials = Annotated[
+    int,
+    typer.Option(
+        help=f"Damage the quine anew so many times; by default {_TRIALS} for each kind, and {_CURVE_TRIALS} for each point "
+        "of a curve.",
+        metavar="N",
+        show_default=False,
+        min=0,
+    ),
+]
 Generations = Annotated[
     int, typer.Option(help="Let a damaged quine print itself for at most so many generations.", metavar="N", min=1)
 ]
@@ -77,7 +87,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the damages.", metavar="N", min
 def heal(
     folder: Folder,
     damage: Damages = [],  # noqa: B006
-    trials: Trials = 100,
+    trials: Trials = 0,
     generations: Generations = 8,
     seed: Seed = 0,
     curve: Curve = "",
@@ -107,11 +117,11 @@ def heal(
             return run(
                 quine,
                 one,
-                trials=trials,
+                trials=trials or _TRIALS,
                 generations=generations,
                 seed=seed,
                 evaluate=evaluate,
-                progress=_counting(show, str(one)),
+                progress=_counting(show, str(one), trials or _TRIALS),
             )
 
         found: list[Healing] = []
@@ -120,11 +130,12 @@ def heal(
                 found.append(healed(one))
             data["damages"] = [h.figures() for h in found]
             if curve:
-                data["curve"], data["figure"] = _curve(quine, folder, curve, trials, seed, show)
+                for points, figure in _curve(quine, folder, curve, trials or _CURVE_TRIALS, seed, show):
+                    data["curve"], data["figure"] = points, figure
         except KeyboardInterrupt:
             if found and not as_json:
                 _report_healing(found)
-            raise interrupted("nothing is kept" if not found else "these damages were counted") from None
+            raise interrupted(_kept(data, bool(found))) from None
     _report(found, data, as_json)
     if not all(h.all_healed for h in found):
         raise typer.Exit(1)
@@ -141,15 +152,22 @@ def _report(found: list[Healing], data: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"drawn to {data['figure']}")
 
 
+def _kept(data: dict[str, Any], counted: bool) -> str:
+    """What an interruption has left."""
+    if "figure" in data:
+        return f"{data['figure']} has {plural(len(data['curve']), 'point')}"
+    return "these damages were counted" if counted else "nothing is kept"
+
+
 def _check_kinds(texts: list[str]) -> None:
     """Refuse a kind of damage that does not exist, before anything slow is imported."""
     for text in texts:
         check_name(text.partition(":")[0], "damage")
 
 
-def _counting(show: Callable[[str], None], what: str) -> Callable[[int, int], None]:
+def _counting(show: Callable[[str], None], what: str, trials: int) -> Callable[[int, int], None]:
     """A progress callback that shows how many of the trials so far have healed."""
-    return lambda done, healed: show(f"{what}: {healed} of {done} healed")
+    return lambda done, healed: show(f"{what}: {healed} of {done} healed, {trials} trials in all")
 
 
 def _report_healing(found: list[Healing]) -> None:
@@ -188,15 +206,24 @@ def _accuracy_of(quine: Quine, folder: str) -> Callable[[Any], float] | None:
 
 def _curve(
     quine: Quine, folder: Path, kind: str, trials: int, seed: int, show: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], str]:
-    """Draw the share of trials that heal against the fraction damaged, beside what the counting of votes predicts."""
+) -> Iterator[tuple[list[dict[str, Any]], str]]:
+    """Draw the share of trials that heal against the fraction damaged, beside what the counting of votes predicts.
+
+    The figure is drawn anew at every point, so that one that is interrupted has all points so far.
+
+    Yields:
+        The figures of all points so far, and the file that shows them.
+    """
     from ..checking.plots import write_figure
     from ..healing.curve import basin_figure
     from ..healing.heal import basin
     from ..quines.taped import TaskQuine
     from ..tasks.limits import fractions, predicted
 
-    found = basin(quine, kind, fractions(kind), trials=trials, seed=seed, progress=_counting(show, kind))
-    law = [predicted(quine, h.damage) for h in found] if isinstance(quine, TaskQuine) else [None] * len(found)
-    path = write_figure(basin_figure(found, law), folder / "figures" / f"basin-{kind}.png")
-    return [h.figures() | {"predicted": p} for h, p in zip(found, law, strict=True)], str(path)
+    points, found = fractions(kind), []
+    for number, fraction in enumerate(points, 1):
+        what = f"{kind}:{fraction:g}, point {number} of {len(points)}"
+        found += basin(quine, kind, [fraction], trials=trials, seed=seed, progress=_counting(show, what, trials))
+        law = [predicted(quine, h.damage) for h in found] if isinstance(quine, TaskQuine) else [None] * len(found)
+        path = write_figure(basin_figure(found, law), folder / "figures" / f"basin-{kind}.png")
+        yield [h.figures() | {"predicted": p} for h, p in zip(found, law, strict=True)], str(path)

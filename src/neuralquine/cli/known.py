@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UnknownName, did_you_mean
+from .words import check_options
 
 GROUPS = {
     "Find": ("post", "solve", "zoo", "sweep", "keep", "recipes", "methods"),
@@ -130,7 +131,7 @@ def check_line(words: Sequence[str]) -> None:
         words: what was typed after the name of the program.
 
     Raises:
-        UnknownName: no command, recipe, task, world, method or kind of damage has that name.
+        UnknownName: no command, option, recipe, task, world, method or kind of damage has that name.
     """
     if not words or words[0].startswith("-") or f"_{_PACKAGE.upper()}_COMPLETE" in os.environ:
         return
@@ -145,6 +146,8 @@ def check_line(words: Sequence[str]) -> None:
     for word, value in itertools.pairwise(rest):
         if what := _OPTIONS.get((command, word)):
             check_name(value.partition(":")[0], what)
+    if f"{_PACKAGE}.{_COMMANDS}" not in sys.modules:
+        check_options(command, rest)
 
 
 def is_factory(name: str) -> bool:

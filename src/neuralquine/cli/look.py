@@ -49,6 +49,9 @@ def verify(
     compared with what `neuralquine export` writes for the quine that the file describes (extra `onnx`).
     """
     if folder.suffix == ".onnx" and not folder.is_dir():
+        for flag, given in {"--device": device != "cpu", "--trunk": bool(trunk), "--portable": portable}.items():
+            if given:
+                raise typer.BadParameter("is for a folder; a graph is compared and run as it is", param_hint=flag)
         _verify_file(folder, as_json=as_json)
         return
     from ..checking.verify import verify as run
@@ -191,10 +194,14 @@ def _verify_file(file: Path, *, as_json: bool) -> None:
 
 def _with_portability(folder: Path, verification: Verification) -> tuple[Verification, dict[str, Any]]:
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
-    require_flint()
+    require_flint(folder)
     from ..keeping.patience import patience
-    from ..proving.portable import portability
+    from ..proving import checker
 
+    if checker.covers(folder):
+        portability = checker.portability
+    else:
+        from ..proving.portable import portability
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
         return replace(verification, portable=False), nothing

@@ -33,9 +33,9 @@ TimeLimit = Annotated[
 def certify(folder: OwnFolder, time_limit: TimeLimit = None, as_json: AsJson = False) -> None:
     """Prove that a quine exists where the weights are.
 
-    The certificate is written to the folder (extra `proof`).
+    The certificate is written to the folder (extra `proof`, but for a task quine).
     """
-    require_flint()
+    require_flint(folder)
     from ..keeping.theorems import certify as run
 
     with _refusal("not proved", as_json):
@@ -67,20 +67,26 @@ def check_proof(
 ) -> None:
     """Verify a certificate from the weights alone.
 
-    This needs no torch, but the extra `proof`. Where torch is installed, the network is also run once.
+    This needs no torch, and for a task quine no extra either; others need the extra `proof`. Where torch is installed,
+    the network is also run once.
     """
-    require_flint()
     if certificate.is_dir():
         certificate = certificate / CERTIFICATE
+    home = weights or certificate.parent
+    require_flint(home)
     import importlib.util
+
+    from ..proving import checker
 
     if certificate.is_file() and importlib.util.find_spec("torch") is not None:
         from ..keeping.theorems import check
 
         run = partial(check, time_limit=time_limit)
+    elif home.is_dir() and checker.covers(home):
+        run = checker.check
     else:
         from ..proving.certificate import check as run
-    with _refusal("refused", as_json), patience(weights or certificate.parent, time_limit):
+    with _refusal("refused", as_json), patience(home, time_limit):
         held = run(certificate, weights)
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
@@ -124,7 +130,7 @@ def digits(
         for weight in weights:
             typer.echo(weight)
     else:
-        typer.echo(f"{len(weights)} weights to {count} digits written to {out}")
+        typer.echo(f"{len(weights):,} weights to {count:,} digits written to {out}")
 
 
 @contextmanager

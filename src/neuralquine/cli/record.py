@@ -6,6 +6,7 @@ killed, interrupted or out of time, so that ``--resume`` finds them, and they go
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ..solving.loop import Progress, Stop
     from ..solving.methods import Method
     from ..solving.solution import Solution, TracePoint
+
+
+_AFTER = 1.0  # seconds after a time limit that verifying and writing may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,8 @@ class Recording:
     def __init__(
         self, out: Path | None, quine: Quine, request: Request, *, tracker: str = "", resume: bool = False
     ) -> None:
-        self._out, self._quine = out, quine
+        self._out, self._quine, self._request = out, quine, request
+        self._started = time.perf_counter()
         self._open = ExitStack()
         if out is None:
             return
@@ -134,10 +139,15 @@ class Recording:
 
         self._logger.log(_last_figures(solution), solution.steps)
         self._open.close()
-        save(self._quine, self._out, metrics=beside(self._out))
+        save(self._quine, self._out, metrics=beside(self._out), within=self.time_left())
         if solution.status not in (Status.INTERRUPTED, Status.TIME_LIMIT):
             self.journal.discard()
             beside(self._out).unlink(missing_ok=True)
+
+    def time_left(self) -> float | None:
+        """Seconds that are left for what comes after the search; None where no time limit was asked for."""
+        limit = self._request.stop.time_limit
+        return None if limit is None else limit + _AFTER - (time.perf_counter() - self._started)
 
 
 def run_settings(quine: Quine, method: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def _attraction(radius: float) -> str:
 
 def _last_iterate(v: Solution) -> list[tuple[str, str]]:
     """The row on the last iterate of a search that ended at no quine, where it is not the best one."""
-    if v.converged or v.last_relative_residual == v.relative_residual:
+    if v.converged or v.last_relative_residual == v.relative_residual or math.isnan(v.last_relative_residual):
         return []
     return [("last iterate", f"{v.last_relative_residual:.2e}   (the figures are those of the best one)")]
 

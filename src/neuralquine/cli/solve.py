@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..quines.quine import Quine
     from ..solving.solution import Solution
 
+_AT_ONCE = 3.0  # seconds that a proof of portability which nobody asked for may take
+
 MethodName = Annotated[
     str,
     typer.Option(
@@ -156,7 +158,7 @@ def solve(
     with Recording(out, quine, request, tracker=log, resume=resume) as recording:
         solution = _search(quine, request, recording, title=f"solving {recipe}", quiet=as_json)
         recording.finish(solution)
-    solution = _examined(quine, solution, out)
+    solution = _examined(quine, solution, out, recording.time_left())
     out = out or _keep_interrupted(recipe, quine, solution)
     kept = out is None and remember(quine, solution, probes=probes)
     if out is not None and figures:
@@ -194,7 +196,7 @@ def _problem(recipe: str, seed: int, options: dict[str, Any], device: str) -> Qu
     from ..quines.networks.running import usable
     from ..recipes.own import recipe_or_own
 
-    return recipe_or_own(recipe, seed=seed, **options).to(usable(device))
+    return recipe_or_own(recipe, seed=seed, made_on=usable(device), **options)
 
 
 def _tool(method: str, pairs: list[str]) -> Any:
@@ -248,8 +250,10 @@ def _keep_interrupted(recipe: str, quine: Quine, solution: Solution) -> Path | N
     return out
 
 
-def _examined(quine: Quine, solution: Solution, out: Path | None) -> Solution:
-    """The solution of a search for exact bits, with what can be said at once about other machines."""
+def _examined(quine: Quine, solution: Solution, out: Path | None, left: float | None) -> Solution:
+    """The solution of a search for exact bits, with what can be said at once about other machines, if there is time."""
+    if left is not None and left < _AT_ONCE:
+        return solution
     if not (solution.converged and solution.bit_exact and solution.code_bits is not None):
         return solution
     from ..keeping.theorems import portability_at_once

@@ -138,7 +138,10 @@ _GENERAL: dict[str, Rule] = {
 }
 """Keys that every folder has."""
 
-_OPTIONAL: dict[str, Rule] = {"code_phase": lambda v: _integer(v) and 0 <= v < 2**32}
+_OPTIONAL: dict[str, Rule] = {
+    "code_phase": lambda v: _integer(v) and 0 <= v < 2**32,
+    "activation_bits": lambda v: _integer(v) and 0 <= v <= 40,
+}
 """Keys that stand in a folder only where they say something: a code whose grid is not moved has no phase."""
 
 _FIRST_KINDS: dict[str, Rule] = {
@@ -163,10 +166,14 @@ def _check(config: dict[str, Any], where: Path) -> None:
         if key in config and not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")
     if later:
+        if "activation_bits" in config:
+            raise QuineFileError(f"{where} has a malformed 'activation_bits'")
         return
     for key, expansion in (("queries", "direct"), ("tape", "tape")):
         if (config["expansion"] == expansion) != (config[key] is not None):
             raise QuineFileError(f"{where} has a malformed {key!r}")
+    if "activation_bits" in config and _first_kind(config) != "coded":
+        raise QuineFileError(f"{where} has a malformed 'activation_bits'")
     if named and config["kind"] != _first_kind(config):
         raise QuineFileError(f"{where} has a malformed 'kind'")
 

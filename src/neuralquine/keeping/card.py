@@ -105,6 +105,8 @@ def _verdict(v: Verification) -> str:
         return "This network prints its own weights."
     if v.trivial:
         return "**This is a trivial quine:** " + "; ".join(v.trivial) + "."
+    if not v.examined and v.converged:
+        return "This network prints its weights. Whether a trick explains that was not examined: a time limit had come."
     return f"**This is not a quine:** it prints its weights only to a relative residual of {v.relative_residual:.1e}."
 
 
@@ -130,7 +132,7 @@ def _claims(v: Verification) -> list[tuple[str, bool | None, str]]:
 
 def _figures(quine: Quine, v: Verification) -> list[tuple[str, str]]:
     def computed(value: float) -> str:
-        return "not computed" if math.isnan(value) and quine.in_place else f"{value:.4g}"
+        return "not computed" if math.isnan(value) and (quine.in_place or not v.examined) else f"{value:.4g}"
 
     return [
         ("weights P", f"{v.parameters}"),
@@ -140,10 +142,10 @@ def _figures(quine: Quine, v: Verification) -> list[tuple[str, str]]:
         ("largest difference", f"{v.max_abs_residual:.3e}"),
         ("weights whose bits differ", f"{v.differing_weights} (at most {v.max_ulp} ulp)"),
         ("RMS weight", f"{v.weight_rms:.4g}"),
-        ("self-sensitivity", f"{'at least ' if v.bound else ''}{v.self_sensitivity:.4g}"),
+        ("self-sensitivity", f"{'at least ' if v.bound else ''}{computed(v.self_sensitivity)}"),
         ("response to other weights", computed(v.response)),
         ("spectral radius", computed(v.spectral_radius)),
-        ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
+        ("generations survived", f"{v.generations_survived} of {v.generations_tried}" if v.examined else "not tried"),
         ("numbers stored outside the weights", f"{v.numbers_outside}"),
         ("bits stored outside the weights", v.room),
     ]

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import BadOption, needed
+from ..errors import BadOption
 from ..quines.quine import Quine
 from . import theorems
 from .examples import located, own
 from .store import save
 
 if TYPE_CHECKING:
-    from ..proving.portable import Portability
+    from ..proving.verdicts import Portability
 
 _T = TypeVar("_T")
 
@@ -61,8 +61,8 @@ def check_proof(folder: str | Path, *, time_limit: float | None = None) -> dict[
     """
     from ..files.names import CERTIFICATE
 
-    needed("flint", "proof", "proofs need", "python-flint")
     path = located(folder)
+    theorems.require_prover(path if path.is_dir() else path.parent)
     return theorems.check(path / CERTIFICATE if path.is_dir() else path, time_limit=time_limit)
 
 
@@ -94,9 +94,12 @@ def digits(quine: Quine | str | Path, count: int = 50, *, time_limit: float | No
 
 def _of_folder(quine: Quine | str | Path, ask: Callable[[Path], _T]) -> _T:
     """Ask about a folder; a quine is written to one that goes again."""
-    needed("flint", "proof", "proofs need", "python-flint")
     if not isinstance(quine, Quine):
-        return ask(located(quine))
+        folder = located(quine)
+        theorems.require_prover(folder)
+        return ask(folder)
     with tempfile.TemporaryDirectory() as place:
-        save(quine, Path(place) / "quine")
-        return ask(Path(place) / "quine")
+        folder = Path(place) / "quine"
+        save(quine, folder)
+        theorems.require_prover(folder)
+        return ask(folder)

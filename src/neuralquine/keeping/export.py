@@ -1,4 +1,6 @@
-"""A quine as one ONNX file that asks itself: no inputs, and the outputs ``printed``, ``stored`` and ``is_quine``.
+"""A quine as one ONNX file that asks itself: the outputs ``printed``, ``stored`` and ``is_quine``, without any input.
+
+A task quine also takes an input ``x`` and gives an ``answer`` (``onnx/tape.py``).
 
 Only quines that print the same bits on every machine are written (``proving/portable.py``): the proof bounds what any
 runtime may round, so ``is_quine`` is True in all of them. Each parameter is an initializer under its own name. ``stored``
@@ -17,6 +19,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable
+from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +27,9 @@ import numpy as np
 
 from ..errors import NeuralQuineError, QuineFileError, check_bytes
 from ..files.atomic import replace_file
-from ..files.folder import read_config
+from ..files.folder import kind_of, read_config
 from ..files.strict_json import canonical
+from ..proving.checker.tape import KIND, USES, Taped
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -89,17 +93,19 @@ def to_model(folder: str | Path) -> ModelProto:
     """The model of a folder's quine, run once by ONNX Runtime and found to say True."""
     import onnxruntime
 
-    from ..proving.network import Network
+    from ..proving.rules import NoRule
     from .gate import check_sound
     from .onnx.values import Graph
     from .theorems import portability
 
     check_sound(folder)
-    network = Network(folder)
-    size = network.printer.count + 2 * network.theta.nbytes
+    network = network_of(folder)
+    if network.expansion not in (*EXPANSIONS, "tape"):
+        raise NoRule("no graph is written of a quine that is asked for its weights one by one")
+    size = _table_bytes(network) + 2 * network.theta.nbytes
     check_bytes("the ONNX file", size, "it holds the weights and their table of expansion", LARGEST)
     verdict = portability(folder)
-    if not verdict.proved:
+    if not verdict.proved and verdict.wider != "float64":  # in which the graph computes
         raise NeuralQuineError(
             f"{folder} is not proved to print the same bits everywhere: {verdict.reason}; "
             "try another seed, or a coarser grid, with `neuralquine solve --exact`"
@@ -108,6 +114,14 @@ def to_model(folder: str | Path) -> ModelProto:
     if not bool(run(model)[2]):
         raise NeuralQuineError(f"ONNX Runtime {onnxruntime.__version__} does not print the weights of {folder}")
     return model
+
+
+def ports(path: str | Path) -> tuple[list[str], list[str]]:
+    """The names of the inputs and of the outputs of a file that was written here."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    return [value.name for value in graph.input], [value.name for value in graph.output]
 
 
 def describe(folder: str | Path) -> str:
@@ -120,11 +134,35 @@ def run(model: ModelProto) -> list[np.ndarray[Any, Any]]:
     """What ONNX Runtime gives for ``printed``, ``stored`` and ``is_quine``."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # an input with a default is mentioned as a warning
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [np.asarray(value) for value in session.run(list(OUTPUTS), {})]
 
 
-def assemble(graph: Graph, network: Network, description: str) -> ModelProto:
+def network_of(folder: str | Path) -> Any:
+    """What a graph is written of: the arithmetic of a folder's quine, as the proof reads it."""
+    from ..proving import checker
+
+    if kind_of(read_config(Path(folder))) == KIND:
+        return checker.read(folder)
+    from ..proving.network import Network
+
+    return Network(folder)
+
+
+@singledispatch
+def _table_bytes(network: Any) -> int:
+    """Bytes of the table that the printer takes in a file."""
+    return network.printer.count
+
+
+@_table_bytes.register(Taped)
+def _(network: Taped) -> int:
+    return (4 * USES + 8) * sum(network.sizes[:-1])
+
+
+def assemble(graph: Graph, network: Any, description: str) -> ModelProto:
     """The whole model of a network: the graph is filled, and the metadata are added.
 
     Args:
@@ -134,14 +172,15 @@ def assemble(graph: Graph, network: Network, description: str) -> ModelProto:
     """
     from onnx import TensorProto, helper
 
-    outputs = _write(graph, network)
+    outputs = write(network, graph)
     kind = helper.np_dtype_to_tensor_dtype(network.theta.dtype)
     types = [(kind, network.theta.shape), (kind, network.theta.shape), (TensorProto.BOOL, ())]
+    types += [(TensorProto.FLOAT, value.shape) for value in outputs[3:]]
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "neural_quine",
-            [],
+            graph.inputs,
             [helper.make_tensor_value_info(v.name, *t) for v, t in zip(outputs, types, strict=True)],
             graph.initializers,
         ),
@@ -157,8 +196,9 @@ def assemble(graph: Graph, network: Network, description: str) -> ModelProto:
     return model
 
 
-def _write(graph: Graph, network: Network) -> list[Value]:
-    """The whole graph; gives the outputs ``printed``, ``stored`` and ``is_quine``."""
+@singledispatch
+def write(network: Any, graph: Graph) -> list[Value]:
+    """The whole graph of a network; gives the outputs ``printed``, ``stored`` and ``is_quine``, and others after these."""
     from .onnx.values import concat
 
     weights = hold_weights(graph, network)
@@ -174,7 +214,19 @@ def _write(graph: Graph, network: Network) -> list[Value]:
     return [printed, stored, _same_bits(printed, stored, network.theta.dtype)]
 
 
-def hold_weights(graph: Graph, network: Network) -> dict[str, Value]:
+@write.register(Taped)
+def _(network: Taped, graph: Graph) -> list[Value]:
+    from .onnx.tape import write_tape
+    from .onnx.values import concat
+
+    weights = hold_weights(graph, network)
+    pieces, answer = write_tape(graph, network, weights)
+    printed = concat(pieces, 0, "printed")
+    stored = concat([value.reshape(-1) for value in weights.values()], 0, "stored")
+    return [printed, stored, _same_bits(printed, stored, network.theta.dtype), answer]
+
+
+def hold_weights(graph: Graph, network: Any) -> dict[str, Value]:
     """Every printed parameter as an initializer under its own name, in its own type."""
     pieces = np.split(network.theta, np.cumsum(network.sizes)[:-1])
     named = zip(network.names, network.shapes, pieces, strict=True)
@@ -190,7 +242,8 @@ def real_code(graph: Graph, network: Network, weights: dict[str, Value]) -> Valu
         whole = np.issubdtype(numbers.dtype, np.integer)
         return graph.hold(f"/{name}", numbers.astype(np.int64 if whole else np.float64))
 
-    return network.computed(wide.get, hold)
+    graph.grid = network.grid
+    return network.computed(wide.get, hold, stepped=True)
 
 
 def _same_bits(a: Value, b: Value, dtype: np.dtype[Any]) -> Value:
@@ -207,6 +260,9 @@ _BOOL = 9  # TensorProto.BOOL
 
 def _table(graph: Graph, network: Network, code: Value) -> list[Value]:
     """``mean + gain * (A c)`` tensor by tensor, with 4 A, whole numbers below 2^6, in bytes."""
+    from ..proving.printers import MatrixPrinter
+
+    assert isinstance(network.printer, MatrixPrinter)  # the table below says which expansions come here
     # 4 A c / 4 is exact in any order: portability was proved.
     quarter = code.reshape(-1, 1) * graph.constant(np.array(0.25, network.theta.dtype))
     pieces, start = [], 0

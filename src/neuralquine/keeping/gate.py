@@ -12,7 +12,10 @@ from ..errors import NeuralQuineError, NotSound
 from ..files.folder import FUNCTION, kind_of, read_config
 from ..quines.measure import measure, round_off
 from ..quines.quine import Quine
+from ..quines.taped import TaskQuine
 from .store import load
+
+_PROVABLE = (Quine.kind, TaskQuine.kind)
 
 
 def check_sound(folder: str | Path) -> None:
@@ -26,7 +29,7 @@ def check_sound(folder: str | Path) -> None:
     """
     folder = Path(folder)
     config = read_config(folder)
-    if config["trunk"] is None or config["select"] == FUNCTION or kind_of(config) != Quine.kind:
+    if config["trunk"] is None or config["select"] == FUNCTION or kind_of(config) not in _PROVABLE:
         return
     quine = load(folder)
     found = measure(quine)
@@ -37,7 +40,7 @@ def check_sound(folder: str | Path) -> None:
 def contradiction(folder: Path) -> str | None:
     """Say what one evaluation in torch has against a proof about the quine of a folder: the witness of a proof.
 
-    On a grid the printed weights must be the stored ones, bit by bit; without one the relative residual must be at
+    On a grid, or from a tape, the printed weights must be the stored ones, bit by bit; without one the relative residual must be at
     round-off, as wherever a quine is called converged.
 
     Returns:
@@ -48,7 +51,7 @@ def contradiction(folder: Path) -> str | None:
         figures = measure(quine)
     except NeuralQuineError as error:
         return f"the folder does not load: {error}"
-    if quine.code_bits is not None:
+    if quine.code_bits is not None or quine.constructed:
         differing = figures.differing_weights
         return f"a plain evaluation prints {differing} of the weights with other bits" if differing else None
     if figures.relative_residual <= round_off(quine.dtype):

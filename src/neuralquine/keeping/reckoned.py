@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..errors import QuineFileError
+from ..errors import QuineFileError, TooLarge
 from ..files.folder import kind_of
 from ..quines.networks.cost import ENTRY, Allowance, Cost, check_printing, evaluated
+from ..quines.networks.plain import bound
+from ..quines.networks.running import Inputs
 from ..quines.printers import PRINTERS
 from ..quines.quine import Quine
 from ..quines.tables.queries import QueryTable
@@ -86,12 +89,29 @@ def check_cost(config: dict[str, Any], shell: nn.Module, header: Header, allowan
         _check_queries(config, shell, probe, weights, dtype, allowance, own=own)
         return
     inputs = probe if isinstance(config["probe"], list) else tuple(probe[str(i)] for i in range(config["probe"]))
-    cost = Cost() if own else evaluated(shell.to(dtype), inputs, allowance)
-    if kind == Quine.kind:
-        numbers = sum(t.numel() for t in probe.values())
-        chunked = getattr(PRINTERS.get(config["expansion"]), "chunked", False)
-        in_place = chunked and weights * config["code_size"] * max(4, dtype.itemsize) > _IN_PLACE
-        check_printing(config, weights, numbers, cost, allowance, in_place=in_place)
+    numbers = sum(t.numel() for t in probe.values())
+    chunked = getattr(PRINTERS.get(config["expansion"]), "chunked", False)
+
+    def check(cost: Cost) -> None:
+        allowance.check("one evaluation of the network it describes", cost.memory, cost.work)
+        if kind == Quine.kind:
+            in_place = chunked and weights * config["code_size"] * max(4, dtype.itemsize) > _IN_PLACE
+            check_printing(config, weights, numbers, cost, allowance, in_place=in_place)
+
+    _fits(shell.to(dtype), inputs, allowance, check, own=own)
+
+
+def _fits(shell: nn.Module, inputs: Inputs, allowance: Allowance, check: Callable[[Cost], None], *, own: bool) -> None:
+    """Let a check judge the cost of an evaluation: by a bound where this is enough, or else as it is counted."""
+    if own:
+        check(Cost())
+        return
+    at_most = bound(shell, inputs)
+    if at_most is not None:
+        with suppress(TooLarge):
+            check(at_most)
+            return
+    check(evaluated(shell, inputs, allowance))
 
 
 def _check_queries(
@@ -113,8 +133,12 @@ def _check_queries(
         allowance.check(f"a table of {width} numbers for each weight", 24.0 * table.numel(), ENTRY * table.numel())
     if not own:
         parts = max(1, -(-len(table) // _ASKED)) if table.ndim else 1
-        cost = evaluated(shell.to(dtype), (table[:_ASKED] if parts > 1 else table,), allowance)
-        allowance.check(f"asking for {weights} weights", 3 * cost.memory, parts * cost.work)
+        asked = (table[:_ASKED] if parts > 1 else table,)
+
+        def check(cost: Cost) -> None:
+            allowance.check(f"asking for {weights} weights", 3 * cost.memory, parts * cost.work)
+
+        _fits(shell.to(dtype), asked, allowance, check, own=own)
 
 
 def _meta(shape: tuple[int, ...], kind: str, dtype: torch.dtype) -> Tensor:

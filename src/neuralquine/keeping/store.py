@@ -42,6 +42,7 @@ from .card import missing_arguments, model_card
 from .dress import dress
 from .examples import located
 from .hub import check_repository, download, is_address, require_token, upload
+from .hurried import verified_within
 from .rebuild import rebuilt
 
 _OURS = {WEIGHTS, CONFIG, SOLUTION, CARD, METRICS, "figures", CERTIFICATE}
@@ -56,7 +57,12 @@ _KINDS = ("coded", "queried", "signs", "bias")  # kinds of format 1, known by th
 
 
 def save(
-    quine: Quine, path: str | Path, *, metrics: Path | None = None, test_accuracy: float | None = None
+    quine: Quine,
+    path: str | Path,
+    *,
+    metrics: Path | None = None,
+    test_accuracy: float | None = None,
+    within: float | None = None,
 ) -> Verification:
     """Write a quine, or the best iterate of a failed search, to a folder.
 
@@ -64,6 +70,8 @@ def save(
         quine: the network; it is verified afresh, and the figures go into the model card.
         path: a new folder, or one that holds an older quine, which is replaced in one step.
         metrics: a file of figures that were logged, to be copied into the folder as ``metrics.jsonl``.
+        within: seconds that the verification may take, for a search with a time limit; what there is no time for is not
+            examined, and the card says so. By default it takes the time that it needs.
         test_accuracy: the share of test examples that a network which has learned a task answers rightly, for the card.
 
     Returns:
@@ -74,7 +82,7 @@ def save(
     """
     target = check_target(path)
     config = _config(quine)
-    verification = verify(quine)
+    verification = verify(quine) if within is None else verified_within(quine, within)
     report: dict[str, Any] = {"verification": verification.figures(), "solve": None}
     if test_accuracy is not None:
         report["test_accuracy"] = float(test_accuracy)

@@ -13,14 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NotSound, TooLarge
+from ..errors import NeuralQuineError, NotSound, TooLarge, needed
+from ..proving import checker
 from ..quines.quine import Quine
 from .gate import check_sound, contradiction
 from .patience import patience
 from .store import save
 
 if TYPE_CHECKING:
-    from ..proving.portable import Portability
+    from ..proving.verdicts import Portability
 
 _FEW = 100  # digits of a weight up to which the limit holds that a proof has
 _AT_ONCE = 1 << 21  # numbers P d of an expansion whose round-off is bounded in one second (a million) or up to three
@@ -39,10 +40,12 @@ def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str,
         NoRule: a module has no proof rule.
         TooLarge: it takes longer than the limit.
     """
-    from ..proving.certificate import certify as run
-
     with patience(folder, time_limit):
         check_sound(folder)
+        if checker.covers(folder):
+            return checker.certify(folder, witness=contradiction)
+        from ..proving.certificate import certify as run
+
         return run(folder, witness=contradiction)
 
 
@@ -57,11 +60,13 @@ def check(path: str | Path, folder: str | Path | None = None, *, time_limit: flo
     Returns:
         The certificate, if it holds.
     """
-    from ..proving.certificate import check as run
-
     home = Path(path).parent if folder is None else folder
     with patience(home, time_limit):
         check_sound(home)
+        if checker.covers(home):
+            return checker.check(path, folder, witness=contradiction)
+        from ..proving.certificate import check as run
+
         return run(path, folder, witness=contradiction)
 
 
@@ -100,8 +105,20 @@ def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None
 
 def portability(folder: str | Path, *, time_limit: float | None = None) -> Portability:
     """Whether every machine is proved to print the same bits; the errors are those of :func:`certify`, but for NotProved."""
-    from ..proving.portable import portability as run
-
     with patience(folder, time_limit):
         check_sound(folder)
+        if checker.covers(folder):
+            return checker.portability(folder, witness=contradiction)
+        from ..proving.portable import portability as run
+
         return run(folder, witness=contradiction)
+
+
+def require_prover(folder: str | Path) -> None:
+    """Refuse in one line to prove anything about a quine that takes ball arithmetic where there is none (extra ``proof``)."""
+    try:
+        covered = checker.covers(folder)
+    except NeuralQuineError:  # whoever reads it next says what is wrong with the folder
+        covered = False
+    if not covered:
+        needed("flint", "proof", "proofs need", "python-flint")

@@ -7,6 +7,7 @@ rounding model: ``affine``, ``softmax``, ``divide_by_root`` and ``batch_norm`` a
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from flint import arb
 
 from .arrays import BallArray, Objects, Rounding, objects
 from .normalization import normalized
-from .reals import Real
+from .reals import Real, Reals
 
 __all__ = ["Ball", "Objects", "Rounding", "objects"]
 
@@ -115,6 +116,24 @@ class Ball(BallArray):
         reach = (size + middle) * steep + (0 if bias is None else np.abs(bias.value))
         return y.widened(reach * (_FOLDED * self.rounding.unit))
 
+    def largest(self) -> Self:
+        """The largest over the last axis, which goes; its derivative is that of any entry that may be the largest."""
+        rows = self.value.reshape(-1, self.shape[-1])
+        best = [reduce(arb.max, row[1:], row[0]) for row in rows]
+        value = np.array(best, dtype=object).reshape(self.shape[:-1])
+        if self.grad is None:
+            return self._new(value, None)
+        slopes = self.grad.reshape(*rows.shape, -1)
+        grad = [
+            reduce(np.frompyfunc(arb.union, 2, 1), [g for v, g in zip(*pair, strict=True) if not v < top])
+            for *pair, top in zip(rows, slopes, best, strict=True)
+        ]
+        return self._new(value, np.array(grad, dtype=object).reshape(*self.shape[:-1], -1))
+
+    def to_grid(self) -> Self:
+        """Nothing: balls know no grid of activations."""
+        return self
+
     # -- moving numbers about ---------------------------------------------------------------------------------------
 
     def cut(self, axis: int, start: int, stop: int) -> Self:
@@ -139,6 +158,13 @@ class Ball(BallArray):
     def zeros(self, *shape: int) -> Self:
         """Exact zeros that follow the same rounding model."""
         return type(self)(objects(np.zeros(shape)), None, self.rounding)
+
+    def constant(self, numbers: Reals) -> Self:
+        """Real numbers that a machine computes for itself, each to so many units."""
+        exact = type(self)(numbers.exact(), None, self.rounding)
+        if self.rounding is None:
+            return exact
+        return exact.widened(objects(numbers.within * self.rounding.unit))
 
 
 def _sigmoid(v: arb) -> arb:

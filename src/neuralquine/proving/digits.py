@@ -1,7 +1,8 @@
 """The weights of the real quine to any number of digits, every one of them guaranteed.
 
 Newton's method in ball arithmetic doubles the precision at each step; Krawczyk's theorem at full precision then
-encloses the quine, and only digits on which the whole enclosure agrees are written.
+encloses the quine, and only digits on which the whole enclosure agrees are written. On a grid the real quine is what is
+stored, once it is proved that exact arithmetic prints it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from flint import arb, ctx
 
 from .balls import Ball, objects
-from .certificate import NotProved, hear
+from .certificate import NotProved, hear, printed_as_stored
 from .krawczyk import column, krawczyk_image, lies_inside, matrix, value_and_derivative
 from .network import Network
 from .proofs import refine, stored_code
@@ -25,7 +26,7 @@ def digits(folder: str | Path, count: int, *, witness: Asked = "evaluation") -> 
     """The quine near the stored weights, each weight as a decimal string with ``count`` significant digits.
 
     Args:
-        folder: a quine without a grid, stored to round-off.
+        folder: a quine stored to round-off, or to the last bit on a grid.
         count: significant digits, at least 1.
         witness: is asked whether a plain evaluation agrees, as in :func:`~neuralquine.proving.certificate.certify`.
 
@@ -38,16 +39,15 @@ def digits(folder: str | Path, count: int, *, witness: Asked = "evaluation") -> 
     if count < 1:
         raise ValueError(f"digits must be at least 1, not {count}")
     network = Network(folder)
-    if network.code_bits is not None:
-        raise NotProved(
-            "the weights of a quine on a grid are short binary numbers, which the folder holds whole: there are no more "
-            "digits to find, and `neuralquine verify --portable` proves that they are printed"
-        )
     target = int(count * 3.3219280949) + _GUARD
-    code = refine_to(network, target)
-    box = _enclose(network, code, target)
-    ctx.prec = target + _GUARD
-    weights = network.printer.expand(Ball(box)).value
+    if network.code_bits is None:
+        box = _enclose(network, refine_to(network, target), target)
+        ctx.prec = target + _GUARD
+        weights = network.printer.expand(Ball(box)).value
+    else:
+        printed_as_stored(network)
+        ctx.prec = target + _GUARD
+        weights = network.stored().value
     hear(witness, folder)
     return [_decimal(w, count) for w in weights]
 
@@ -85,6 +85,8 @@ def _enclose(network: Network, point: np.ndarray, bits: int) -> np.ndarray:
 
 def _decimal(value: arb, count: int) -> str:
     """A ball in scientific notation with ``count`` digits, correctly rounded; an error where a digit is not certain."""
+    if value == 0:
+        return "0"
     if value.contains(arb(0)):
         raise NotProved("a weight cannot be told from zero")
     exponent = int(abs(value).log().__truediv__(arb(10).log()).floor().mid().unique_fmpz() or 0)

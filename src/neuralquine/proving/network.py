@@ -18,6 +18,8 @@ from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from . import own_matrix
 from .balls import Ball, Rounding
+from .direct import DirectPrinter
+from .known import description, named_probe
 from .printers import REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
@@ -35,6 +37,7 @@ class Network:
         d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
         code_phase: moves that grid; 0 where it is not moved.
+        grid: k of activations that are rounded to multiples of ``2^-k``, or None.
         printer: expands a code to weights.
         sha256: hash of the weights file, which holds the configuration, too.
 
@@ -46,11 +49,12 @@ class Network:
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         config = read_config(folder)
-        _refuse(config)
-        self.spec, self.dtype = config["trunk"], config["dtype"]
+        self.spec, self.dtype = description(config), config["dtype"]
+        _refuse(config, self.spec)
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.code_phase = config.get("code_phase", 0)
         self.normalized, self.eps = config["normalize"], config["eps"]
+        self.grid = config.get("activation_bits")
         self.sha256 = sha256(folder / WEIGHTS)
         try:
             held = load_file(folder / WEIGHTS)
@@ -59,10 +63,11 @@ class Network:
         self.names = [name for name, _ in config["tensors"]]
         try:
             tensors = [held[f"trunk.{name}"] for name in self.names]
-            self.probe = held["probe.0"]
+            named = named_probe(config)
+            self.probe = held["probe.0"] if named is None else named.astype(_TYPES[self.dtype])
         except KeyError as error:
             raise QuineFileError(f"{folder / CONFIG} names {error.args[0]}, which {WEIGHTS} lacks") from error
-        _check_tensors(config, held, folder)
+        _check_tensors(config, self.spec, held, folder)
         self.shapes = [t.shape for t in tensors]
         self.sizes = [t.size for t in tensors]
         self.theta = np.concatenate([t.reshape(-1) for t in tensors])
@@ -71,13 +76,20 @@ class Network:
             k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
         }
         self.expansion = config["expansion"]
+        self.printer: MatrixPrinter | DirectPrinter
         if self.expansion == own_matrix.KIND:
             self.spec, self.printer = own_matrix.apart(self.spec, self.buffers, len(self.theta))
             self.d = self.printer.d
         else:
-            self.printer = MatrixPrinter(config, self.sizes)
+            self.printer = (DirectPrinter if self.expansion == "direct" else MatrixPrinter)(config, self.sizes)
         self.skip = config.get("skip")
         self.anchor = None if self.skip is None else anchor([self.probe], self.d, self.seed)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The trunk's parameters and buffers by name, as they are stored."""
+        pieces = np.split(self.theta, np.cumsum(self.sizes)[:-1])
+        named = zip(self.names, self.shapes, pieces, strict=True)
+        return {**self.buffers, **{name: piece.reshape(shape) for name, shape, piece in named}}
 
     def code(self, theta: Ball) -> Ball:
         """``N(R trunk(z; theta))``, anchored or not, before any quantization; theta ``(P,)`` in balls."""
@@ -89,17 +101,31 @@ class Network:
             start += size
         return self.computed(parameters.get, lambda _, numbers: Ball.exact(numbers, rounding)).reshape(self.d)
 
-    def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:
+    def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A], *, stepped: bool = False) -> A:
         """The code before any quantization, ``(1, d)``, in the arithmetic of the weights.
 
         Args:
             weights: finds the trunk's parameters and buffers by name.
             hold: takes a fixed array, of the name given, into the arithmetic: the probe, the readout, the anchor.
+            stepped: the arithmetic rounds activations to their grid where the network has one.
+
+        Raises:
+            NoRule: it has one, and the arithmetic does not.
         """
+        if self.grid is not None and not stepped:
+            raise NoRule(
+                "no proof rule for activations on a grid in balls or tubes: the checker's own proof is of these"
+            )
+        return self.coded(self.features(weights, hold), hold)
+
+    def features(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:
+        """The first d numbers of :meth:`computed`, ``(1, d)``: the trunk's, or those that the readout makes of them."""
         indices = bool(np.issubdtype(self.probe.dtype, np.integer))
         h = run(self.spec, hold("probe", self.probe), weights, indices=indices).reshape(1, -1)
-        if h.shape[1] != self.d:
-            h = h.affine(hold("readout", self.readout(h.shape[1])))
+        return h if h.shape[1] == self.d else h.affine(hold("readout", self.readout(h.shape[1])))
+
+    def coded(self, h: A, hold: Callable[[str, NDArray[Any]], A]) -> A:
+        """The code of :meth:`features`: normalized, and with the anchor."""
         c = h.normalize(self.eps) if self.normalized else h
         if self.anchor is None:
             return c
@@ -123,24 +149,19 @@ class Network:
         return Ball.exact(self.theta, rounding)
 
 
-def _refuse(config: dict[str, Any]) -> None:
+def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:
     """Raise NoRule for what no arithmetic here computes."""
-    trunk = config.get("trunk")
-    if trunk is None:
-        raise NoRule(
-            f"no proof rule for {config['trunk_class'].rpartition('.')[2][:80]}: only listed torch modules have one"
-        )
     if config["expansion"] in REFUSED:
         raise NoRule(f"no proof rule for {REFUSED[config['expansion']]}")
     if config["dtype"] not in _TYPES:
         raise NoRule(f"no proof rule for weights in {config['dtype']}")
-    if config["select"] is not None and not (config["select"] == 0 and trunk.get("type") in SEQUENCES):
+    if config["select"] is not None and not (config["select"] == 0 and spec.get("type") in SEQUENCES):
         raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
-    if config["probe"] != 1:
+    if config["probe"] != 1 and named_probe(config) is None:
         raise NoRule("no proof rule for several inputs")
 
 
-def _check_tensors(config: dict[str, Any], held: dict[str, NDArray[Any]], folder: Path) -> None:
+def _check_tensors(config: dict[str, Any], spec: dict[str, Any], held: dict[str, NDArray[Any]], folder: Path) -> None:
     """Raise QuineFileError where the tensors of the file are not those that the description of the trunk asks for."""
     if not config["tensors"] or len(config["means"]) != len(config["tensors"]):
         raise QuineFileError(f"{folder / CONFIG} has {len(config['means'])} means of {len(config['tensors'])} tensors")
@@ -152,7 +173,7 @@ def _check_tensors(config: dict[str, Any], held: dict[str, NDArray[Any]], folder
     odd = [name for name, t in held.items() if name not in whole and t.dtype != _TYPES[config["dtype"]]]
     if odd:
         raise QuineFileError(f"{folder / WEIGHTS} holds {odd[0]} in {held[odd[0]].dtype}, not {config['dtype']}")
-    wanted = described(config["trunk"])
+    wanted = described(spec)
     if wanted is None:  # running the trunk says which module has no rule
         return
     frozen = {*config["kept"], *(name for name in wanted if name.rpartition(".")[2] in _BUFFERS)}

@@ -2,49 +2,36 @@
 
 Two things can differ between machines: how the trunk rounds, and how the printer does. The trunk's error is bounded
 for any order of summation, fused or not, with elementary functions off by a stated number of units; if even then
-every code entry rounds to the same grid point, the code is the same everywhere. The printer's sums are exact when
+every code entry rounds to the same grid point, the code is the same everywhere (``tubes/``). The printer's sums are exact when
 they fit the mantissa, and what remains is one correctly rounded operation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from .balls import Rounding
-from .certificate import NotProved, hear
+from . import checker
 from .network import Network
-from .proofs import rounding_margin
-from .witness import Asked
+from .tubes.machine import Machine
+from .tubes.margins import WORDS, Margin, Say, rounding_margin
+from .verdicts import NotProved, Portability
+from .witness import Asked, hear
 
 
-@dataclass(frozen=True)
-class Portability:
-    """The verdict and the numbers that it follows from.
-
-    Attributes:
-        proved: whether every IEEE machine is proved to print the stored bits.
-        reason: the verdict in one sentence.
-        exact_margin: distance of the exact code from a rounding boundary, in grid steps.
-        float_margin: the same less the largest error any machine can make; positive where proved.
-        ulps: assumed bound of elementary functions.
-    """
-
-    proved: bool
-    reason: str
-    exact_margin: float | None = None
-    float_margin: float | None = None
-    ulps: float | None = None
-
-
-def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
+def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say | None = None) -> Portability:
     """Bound every floating-point evaluation of a stored quine, in its own type and without TF32.
 
     Args:
         folder: of the quine.
         witness: is asked whether a plain evaluation agrees with a bound that holds, as in
             :func:`~neuralquine.proving.certificate.certify`.
+        say: is told what is done next.
     """
+    if checker.covers(folder):
+        return checker.portability(folder, witness=witness)
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")
@@ -53,14 +40,28 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portabi
         return Portability(False, "the stored weights are not the print of any code on the grid")
     if not network.printer.exact_in_any_order(x):
         return Portability(False, "the printer's sums do not fit the mantissa, so they depend on their order")
-    model = Rounding.of(network.dtype)
-    exact, floating = rounding_margin(network, x), rounding_margin(network, x, rounding=model)
-    if not floating > 0:
-        reason = f"the margin of {exact:.2g} grid steps is not above the bound of the trunk's round-off"
-        return Portability(False, reason, exact, floating, model.ulps)
+    norms: dict[Any, Any] = {}
+    floating = rounding_margin(network, x, network.dtype, norms=norms, say=say)
+    # What holds of every machine holds of one that does not round; its own margin is the larger one.
+    exact = max(floating, rounding_margin(network, x, None, norms=norms, say=say), key=lambda m: m.margin)
+    found = Portability(False, "", exact.margin, floating.margin, Machine.of(network.dtype).ulps, floating.by)
+    if not floating.proved:
+        return replace(found, reason=_too_wide(exact, floating, network.dtype))
     try:
         hear(witness, folder)
     except NotProved as error:
-        return Portability(False, str(error), exact, floating, model.ulps)
-    reason = f"round-off can use up {exact - floating:.1e} of a margin of {exact:.2g} grid steps"
-    return Portability(True, reason, exact, floating, model.ulps)
+        return replace(found, reason=str(error))
+    used = max(floating.error, 1e-300)  # of nothing, 0 would be said
+    reason = f"round-off can use up {used:.1e} of a margin of {floating.room:.2g} grid steps, by {WORDS[floating.by]}"
+    return replace(found, proved=True, reason=reason)
+
+
+def _too_wide(exact: Margin, floating: Margin, dtype: str) -> str:
+    """Why a trunk's arithmetic is not proved to print the same bits, and which one is."""
+    if not exact.proved:
+        return "not even exact arithmetic is proved to round to the stored code: the bounds are too wide for the margin"
+    bound = f"at most {floating.error:.1e} grid steps" if math.isfinite(floating.error) else "nothing"
+    reason = (
+        f"the trunk's round-off in {dtype} is bounded by {bound}, which is not below the margin of {exact.room:.2g}"
+    )
+    return reason + "; exact arithmetic is proved" if dtype == "float32" else reason

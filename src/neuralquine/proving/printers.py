@@ -27,6 +27,7 @@ _LARGEST_CODE = (
 )
 _SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
 _TYPES = {"float64": np.float64, "float32": np.float32}
+_FITS = {np.float64: 2**53, np.float32: 2**29}  # sums below this have products with a gain that are rounded only once
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ def _gaussian(seed: int, parameters: int, code_size: int) -> NDArray[np.float64]
 
 PRINTERS = {"gaussian": Table(_gaussian, gain_first=False), "hadamard": Table(sign_matrix, gain_first=True)}
 REFUSED = {
-    "direct": "quines that are asked for their weights one by one",
     "tape": "a network that reads its code from a tape",
 }
 
@@ -123,28 +123,37 @@ class MatrixPrinter:
         The sum ``A x`` is an integer and must be exact in the type in every order (:meth:`exact_in_any_order`); the
         multiplication by the gain and the addition of the mean round at most once each.
         """
-        scale = Fraction(1, 4 * 2**self.unit)
         sums = self._integer_sums(self.matrix, x)
+        if np.abs(sums).max(initial=0) < _FITS[self.dtype]:
+            # Scaling is exact; so is, for float32, the product in float64. What is left is rounded by IEEE arithmetic itself.
+            scaled = sums.astype(np.float64) * 2.0 ** -(self.unit + 2)
+            product = (self.gain.astype(np.float64) * scaled).astype(self.dtype) + self.dtype(0)  # no zero is negative
+            return (self.mean + product).tobytes() == theta.tobytes()
+        return self._printed_exactly(sums).tobytes() == theta.tobytes()
+
+    def _printed_exactly(self, sums: NDArray[Any]) -> NDArray[Any]:
+        """The print of sums ``4 A x`` of any size, by fractions."""
+        scale = Fraction(1, 4 * 2**self.unit)
         printed = []
-        for total, gain, mean in zip(sums, self.gain.tolist(), self.mean.tolist(), strict=True):
+        for total, gain, mean in zip(sums.tolist(), self.gain.tolist(), self.mean.tolist(), strict=True):
             product = _rounded(Fraction(gain) * Fraction(int(total)) * scale, self.dtype)
             printed.append(_rounded(Fraction(mean) + Fraction(float(product)), self.dtype))
-        return np.array(printed, dtype=self.dtype).tobytes() == theta.tobytes()
+        return np.array(printed, dtype=self.dtype)
 
     def exact_in_any_order(self, x: list[int]) -> bool:
         """Whether no order of summation and no fusing can change a bit of ``mean + gain * (A x / 2^m)``."""
         mantissa = 53 if self.dtype is np.float64 else 24
-        exact_sum = max(self._integer_sums(np.abs(self.matrix), [abs(v) for v in x])) < 2**mantissa
+        exact_sum = self._integer_sums(np.abs(self.matrix), [abs(v) for v in x]).max(initial=0) < 2**mantissa
         # One rounding after the exact sum: either nothing is added, or the multiplication is exact.
-        power = np.array([g == 0 or np.frexp(abs(g))[0] == 0.5 for g in self.gain.tolist()])
+        power = (self.gain == 0) | (np.frexp(np.abs(self.gain))[0] == 0.5)
         free = np.zeros(len(power), dtype=bool) if self.gain_first else self.mean == 0
         return bool(exact_sum and (free | power).all())
 
-    def _integer_sums(self, matrix: NDArray[np.float64], x: list[int]) -> list[int]:
+    def _integer_sums(self, matrix: NDArray[np.float64], x: list[int]) -> NDArray[Any]:
         """``4 A x``, exactly, whatever the size of x."""
         if max(map(abs, x), default=0) < _SMALL[0] and self.d < _SMALL[1]:
-            return ((4 * matrix).astype(np.int64) @ np.array(x, dtype=np.int64)).tolist()
-        return (4 * matrix).astype(np.int64).astype(object).dot(np.array(x, dtype=object)).tolist()
+            return (4 * matrix).astype(np.int64) @ np.array(x, dtype=np.int64)
+        return (4 * matrix).astype(np.int64).astype(object).dot(np.array(x, dtype=object))
 
 
 def _rounded(value: Fraction, kind: type[np.floating[Any]]) -> np.floating[Any]:

@@ -12,20 +12,33 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .arnoldi import distance_to_one, fixed_direction
-from .gradients import Holder, derivatives_on, gradient, stored_gradient, stored_gradients
+from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
+_NORMS: ContextVar[dict[int, tuple[float, bool]] | None] = ContextVar("norms", default=None)
 DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
 _WIDE = 100  # columns for each row of C from which its steepest direction is computed from C C^T
 _DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
+
+
+@contextmanager
+def norms_shared() -> Iterator[None]:
+    """Compute the norm of a large network's derivative once inside; its weights have to be the same whenever it is asked."""
+    token = _NORMS.set({})
+    try:
+        yield
+    finally:
+        _NORMS.reset(token)
 
 
 class Derivative(ABC):
@@ -259,6 +272,14 @@ class InPlace(Derivative):
 
     def norm(self) -> tuple[float, bool]:
         """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code."""
+        known = _NORMS.get()
+        if known is None:
+            return self._bound()
+        if id(self._quine) not in known:
+            known[id(self._quine)] = self._bound()
+        return known[id(self._quine)]
+
+    def _bound(self) -> tuple[float, bool]:
         quine, largest = self._quine, 0.0
         generator = torch.Generator().manual_seed(0)
         gram = self._printer.gram().double()
@@ -268,11 +289,8 @@ class InPlace(Derivative):
         for _ in range(_DIRECTIONS):
             u = torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64)
             u = u / torch.linalg.vector_norm(u)
-            with derivatives_on():
-                pulled = stored_gradient(quine, lambda c, u=u: (c * u.to(c)).sum())
-            norms = [float(torch.linalg.vector_norm(g.float())) for g in pulled if g is not None]
-            largest = max(largest, math.hypot(*norms) if norms else 0.0)
-            del pulled
+            lengths = stored_gradient_lengths(quine, lambda c, u=u: (c * u.to(c)).sum())
+            largest = max(largest, math.hypot(*lengths))
         self.products += _DIRECTIONS
         return smallest * largest, True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -28,6 +29,39 @@ def stored_gradient(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[T
     """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
     (found,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
     return found
+
+
+def stored_gradient_lengths(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[float]:
+    """Euclidean length of the derivative of ``scalar(code)`` by each stored tensor that it depends on.
+
+    Each is measured and given up as soon as it is complete, so that no second copy of the weights is held.
+    """
+    weights, lengths = quine.weights, dict[int, float]()
+    before = [(w.requires_grad, w.grad) for w in weights]
+
+    def take(number: int, weight: Tensor) -> None:
+        if weight.grad is not None:
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            lengths[number] = float(torch.linalg.vector_norm(weight.grad, dtype=wide))
+        weight.grad = None
+
+    hooks = []
+    try:
+        with derivatives_on():
+            for number, w in enumerate(weights):
+                w.grad = None
+                w.requires_grad_(True)
+                hooks.append(w.register_post_accumulate_grad_hook(partial(take, number)))
+            answer = scalar(quine.real_code())
+            if answer.requires_grad:
+                torch.autograd.backward(answer, inputs=weights)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for w, (asked, grad) in zip(weights, before, strict=True):
+            w.grad = grad
+            w.requires_grad_(asked)
+    return [lengths[number] for number in sorted(lengths)]
 
 
 def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:
@@ -62,12 +96,23 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     b, n = x.shape
     with derivatives_on():
         if replicate and b * outputs * n * x.element_size() <= REPLICA_BYTES:
-            copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
-            picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
-            return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
+            with _if_memory_allows():
+                copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
+                picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
+                return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
         leaf = x.detach().clone().requires_grad_(True)
         out = rows(leaf)
         return torch.stack([gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+@contextmanager
+def _if_memory_allows() -> Iterator[None]:
+    """Leave what there is no memory for: a network of few weights may hold large states, such as a scan over them."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
 
 
 @contextmanager

@@ -76,3 +76,20 @@ def responses(quine: Quine, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor
         answers = torch.stack([g(c) for c in codes[:3]])
         up, down = g(own + step * codes[3]), g(own - step * codes[3])
     return codes[:3], answers, up, down
+
+
+@torch.no_grad()
+def sides(quine: Quine, step: float) -> tuple[Tensor, Tensor]:
+    """``g(c + h u)`` and ``g(c - h u)`` in the direction u of :func:`responses`."""
+    own, along = quine.code(), direction(quine)
+    answers = []
+    with weights_kept(quine):
+        for sign in (1, -1):
+            quine.install(own + sign * step * along)
+            answers.append(quine.real_code())
+    return answers[0], answers[1]
+
+
+def direction(quine: Quine) -> Tensor:
+    """The random direction u ``(d,)`` of :func:`responses`."""
+    return quine.random_codes(4, torch.Generator().manual_seed(1))[3]

@@ -35,10 +35,11 @@ from .coding import coding_of
 from .html import as_html
 from .networks.running import Inputs, Probe, Select
 from .numbers import real, whole
-from .printers import PRINTERS, printer_named
+from .options import check_grid, check_options
+from .printers import printer_named
 from .printers.scales import initial_scales, uniform_scales
 from .self_printer import SelfPrinter
-from .tables.phases import LARGEST_PHASE, grid_name
+from .tables.phases import grid_name
 from .trunk import LARGE, Trunk, modular
 
 KINDS: dict[str, type[Quine]] = {}
@@ -60,6 +61,8 @@ class Quine(SelfPrinter):
         code_bits: k, round the code to multiples of ``2^-k`` before it is expanded. Then ``F`` is piecewise constant
             and ``F(theta) = theta`` can hold to the last bit. None for no rounding.
         code_phase: moves that grid by offsets drawn from the seed and this number; 0 leaves it at zero.
+        activation_bits: k, round what linear layers and normalizations give to multiples of ``2^-k``, in a trunk without
+            recurrent layers: then proofs that every machine prints the same bits do not grow weaker with depth.
         normalize: put instance normalization before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -109,6 +112,7 @@ class Quine(SelfPrinter):
         dtype: torch.dtype | None = None,
         code_bits: int | None = None,
         code_phase: int = 0,
+        activation_bits: int | None = None,
         normalize: bool = True,
         eps: float = 1e-5,
         alpha: float | None = None,
@@ -122,30 +126,30 @@ class Quine(SelfPrinter):
     ) -> None:
         module = modular(trunk)
         code_size, seed, eps = whole("code_size", code_size), whole("seed", seed), real("eps", eps)
-        code_bits = None if code_bits is None else whole("code_bits", code_bits)
+        grids = {"code_bits": code_bits, "activation_bits": activation_bits}
+        code_bits, activation_bits = (None if v is None else whole(n, v) for n, v in grids.items())
         alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
-        normalize = bool(normalize)
-        _check_options(code_size, seed, normalize, eps, alpha, skip, expansion)
-        check_grid(code_bits, code_phase)
+        check_options(code_size, seed, bool(normalize), eps, alpha, skip, expansion)
+        check_grid(code_bits, code_phase, activation_bits)
 
         def held_in(kind: torch.dtype | None) -> Trunk:
-            return Trunk(module, probe, dtype=kind, select=select, print_frozen=print_frozen, copy=copy)
+            shared: dict[str, Any] = {"select": select, "print_frozen": print_frozen, "copy": copy}
+            return Trunk(module, probe, dtype=kind, activation_bits=activation_bits, **shared)
 
         held = held_in(dtype)
         if _prints_itself(held, prints):
             given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
             given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
-            given |= {"code_phase": code_phase != 0}
+            given |= {"code_phase": code_phase != 0, "activation_bits": activation_bits is not None}
             _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
             self._become_itself(held, seed, held_in if dtype is None else None)
             return
         count = sum(held.sizes)
-        if scales is None and alpha is not None:
-            scales = uniform_scales(held.weights, alpha, code_size)
+        scales = scales or (None if alpha is None else uniform_scales(held.weights, alpha, code_size))
         means, gains = checked_scales(held, scales or initial_scales(held.weights, code_size))
         make = printer_named(expansion or ("hadamard" if count > LARGE else "gaussian"))
         printer = make(held.sizes, means, gains, code_size=code_size, seed=seed, dtype=held.dtype, device=held.device)
-        coding = coding_of(held, code_size, seed, normalize=normalize, eps=eps, skip=skip)
+        coding = coding_of(held, code_size, seed, normalize=bool(normalize), eps=eps, skip=skip)
         super().__init__(held, printer, coding, means, gains, seed=seed, code_bits=code_bits, code_phase=code_phase)
 
     def _become_itself(self, held: Trunk, seed: int, again: Any) -> None:
@@ -177,6 +181,7 @@ class Quine(SelfPrinter):
             "code_size": self.code_size,
             "code_bits": self.code_bits,
             **({"code_phase": self.code_phase} if self.code_phase else {}),
+            **({} if self.activation_bits is None else {"activation_bits": self.activation_bits}),
             "seed": self.seed,
             "normalize": self.normalize,
             "eps": self.eps,
@@ -202,6 +207,7 @@ class Quine(SelfPrinter):
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
         given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
+        given["activation_bits"] = settings.get("activation_bits")  # nor these
         scales = settings["means"], settings["gains"]
         return cls(trunk, probe, scales=scales, copy=False, prints="code", **given, **options)
 
@@ -211,7 +217,12 @@ class Quine(SelfPrinter):
 
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has: labels and values."""
-        return [("code size d", f"{self.code_size}"), ("code grid", grid_name(self.code_bits, self.code_phase))]
+        rows = [("code size d", f"{self.code_size}"), ("code grid", grid_name(self.code_bits, self.code_phase))]
+        return (
+            rows
+            if self.activation_bits is None
+            else [*rows, ("activations", f"multiples of 2^-{self.activation_bits}")]
+        )
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what; Markdown lines."""
@@ -266,30 +277,6 @@ def _keeping() -> Any:
     return importlib.import_module("neuralquine.keeping.store")
 
 
-def _check_options(
-    code_size: int,
-    seed: int,
-    normalize: bool,
-    eps: float,
-    alpha: float | None,
-    skip: float | None,
-    expansion: str | None,
-) -> None:
-    """Refuse numbers out of range before anything is built."""
-    if code_size < 1:
-        raise BadOption(f"code_size must be at least 1, not {code_size}")
-    if not 0 <= seed < 2**64:
-        raise BadOption(f"seed must be from 0 to 2**64 - 1, not {seed}")
-    if not (eps >= 0 and math.isfinite(eps)):
-        raise BadOption(f"eps must be a finite number of at least 0, not {eps}")
-    if alpha is not None and not math.isfinite(alpha):
-        raise BadOption(f"alpha must be finite, not {alpha}")
-    if skip is not None and not (0 <= skip <= 1e6 and normalize):
-        raise BadOption("skip must be a number of at least 0, and needs normalize=True")
-    if expansion not in (None, *PRINTERS):
-        raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
-
-
 def _prints_itself(held: Trunk, prints: str | None) -> bool:
     """Whether a trunk is taken at its word, or a code is read of its output.
 
@@ -320,16 +307,6 @@ def _refuse_given(given: dict[str, bool], count: int) -> None:
             f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "
             f'leave it out, or say prints="code"'
         )
-
-
-def check_grid(code_bits: int | None, code_phase: int) -> None:
-    """Refuse a grid or a phase out of range, and a phase without a grid."""
-    if code_bits is not None and not 0 <= code_bits <= 60:
-        raise BadOption(f"code_bits must be from 0 to 60, not {code_bits}")
-    if not 0 <= code_phase <= LARGEST_PHASE:
-        raise BadOption(f"code_phase must be from 0 to {LARGEST_PHASE}, not {code_phase}")
-    if code_phase and code_bits is None:
-        raise BadOption("code_phase moves a grid: give code_bits, too")
 
 
 def checked_scales(trunk: Trunk, scales: tuple[Sequence[float], Sequence[float]]) -> tuple[list[float], list[float]]:

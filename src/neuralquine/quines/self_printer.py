@@ -22,6 +22,7 @@ from .gradients import reverse_jacobian
 from .networks.normalize import instance_norm
 from .networks.running import Inputs, Select
 from .printers import Printer, Slot
+from .stairs import Stairs
 from .tables.phases import offset
 from .trunk import Trunk
 from .turns import Turn
@@ -29,10 +30,10 @@ from .turns import Turn
 _IN_PLACE = 1 << 28  # bytes of the code's derivative (d, P) above which a network is printed in place
 
 
-class SelfPrinter(nn.Module):
+class SelfPrinter(Stairs, nn.Module):
     """The common base of all kinds of quines: their weights, their maps and their derivatives.
 
-    The constructor of every kind makes the parts first and ends here, so that no method runs on an incomplete quine.
+    The constructor of every kind makes the parts first and ends here.
 
     Args:
         trunk: holds the weights.
@@ -45,9 +46,7 @@ class SelfPrinter(nn.Module):
     """
 
     constructed: ClassVar[bool] = False  # whether it prints itself with any code, so that there is nothing to solve
-    roundable: ClassVar[bool] = (
-        True  # whether what it prints may be rounded to a grid, so that every bit can be asked for
-    )
+    roundable: ClassVar[bool] = True  # whether it may print on a grid, so that every bit can be asked for
     recipe: dict[str, Any] | None  # name and options, set by the recipe that made it
     solution: Any  # the Solution of the last solve, kept for the model card
 
@@ -116,7 +115,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def eps(self) -> float:
-        """The number added to the variance in that normalization."""
+        """The number added to the variance in it."""
         return self._coding.eps
 
     @property
@@ -131,7 +130,7 @@ class SelfPrinter(nn.Module):
 
     @property
     def expand(self) -> Printer:
-        """The printer, read as the map ``E`` that it is: ``quine.expand(c)``."""
+        """The printer, read as the map ``E``: ``quine.expand(c)``."""
         return self.printer
 
     # -- weights ------------------------------------------------------------------------------------------------
@@ -149,8 +148,7 @@ class SelfPrinter(nn.Module):
     @property
     def in_place(self) -> bool:
         """Whether codes are evaluated by printing them into the trunk's own weights, where d copies would not fit."""
-        width = torch.finfo(self.code_dtype).bits // 8
-        return self.printer.chunked and self.parameter_count * self.code_size * width > _IN_PLACE
+        return self.printer.chunked and self.parameter_count * self.code_size * self.code_dtype.itemsize > _IN_PLACE
 
     def named_weights(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""
@@ -203,16 +201,15 @@ class SelfPrinter(nn.Module):
     def install(self, code: Tensor) -> None:
         """Write ``E(code)`` into the trunk's own weights, in place."""
         with self.turn:
-            for stored, values in self.printed_pieces(code):
-                stored.copy_(values)
+            self.printer.write(code, self.stored_pieces())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move everything that belongs to the quine; its type was chosen when it was made."""
         if fn(torch.zeros(0, dtype=self.dtype)).dtype != self.dtype:
-            raise TrunkError(
-                f"the type of a quine is fixed, because it prints the bits of {self.dtype}: make it anew with dtype=, or convert a "
-                "copy of q.trunk, which then is a plain module"
+            what = (
+                f"the type of a quine is fixed, because it prints the bits of {self.dtype}: make it anew with dtype=, "
             )
+            raise TrunkError(f"{what}or convert a copy of q.trunk, which then is a plain module")
         super()._apply(fn, recurse)
         device = self.trunk_device
         self._trunk.moved(device)
@@ -285,8 +282,9 @@ class SelfPrinter(nn.Module):
         return self.printer(self.code(theta))
 
     def real_map(self, theta: Tensor) -> Tensor:
-        """``F`` without the rounding of the code: the smooth map that is differentiated and solved."""
-        return self.printer(self.real_code(theta))
+        """``F`` without rounding of the code or of activations: the smooth map that is differentiated and solved."""
+        with self.smooth():
+            return self.printer(self.real_code(theta))
 
     @torch.no_grad()
     def printed(self) -> Tensor:
@@ -312,14 +310,14 @@ class SelfPrinter(nn.Module):
 
     def answer(self, *args: Any, **kwargs: Any) -> Any:
         """The trunk's output for an input of its user."""
-        with self.turn:
+        with self.turn, self._trunk.stepped():
             return self.trunk(*args, **kwargs)
 
     # -- derivatives --------------------------------------------------------------------------------------------
 
     def code_jacobian(self, thetas: Tensor) -> Tensor:
         """``d code_i / d theta_j`` at every row: ``(B, P)`` to ``(B, d, P)``."""
-        with self._settled():
+        with self._settled(), self.smooth():
             return reverse_jacobian(self.real_codes, thetas, self.code_size, replicate=self.vectorized)
 
     def derivative(self, theta: Tensor | None = None) -> Derivative:
@@ -335,14 +333,18 @@ class SelfPrinter(nn.Module):
     def directional(self, theta: Tensor | None = None) -> Directional:
         """:meth:`derivative` of a network that is not printed in place: it can be asked in any direction."""
         theta = self.theta if theta is None else theta
-        size = theta.numel() * self.code_size * theta.element_size()
-        check_bytes("the derivative of the code", size, "use fewer weights")
+        check_bytes(
+            "the derivative of the code", theta.numel() * self.code_size * theta.element_size(), "use fewer weights"
+        )
         return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
+
+    def holding(self, module: nn.Module) -> Self:
+        """This quine with another module of the same names in the trunk's place."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__ | {"_trunk": self._trunk.twin(module), "_vectorized": None})
+        return other
 
     def answers_as(self, module: nn.Module) -> bool:
         """Whether another module, put in the trunk's place, gives the same code to the last bit."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__ | {"_trunk": self._trunk.twin(module)})
         with torch.no_grad():
-            theta = self.theta
-            return same(twin.code(theta), self.code(theta))
+            return same(self.holding(module).code(self.theta), self.code(self.theta))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from .networks.running import (
     unwrapped,
 )
 from .networks.steady import refuse_unsteady
+from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
 from .printers.base import Slot, working_type
@@ -47,6 +49,7 @@ class Trunk:
             floating-point tensor of more than one number.
         print_frozen: whether parameters with ``requires_grad=False`` belong to theta, too.
         copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
+        activation_bits: k, activations are rounded to multiples of ``2^-k`` (``networks/stepped.py``); None: they are not.
 
     Attributes:
         module: the module, in ``dtype``.
@@ -71,8 +74,11 @@ class Trunk:
         select: Select = None,
         print_frozen: bool = True,
         copy: bool = True,
+        activation_bits: int | None = None,
     ) -> None:
-        module = modular(module)
+        module, self.activation_bits = modular(module), activation_bits
+        if activation_bits is not None:
+            rounded_modules(module)  # refuses a module that has none
         self.select, self.print_frozen = checked_select(select), print_frozen
         self.layout: Layout | None = None
         self.doubt: str | None = None
@@ -226,6 +232,10 @@ class Trunk:
         # stored ones do: the bits would not be those of the network that holds these weights.
         return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
 
+    def stepped(self) -> AbstractContextManager[None]:
+        """Let the module's activations be rounded to their grid, if they have one."""
+        return stepped(self.module, self.activation_bits)
+
     def run(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The part of the module's output that is read, flat, at its own weights or at ``tensors``.
 
@@ -248,12 +258,12 @@ class Trunk:
     def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
         """The part of the module's output that ``select`` names."""
         if tensors is None:
-            with differentiable_kernels(recurrent=bool(self._recurrent)):
+            with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                 output = self.module(*args, **kwargs)
         else:
             placed = {place: t for name, t in tensors.items() for place in self.places[name]}
             try:
-                with differentiable_kernels(recurrent=bool(self._recurrent)):
+                with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                     output = functional_call(self.module, placed, args, kwargs, tie_weights=False)
             finally:
                 # functional_call leaves its temporary weights in the recurrent layers' private list.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,32 +20,52 @@ from . import recurrent as recurrent  # isort: skip
 from . import transformer as transformer  # isort: skip
 from . import vision as vision  # isort: skip
 from . import language as language  # isort: skip
+from ..quines.networks.running import moved_to, probe_inputs
+from ..quines.printers.scales import scales_of
+from .laws import given_memory
 from .problem import Problem
 from .registry import RECIPES as RECIPES
 from .registry import options_of
 
+GRID = "activation_bits"  # an option of every recipe whose quine has a code
 _MOST = 1 << 20  # largest whole-number option: far above any real one; a forged file may ask for anything
 
 
-def recipe(name: str, *, seed: int = 0, **options: Any) -> Quine:
+def recipe(name: str, *, seed: int = 0, device: torch.device | str | None = None, **options: Any) -> Quine:
     """Build a named problem, unsolved.
 
     Args:
         name: a name from ``neuralquine recipes``.
         seed: decides the initial weights, the probe and the projection.
-        options: the recipe's own options; ``neuralquine recipes`` lists them with their defaults.
+        device: where the network is; by default the CPU. A large one is made there and nowhere else.
+        options: the recipe's own options, which ``neuralquine recipes`` lists with their defaults, and ``activation_bits``.
 
     Raises:
         UnknownName: there is no such recipe or option; the message suggests the nearest.
         BadOption: an option has a value that the recipe refuses.
     """
-    made = problem(name, seed=seed, **options)
+    made, place = problem(name, seed=seed, **options), torch.device("cpu" if device is None else device)
     if made.queries is not None:
         quine: Quine = QueryQuine(made.trunk, made.queries, seed, copy=False, **made.options)
     else:
         assert made.probe is not None
-        quine = Quine(made.trunk, made.probe, seed=seed, copy=False, **made.options)
+        quine = printed_first(made, seed, place) or Quine(made.trunk, made.probe, seed=seed, copy=False, **made.options)
     quine.recipe = {"name": name, "seed": seed, **options}
+    return quine if device is None else quine.to(place)
+
+
+def printed_first(made: Problem, seed: int, device: torch.device) -> Quine | None:
+    """The quine of a large trunk whose weights were not drawn: it holds those of the code that its anchor leads to.
+
+    None where they were drawn.
+    """
+    if made.moments is None or made.probe is None:
+        return None
+    scales = scales_of(made.moments, [p.numel() for p in made.trunk.parameters()], made.options["code_size"])
+    given_memory(made.trunk, scales[0], device)
+    probe = moved_to(probe_inputs(made.probe), device)
+    quine = Quine(made.trunk, probe, seed=seed, copy=False, scales=scales, prints="code", **made.options)
+    quine.install(quine.code().detach())
     return quine
 
 
@@ -52,6 +73,11 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
     """Build the trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
+    if (bits := options.pop(GRID, None)) is not None:
+        made = problem(name, seed=seed, **options)
+        if made.queries is not None:
+            raise BadOption(f"recipe {name} has no {GRID}: its quine is asked for its weights one by one")
+        return replace(made, options=made.options | {GRID: bits})
     options = checked_options(f"recipe {name}", RECIPES[name], options)
     try:
         return RECIPES[name](seed=seed, **options)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from .laws import without_drawing
 from .problem import Problem, drawn, settings, tokens, transformers_module
 from .registry import recipe
 
@@ -47,9 +49,7 @@ def _gpt2(seed: int, layers: int, width: int, options: dict[str, Any]) -> Proble
     config = transformers.GPT2Config(
         n_layer=layers, n_embd=width, n_head=max(1, width // 64), use_cache=False, attn_implementation="eager"
     )
-    with drawn(seed):
-        trunk = transformers.GPT2LMHeadModel(config)
-    return _language_model(trunk, seed, config.vocab_size, options)
+    return _language_model(lambda: transformers.GPT2LMHeadModel(config), seed, config.vocab_size, options)
 
 
 @recipe("llama-8b")
@@ -77,18 +77,29 @@ def llama_8b(
         attn_implementation="eager",
         dtype=dtype,
     )
-    with drawn(seed):
+
+    def make() -> Any:
         default = torch.get_default_dtype()
         torch.set_default_dtype(dtype)  # made in its own type: in float32 it would not fit
         try:
-            trunk = transformers.LlamaForCausalLM(config)
+            return transformers.LlamaForCausalLM(config)
         finally:
             torch.set_default_dtype(default)
+
     options = settings(code_size=code_size, code_bits=code_bits, skip=skip, dtype=dtype)
-    return _language_model(trunk, seed, config.vocab_size, options)
+    return _language_model(make, seed, config.vocab_size, options)
 
 
-def _language_model(trunk: Any, seed: int, vocabulary: int, options: dict[str, Any]) -> Problem:
+def _language_model(make: Callable[[], Any], seed: int, vocabulary: int, options: dict[str, Any]) -> Problem:
     last = torch.tensor([_PROMPT - 1])
     probe = {"input_ids": tokens(seed, _PROMPT, vocabulary), "logits_to_keep": last}
+    found = None
+    if (
+        options["skip"] is not None
+    ):  # it has one quine, wherever the search begins; that of a free one begins at its weights
+        found = without_drawing(make)
+    if found is not None:
+        return Problem(found[0], probe, {**options, "select": "logits"}, moments=found[1])
+    with drawn(seed):
+        trunk = make()
     return Problem(trunk, probe, {**options, "select": "logits"})

@@ -30,13 +30,14 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def recipe_or_own(name: str, *, seed: int = 0, **options: Any) -> Quine:
+def recipe_or_own(name: str, *, seed: int = 0, made_on: torch.device | None = None, **options: Any) -> Quine:
     """Build a recipe, or what somebody's own function makes; the latter runs the code that ``name`` names.
 
     Args:
         name: of a recipe, or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``.
         seed: handed to a function that takes ``seed``; for any other the random numbers of torch begin with it. It is the
             quine's too.
+        made_on: the device that the network is made for; by default the CPU.
         options: those that the function takes are handed to it; the others are options of :class:`neuralquine.Quine`.
 
     Raises:
@@ -44,11 +45,11 @@ def recipe_or_own(name: str, *, seed: int = 0, **options: Any) -> Quine:
         BadOption: the function fails, or returns nothing that a quine can be made of.
     """
     if not is_own(name):
-        return recipe(name, seed=seed, **options)
+        return recipe(name, seed=seed, device=made_on, **options)
     made, rest = _called(name, seed, options)
     quine = _quine(name, made, seed, rest)
     quine.recipe = {"name": name, "seed": seed, **options}
-    return quine
+    return quine if made_on is None else quine.to(made_on)
 
 
 def own_trunk(name: str) -> nn.Module:
@@ -79,7 +80,7 @@ def _called(name: str, seed: int, options: dict[str, Any]) -> tuple[Any, dict[st
     try:
         with drawn(seed):
             made = make(**given)
-    except Exception as error:  # whatever somebody's own code raises
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
         raise BadOption(f"{name} gives no module: {type(error).__name__}: {first_line(error)}") from error
     return made, {key: value for key, value in options.items() if key not in takes}
 
@@ -122,7 +123,7 @@ def _function(name: str) -> Any:
         module = _file(Path(home)) if home.endswith(".py") else _module(home)
     except NeuralQuineError:
         raise
-    except Exception as error:  # whatever somebody's own code raises when it is imported
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises when it is imported
         raise UnknownName(f"{name} gives no module: {type(error).__name__}: {first_line(error)}") from error
     found = getattr(module, function, None)
     if not callable(found):

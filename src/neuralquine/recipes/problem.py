@@ -24,12 +24,15 @@ class Problem:
         probe: the fixed input of a :class:`~neuralquine.Quine`; None for a queried quine.
         options: the keywords of the quine's constructor.
         queries: the query table of a :class:`~neuralquine.QueryQuine`; None where there is a probe.
+        moments: the mean and the spread that each tensor of a large trunk is initialized with; then its parameters are on
+            the meta device and take no memory. None where they were drawn.
     """
 
     trunk: nn.Module
     probe: Probe | None = None
     options: dict[str, Any] = field(default_factory=dict)
     queries: str | Tensor | None = None
+    moments: list[tuple[float, float]] | None = None
 
 
 def settings(*, code_size: int, code_bits: int, skip: float, dtype: torch.dtype, **more: Any) -> dict[str, Any]:

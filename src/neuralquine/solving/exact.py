@@ -20,6 +20,7 @@ from ..quines.networks.running import named
 from ..quines.quine import Quine
 from ..quines.tables.phases import LARGEST_PHASE, grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
+from ..quines.together import together
 from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
@@ -56,6 +57,7 @@ class _Tally:
     visited: int = 0
     probes: int = 1
     fixed_points: int = 0
+    found: bool = False
     ended: Status | None = None
 
     @property
@@ -71,7 +73,7 @@ def search_exact(quine: Quine, request: Request) -> Found:
     each, the best conditioned first. On success the quine has the grid as its ``code_bits`` and ``code_phase``; on failure
     it holds an unrounded quine, if there was one.
     """
-    f = ReducedMap(quine)
+    f = ReducedMap(quine, together(quine))
     f.journal = request.journal
     trace, tally = Trace(f, request.progress), _Tally()
     f.late = request.stop.clock(trace)
@@ -137,7 +139,10 @@ def _candidates(
             for point in tally.points:
                 for found in _tried(quine, f, point, worth, tally, generator, late):
                     trace.tried(tally.trials, tally.expected)
+                    tally.found |= found is not None
                     yield found
+            if tally.found:  # a more robust one is worth more trials, but no other fixed point
+                return
             if Status.INTERRUPTED in ends or late():
                 tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
                 return

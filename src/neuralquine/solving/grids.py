@@ -18,7 +18,7 @@ from ..quines.quine import Quine
 from ..quines.tables.phases import PHASE_BITS, offset, offsets
 from .lattice import points_in_cubes
 from .loop import affordable_starts
-from .maps import ReducedMap, SelfMap
+from .maps import FullMap, ReducedMap, SelfMap
 
 _COARSEST = 6  # fewest bits; a coarser grid leaves the neighborhood of the fixed point, where the linearization holds
 _GRIDS = 4  # grids that are tried in turn, every other one from the coarsest on: the chances on all are the same
@@ -26,6 +26,7 @@ _NARROW = {torch.bfloat16: (2, 3), torch.float16: (4, 5, 6)}  # for narrow weigh
 _FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
 _REGENERATIONS = 60  # most evaluations for an anchored quine: with skip=0.1 the map contracts tenfold each time
 _CANDIDATES = 400  # lattice points that are evaluated in one batch of trials, the closest ones
+_TOGETHER = 1 << 22  # weights of all candidates that are evaluated at once: 32 MiB of them in float64
 _CHECKED = 8  # of those that the map rounds to themselves: how many are installed, the most robust ones
 _IN_PLACE = 16  # of those, where the network is printed in place; a batch has one or two that succeed
 _SIDE = {torch.bfloat16: 1.25, torch.float16: 1.2}  # of the cube, where round-off moves what is printed
@@ -133,7 +134,7 @@ def grids(quine: Quine) -> list[int]:
 
 @torch.no_grad()
 def trials(
-    quine: Quine, f: SelfMap, point: FixedPoint, bits: int, first: int, count: int
+    quine: Quine, f: ReducedMap | FullMap, point: FixedPoint, bits: int, first: int, count: int
 ) -> tuple[GridQuine | None, int]:
     """Try the phases ``first .. first + count`` of one grid around a fixed point, all at once.
 
@@ -159,7 +160,8 @@ def trials(
         return next((found for found in candidates if found is not None), None), near.visited
     moved = torch.from_numpy(steps[owner]).to(wanted)
     codes, gaps = (wanted + moved) / scale, []
-    for start in range(0, len(codes), width := affordable_starts(quine, _CANDIDATES)):
+    at_once = min(_CANDIDATES, max(1, _TOGETHER // quine.parameter_count))
+    for start in range(0, len(codes), width := affordable_starts(f.together, at_once)):
         part = slice(start, start + width)
         gaps.append((f(codes[part]) * scale - moved[part] - wanted[part]).abs().amax(1))
     gap = torch.cat(gaps) if gaps else wanted.new_zeros(0)

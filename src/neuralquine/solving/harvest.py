@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import NeuralQuineError
+from ..quines.together import together
 from .enumerate import SAME, costly, fixed_points, keep
 from .grids import grids
 from .loop import Trace, affordable_starts, iterate, starting_points
@@ -38,14 +39,17 @@ class Harvest:
 
     Attributes:
         f: the map of the network, whose ``evaluations`` count those of its copies in other types, too.
-        smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower. A map in
-            bfloat16 is a staircase itself; its trials are made around the fixed points of the smooth one.
+        smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower, and
+            without a grid of activations. A map in bfloat16 or on such a grid is a staircase itself; its trials are made
+            around the fixed points of the smooth one.
     """
 
     def __init__(self, f: ReducedMap, request: Request, trace: Trace, generator: torch.Generator) -> None:
         self.f, self._request, self._trace, self._generator = f, request, trace, generator
         quine = f.quine
         self.smooth = smooth_map(f)
+        if self.smooth is not f:
+            self.smooth.together = together(self.smooth.quine)
         self._rough: ReducedMap | None = None
         if costly(quine) and not quine.in_place and self.smooth.dtype == torch.float64:
             try:
@@ -82,8 +86,8 @@ class Harvest:
         width = self._request.starts or _WIDTHS[kind]
         if kind != "race":
             thorough = kind == "thorough"
-            return fixed_points(f.quine, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
-        points = starting_points(f, affordable_starts(f.quine, width), self._generator, own=own)
+            return fixed_points(f.together, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
+        points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
         found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
         return found.status
@@ -125,16 +129,17 @@ class Harvest:
 
 
 def smooth_map(f: ReducedMap) -> ReducedMap:
-    """The map of the same network in the type of its code, where its weights are narrower; else the map itself."""
+    """The map of the same network in the type of its code and without a grid of activations; the map itself where it is that."""
     quine = f.quine
-    narrow = quine.dtype != quine.code_dtype and not quine.in_place
-    return map_in(f, quine.code_dtype) if narrow else f
+    stairs = quine.dtype != quine.code_dtype or quine.activation_bits is not None
+    return map_in(f, quine.code_dtype) if stairs and not quine.in_place else f
 
 
 def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
-    """The map of the same network in another type, with the same journal."""
+    """The map of the same network in another type, without a grid of activations, with the same journal."""
     quine = f.quine
-    kept = {k: v for k, v in quine.settings().items() if k not in ("means", "gains", "code_phase", "code_bits")}
+    dropped = ("means", "gains", "code_phase", "code_bits", "activation_bits")
+    kept = {k: v for k, v in quine.settings().items() if k not in dropped}
     copy = type(quine)(
         quine.trunk,
         quine.inputs,

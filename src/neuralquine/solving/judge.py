@@ -29,6 +29,7 @@ _QUICK = 3_000_000  # entries of the code's derivative up to which it takes a fr
 _PRODUCTS = 150  # products that the eigenvalues and the norm of a large derivative take
 _GRACE = 1.0  # seconds beyond the time limit that a judgement may take: some for it, as many for what is written after
 
+_LATE = 0.5  # seconds beyond the time limit from which on the last iterate is not evaluated beside the best one
 _NOWHERE = (Status.MAX_STEPS, Status.TIME_LIMIT, Status.STALLED, Status.CYCLE, Status.INTERRUPTED)  # no word on the end
 
 
@@ -45,13 +46,15 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     """Store the best weights found and measure them on a fresh evaluation of the network."""
     f, seconds = found.f, found.trace.seconds()
     method, search, row = _chosen(found.results)
-    last_theta, last = _last(quine, f, search, row)
+    late = stop.time_limit is not None and seconds > stop.time_limit + _LATE
+    last_theta, last = (None, None) if late else _last(quine, f, search, row)
     f.install(search.best[row])
     theta, figures = _copy(quine), _measured(quine, f)
     local = _looked_at(quine, stop, found, near=figures.relative_residual <= stop.tolerance(quine.dtype))
     f.jvps += local.jvps
     asked, answers = quine.question()
     last = figures if last is None else last
+    known = not late or torch.equal(search.last[row], search.best[row])
     status = _verdict(search.status[row], figures, local, stop.tolerance(quine.dtype), exact=found.exact)
     course, words = _course(status, search, row, round_off(quine.dtype))
     expected = determinant(local)
@@ -64,8 +67,8 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
         theta=theta,
         last_theta=theta if last_theta is None else last_theta,
         parameters=quine.parameter_count,
-        last_relative_residual=last.relative_residual,
-        last_squared_residual=last.squared_residual,
+        last_relative_residual=last.relative_residual if known else math.nan,
+        last_squared_residual=last.squared_residual if known else math.nan,
         bit_exact=figures.differing_weights == 0,
         self_sensitivity=local.self_sensitivity,
         bound=local.bound,
@@ -95,7 +98,8 @@ def _looked_at(quine: Quine, stop: Stop, found: Found, *, near: bool) -> Spectru
     """
     if stop.time_limit is None or quine.parameter_count * quine.code_size <= _QUICK:
         return local_spectrum(quine)
-    if not near and found.trace.seconds() > stop.time_limit:
+    over = any(Status.TIME_LIMIT in search.status for _, search in found.results)
+    if not near and (over or found.trace.seconds() > stop.time_limit):
         return Spectrum(torch.zeros(0, dtype=torch.complex128), math.nan, complete=False)
     if quine.in_place:
         return local_spectrum(quine)

@@ -6,6 +6,7 @@ quine and NaN, and stops. It never says that a quine was found: see ``judge.py``
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _START_BYTES = 256 << 20  # weights of all starts together: a small part of the 
 _SERIAL_STARTS = 8  # starts of a trunk that has to be evaluated one by one
 _RACE = 0.05  # relative residual of the best start from which on the ones far behind it rest
 _BEHIND = 10.0  # times the best residual is far behind: more than a step usually wins
+_LED_BACK = 0.03  # relative distance from a known fixed point at which a start goes there: Newton's method would, too
+_SPARE = 0.5  # seconds after a time limit at which an evaluation of a slow network may end
 _HALVED = 0.5  # a solution is polished while a step still halves its residual; round-off does not fall so fast
 _PROGRESS = 0.99  # a residual that fell by 1 % has made progress: below that, round-off and wandering look like it
 _DIVERGED = 1e6  # growth of an iterate, relative to its start, that counts as divergence: no method steps so far
@@ -68,12 +71,30 @@ class Stop:
 
     def clock(self, trace: Trace) -> Callable[[], bool] | None:
         """What tells a map that the time limit has passed; None where there is none."""
-        limit = self.time_limit
-        return None if limit is None else lambda: trace.seconds() >= limit
+        return None if self.time_limit is None else Clock(self.time_limit, trace)
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """The relative residual that counts as converged in this type."""
         return self.rtol if self.rtol is not None else round_off(dtype)
+
+
+class Clock:
+    """Tells whether the time limit has passed, or would be passed by far before it is asked again.
+
+    Args:
+        limit: seconds.
+        trace: tells the time.
+    """
+
+    def __init__(self, limit: float, trace: Trace) -> None:
+        self._limit, self._trace = limit, trace
+        self._asked, self._longest = math.inf, 0.0
+
+    def __call__(self) -> bool:
+        now = self._trace.seconds()
+        self._longest = max(self._longest, now - self._asked)
+        self._asked = now
+        return now >= self._limit or now + self._longest > self._limit + _SPARE
 
 
 @dataclass
@@ -108,7 +129,7 @@ class Watch:
         starts: ``(B, n)``.
         rtol: relative residual that counts as converged.
         patience: steps without progress after which a start has stalled.
-        every: watch until every start has ended; otherwise the first solution ends the search.
+        every: watch until every start has ended; otherwise the first solution that is not in ``f.known`` ends the search.
 
     Attributes:
         best: ``(B, n)`` best iterates.
@@ -159,6 +180,8 @@ class Watch:
         self.end(collapsed, Status.ZERO_QUINE)
         self.end(size > self._bound, Status.DIVERGED)
         self.end(self._stalled(relative), Status.STALLED)
+        if len(self.f.known) and not self.every:
+            self.end(self._led_back(x, size), Status.STALLED)
         if step % _CYCLE_EVERY == _CYCLE_EVERY - 1:
             self.end(self._cycling(x, relative), Status.CYCLE)
         self._recent.append(x.detach().clone())
@@ -199,6 +222,11 @@ class Watch:
         self._reference = torch.where(progress, relative, self._reference)
         self._waiting = torch.where(progress, 0, self._waiting + self.active)
         return self._waiting >= self.patience
+
+    def _led_back(self, x: Tensor, size: Tensor) -> Tensor:
+        """Rows that come to a fixed point that is known: in a race they would win, and another one is sought."""
+        gaps = torch.linalg.vector_norm(x[:, None] - self.f.known, dim=2).amin(1)
+        return gaps <= _LED_BACK * size
 
     def _cycling(self, x: Tensor, relative: Tensor) -> Tensor:
         """Rows that came back to where they were 2 to 8 steps ago, far from a solution.

@@ -164,11 +164,16 @@ class SelfMap:
 
 
 class ReducedMap(SelfMap):
-    """``g(c)`` of a quine without the rounding of the code, on codes: n = d numbers whatever P is."""
+    """``g(c)`` of a quine without the rounding of the code, on codes: n = d numbers whatever P is.
 
-    def __init__(self, quine: Quine) -> None:
+    Args:
+        quine: the network.
+        together: answers in its place, up to round-off, where several codes are asked at once or it is differentiated.
+    """
+
+    def __init__(self, quine: Quine, together: Quine | None = None) -> None:
         super().__init__(self._evaluate, quine.code_size, dtype=quine.code_dtype, device=quine.trunk_device)
-        self.quine = quine
+        self.quine, self.together = quine, together or quine
 
     @cached_property
     def _gram(self) -> Tensor:
@@ -181,7 +186,7 @@ class ReducedMap(SelfMap):
     def _evaluate(self, c: Tensor) -> Tensor:
         if self.quine.in_place:
             return torch.stack([self._printed_first(row) for row in c])
-        return self.quine.real_codes(self.quine.printer(c))
+        return (self.together if len(c) > 1 else self.quine).real_codes(self.quine.printer(c))
 
     def _printed_first(self, c: Tensor) -> Tensor:
         self.quine.install(c)
@@ -191,7 +196,7 @@ class ReducedMap(SelfMap):
         if self.quine.in_place:
             return torch.stack([self._jacobian_in_place(row) for row in x])
         # Differentiate by the weights and pull back afterwards: the expansion is linear and known.
-        printer, quine = self.quine.printer, self.quine
+        printer, quine = self.quine.printer, self.together
         if x.numel() * quine.parameter_count * x.element_size() <= REPLICA_BYTES:
             return printer.pull_back(quine.code_jacobian(printer(x)))
         one_by_one = (quine.code_jacobian(printer(row[None]))[0] for row in x)  # all at once took gigabytes
@@ -218,18 +223,18 @@ class ReducedMap(SelfMap):
 
 
 class FullMap(SelfMap):
-    """``F(theta)`` of a quine, on all P weights."""
+    """``F(theta)`` of a quine, on all P weights; see :class:`ReducedMap` for its arguments."""
 
-    def __init__(self, quine: Quine) -> None:
+    def __init__(self, quine: Quine, together: Quine | None = None) -> None:
         super().__init__(self._evaluate, quine.parameter_count, dtype=quine.dtype, device=quine.trunk_device)
-        self.quine = quine
+        self.quine, self.together = quine, together or quine
         self.codes: Journal | None = None  # the journal, which is given d numbers an evaluation instead of P
         self._scale = quine.printer.gain * quine.code_size**0.5
 
     def _evaluate(self, theta: Tensor) -> Tensor:
+        q = self.together if len(theta) > 1 else self.quine
         if self.codes is None or torch.is_grad_enabled():
-            return self.quine.printer(self.quine.real_codes(theta))
-        q = self.quine
+            return q.printer(q.real_codes(theta))
         shape = (len(theta), q.code_size)
         return q.printer(self.codes(b"c", theta, lambda: q.real_codes(theta), shape, q.code_dtype))
 

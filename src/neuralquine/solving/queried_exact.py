@@ -13,8 +13,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import plural
+from ..errors import NeuralQuineError, plural
 from ..quines.bits import differing
+from ..quines.derivatives import Dense
+from ..quines.itself import SelfQuine
+from ..quines.networks.running import named
+from ..quines.queried import QueryQuine
 from ..quines.tables.phases import grid_name
 from .grids import FixedPoint, GridQuine, trials
 from .prospect import MET
@@ -55,10 +59,11 @@ class Rounded:
     @torch.no_grad()
     def near(self, theta: Tensor) -> Tensor | None:
         """Weights near a fixed point that the network prints to the last bit on the grid that it has from now on; None if no grid has any."""
-        eigenvalues, _ = self.quine.directional(theta).eigenvalues()
+        eigenvalues, _ = self.f.local(theta).eigenvalues()
         radius = float(eigenvalues.abs().max())
         self.seen.append(radius)
         if radius < 1:
+            tried = 0
             for bits, phase in self._grids():
                 self.quine.code_bits, self.quine.code_phase = bits, phase
                 if self._late():
@@ -66,7 +71,9 @@ class Rounded:
                 if (settled := self._settled(theta)) is not None:
                     self.found = True
                     return settled
-            self.detail = f"spectral radius {radius:.3g}, but regeneration settled on no grid"
+                tried += 1
+            flickers = f"regeneration settled on none of {plural(tried, 'grid')}{self._moved(theta)}"
+            self.detail = f"spectral radius {radius:.3g}, but {flickers}"
         self.quine.code_bits, self.quine.code_phase = self._asked
         if self.f.n <= MET and self.quine.dtype == self.quine.code_dtype:
             return self._met(theta)
@@ -76,6 +83,16 @@ class Rounded:
                 f"{self.f.n} dimensions is hopeless: only where the map contracts does regeneration on a grid end"
             )
         return None
+
+    def _moved(self, theta: Tensor) -> str:
+        """How far one generation may carry what is rounded, where the whole derivative is known: a radius below 1 is no bound of it."""
+        local = self.f.local(theta)
+        if not isinstance(local, Dense):
+            return ""
+        most = 0.5 * float(local.reduced().abs().sum(1).max())
+        return (
+            f": all roundings together move a weight by up to {most:.3g} steps, and only below 1/2 is there no flicker"
+        )
 
     def _met(self, theta: Tensor) -> Tensor | None:
         """Try many phases of several grids around the best conditioned of the fixed points that are known."""
@@ -133,3 +150,30 @@ class Rounded:
             half = differs & (torch.rand(len(held), generator=self._generator).to(held.device) < 0.5)
             quine.theta = torch.where(half if bool(half.any()) else differs, printed, held)
         return None
+
+
+@torch.no_grad()
+def noise(quine: QueryQuine | SelfQuine) -> str:
+    """How far the round-off of narrow weights moves what is printed, beside a step of the coarsest grid; empty for wide ones.
+
+    A point that is a quine without round-off stays one if no answer crosses a rounding boundary. An answer that may lie
+    anywhere between two of them does so with a chance of its displacement in steps.
+    """
+    if quine.dtype == quine.code_dtype:
+        return ""
+    bits = 1 - round(math.log2(torch.finfo(quine.dtype).eps))
+    theta = quine.random_codes(1, torch.Generator().manual_seed(0))[0].to(quine.dtype)  # of the size of a quine
+    queries = next(iter(named(quine.inputs).values()))
+    options = {"select": quine.select, "print_frozen": quine.print_frozen, "scales": (quine.means, quine.gains)}
+    try:
+        wide = QueryQuine(quine.trunk, queries, seed=quine.seed, dtype=torch.float64, **options)
+        gap = (quine.real_code(theta).double() - wide.real_code(theta.double())).abs()
+    except NeuralQuineError:  # a trunk that runs in its own type only
+        return ""
+    steps = gap * 2.0 ** _MET_GRIDS[0]
+    chance = float((1 - steps).clamp_min(0).prod())
+    return (
+        f"in {quine.dtype_name} ({bits} bits) round-off moves an answer by {float(steps.median()):.2g} steps of the grid "
+        f"2^-{_MET_GRIDS[0]} (median; up to {float(steps.max()):.2g}), so that a point of it is printed again by all {len(gap)} "
+        f"with a chance of {chance:.1g}"
+    )

@@ -7,8 +7,9 @@ import threading
 import torch
 from torch import Tensor
 
+from ..quines.derivatives import Directional
 from ..quines.itself import SelfQuine
-from ..quines.measure import UNIFORM, variation
+from ..quines.measure import UNIFORM
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
 from .maps import FullMap, Product
@@ -22,13 +23,14 @@ class QueryMap(FullMap):
         cancelled: once set, every search on this map ends as if interrupted.
     """
 
-    def __init__(self, quine: QueryQuine | SelfQuine) -> None:
-        super().__init__(quine)
+    def __init__(self, quine: QueryQuine | SelfQuine, together: QueryQuine | SelfQuine | None = None) -> None:
+        super().__init__(quine, together)
         self.queried = quine
         self.stack = quine.stack
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
         self._spare: list[list[Tensor]] = []
+        self._local: tuple[Tensor, Directional] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         self.count(len(x), 0)
@@ -62,8 +64,14 @@ class QueryMap(FullMap):
 
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether the weights of a row are zero or all one number, which a network of dead units and a bias answers."""
-        one = torch.tensor([variation(row) < UNIFORM for row in x], device=x.device)
-        return super().collapsed(x) | one
+        size = x.square().mean(1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        return super().collapsed(x) | (x.std(1, correction=0) / size < UNIFORM)
+
+    def local(self, theta: Tensor) -> Directional:
+        """The derivative at some weights, kept until others are asked for."""
+        if self._local is None or not torch.equal(self._local[0], theta):
+            self._local = theta.clone(), self.together.directional(theta)
+        return self._local[1]
 
     def count(self, evaluations: int, jvps: int) -> None:
         """Count what is about to be computed, unless the search was cancelled or its time has passed."""

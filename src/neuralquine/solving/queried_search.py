@@ -26,12 +26,13 @@ from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
+from ..quines.together import together
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts, starts_of_slopes
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
-from .queried_exact import Rounded
+from .queried_exact import Rounded, noise
 from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
@@ -64,11 +65,11 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     Where bits are asked for, fixed points are searched until regeneration on a grid settles near one of them.
     """
     method, stop = request.method, request.stop
-    f = QueryMap(quine)
+    exact = request.exact or quine.code_bits is not None
+    f = QueryMap(quine, together(quine) if exact else None)
     trace = _SharedTrace(f, request.progress)
     f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
-    exact = request.exact or quine.code_bits is not None
     rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
     most = request.starts or (STARTS if method is None else method.starts)
     results: list[tuple[str, Search]] = []
@@ -86,6 +87,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
                         found = rounded.near(one.best[0]) if exact else one.best[0]
                         if found is not None:
                             one.best[0] = found
+                            one.last[0] = found  # on the grid now, where the search had no point
                             break
                         continue
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
@@ -103,7 +105,10 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         return Found(f, results, trace, tried)
     if rounded.found:  # by the last start
         results = results[-1:]
-    return Found(f, results, trace, f"{tried}, {rounded.detail}" if rounded.detail else tried, exact=True)
+    if not rounded.found and (narrow := noise(quine)):
+        return Found(f, results, trace, f"{tried}; {narrow}", exact=True)
+    detail = rounded.detail or "none of which came to a fixed point, near which a grid could be met"
+    return Found(f, results, trace, f"{tried}, {detail}", exact=True)
 
 
 @fixed_points.register(QueryQuine)
@@ -142,7 +147,7 @@ def put_aside(f: QueryMap, found: Search) -> bool:
         Whether the solution lies on such a line.
     """
     theta = found.best[0]
-    derivative = f.queried.directional(theta)
+    derivative = f.local(theta)
     if derivative.written_out:
         line = continuum(derivative.eigenvalues()[0], theta.dtype) is not None
     else:

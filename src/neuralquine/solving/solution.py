@@ -55,7 +55,7 @@ class Status(enum.Enum):
     CONVERGED = "converged: a fresh evaluation of the returned weights prints them to round-off"
     ZERO_QUINE = (
         "zero quine: every weight went to its mean, where F(0) = 0 holds for any network; "
-        "print through a normalization (normalize=True), or start elsewhere"
+        "print through a normalization (normalize=True of nq.Quine), or start elsewhere"
     )
     CONSTANT_QUINE = (
         "constant quine: what is printed hardly depends on the weights, so it fits them trivially; "
@@ -143,7 +143,7 @@ class Solution(Measurement):
         relative_residual: ``||F(theta) - theta|| / ||theta||``.
         max_abs_residual: ``max |F(theta) - theta|``.
         squared_residual: ``||F(theta) - theta||^2``, the loss that the post reports.
-        last_relative_residual, last_squared_residual: those of ``last_theta``.
+        last_relative_residual, last_squared_residual: those of ``last_theta``; NaN where a time limit left no time for them.
         course: whether the residual "falls", "stalls", "oscillates" or "wanders" at the end of a search that found
             nothing (``solving/course.py`` holds the rule); empty where that cannot be said.
         course_in_words: the same as a sentence.

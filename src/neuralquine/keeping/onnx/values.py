@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from . import functions
 
 if TYPE_CHECKING:
-    from ...proving.reals import Real
+    from ...proving.reals import Real, Reals
 
 Array = NDArray[Any]
 
@@ -30,9 +30,13 @@ class Graph:
     Attributes:
         nodes: of the graph; names that are not a parameter's begin with ``/``.
         initializers: constants and weights.
+        inputs: what a run may hand over.
+        grid: k, where activations are rounded to multiples of ``2^-k``; None where they are not.
     """
 
     def __init__(self) -> None:
+        self.grid: int | None = None
+        self.inputs: list[ValueInfoProto] = []
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self._constants: dict[tuple[Any, ...], Value] = {}
@@ -152,6 +156,21 @@ class Value:
         """The mean over the last axis, which stays, of length one."""
         return self.over_last("ReduceMean")
 
+    def largest(self) -> Value:
+        """The largest over the last axis, which goes."""
+        axes = self.graph.constant(np.array([-1], np.int64))
+        return self.graph.op("ReduceMax", [self, axes], self.shape[:-1], keepdims=0)
+
+    def absolute(self) -> Value:
+        return self.unary("Abs")
+
+    def to_grid(self) -> Value:
+        """Rounded to the grid of the graph's activations, ties to even."""
+        if self.graph.grid is None:
+            return self
+        scale = 2.0**self.graph.grid
+        return (self * scale).unary("Round") / scale
+
     def softmax(self: Value, seen: Array | None = None) -> Value:
         """Over the last axis; of what is not ``seen``, a mask of its last axes, the result is zero."""
         return functions.softmax(self if seen is None else self + self.graph.constant(np.where(seen, 0.0, -np.inf)))
@@ -217,6 +236,10 @@ class Value:
     def zeros(self, *shape: int) -> Value:
         """Zeros of the same graph."""
         return self.graph.constant(np.zeros(shape))
+
+    def constant(self, numbers: Reals) -> Value:
+        """The nearest floats to real numbers."""
+        return self.graph.constant(numbers.nearest)
 
     @classmethod
     def concat(cls, arrays: Sequence[Value], axis: int = 0) -> Value:

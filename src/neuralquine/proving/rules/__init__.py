@@ -13,7 +13,16 @@ Adding a rule takes one file here and its line below, or, from outside this pack
         return x.relu() - (-x).relu().scale(arguments["negative_slope"])
 """
 
-from . import activations, attention, convolution, normalized, recurrent, shapes  # each enters its rules
+from . import (  # each enters its rules
+    activations,
+    attention,
+    convolution,
+    normalized,
+    recurrent,
+    sequence,
+    shapes,
+    taped,
+)
 from .common import INDICES, RULES, SEQUENCES, Arithmetic, NoRule, rule, run
 
 __all__ = [
@@ -29,5 +38,7 @@ __all__ = [
     "recurrent",
     "rule",
     "run",
+    "sequence",
     "shapes",
+    "taped",
 ]

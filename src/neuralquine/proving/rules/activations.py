@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import math
-
-from flint import arb
+from typing import TYPE_CHECKING
 
 from ..reals import Real
 from .common import A, NoRule, Spec, Weights, rule
 
-_CUBIC = Real(lambda: arb("0.044715"), 0.044715)
-_SLOPE = Real(lambda: (2 / arb.pi()).sqrt(), math.sqrt(2 / math.pi))
+if TYPE_CHECKING:
+    from flint import arb
+
+
+def _cubic() -> arb:
+    from flint import arb
+
+    return arb("0.044715")
+
+
+def _slope() -> arb:
+    from flint import arb
+
+    return (2 / arb.pi()).sqrt()
+
+
+_CUBIC = Real(_cubic, 0.044715)
+_SLOPE = Real(_slope, math.sqrt(2 / math.pi))
 
 
 @rule("Tanh")

@@ -30,15 +30,15 @@ def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) 
         raise NoRule(f"no proof rule for a TransformerEncoderLayer with activation={arguments['activation']!r}")
 
     def norm(y: A, name: str) -> A:
-        return scaled(y.normalize(arguments["layer_norm_eps"]), below(weights, name))
+        return scaled(y.normalize(arguments["layer_norm_eps"]), below(weights, name)).to_grid()
 
     def mix(y: A) -> A:
-        return attend(y, arguments["nhead"], below(weights, "self_attn"), causal=causal)
+        return attend(y, arguments["nhead"], below(weights, "self_attn"), causal=causal).to_grid()
 
     def feed(y: A) -> A:
-        inner = affine(y, below(weights, "linear1"))
+        inner = affine(y, below(weights, "linear1")).to_grid()
         inner = inner.relu() if arguments["activation"] == "relu" else gelu(inner, {"approximate": "none"}, weights)
-        return affine(inner, below(weights, "linear2"))
+        return affine(inner, below(weights, "linear2")).to_grid()
 
     if arguments["norm_first"]:
         x = x + mix(norm(x, "norm1"))
@@ -86,4 +86,4 @@ def causal_transformer(x: A, arguments: Spec, weights: Weights[A]) -> A:
     for i in range(arguments["layers"]):
         x = encode(x, block, below(weights, f"blocks.{i}"), causal=True)
     last = x.cut(1, length - 1, length).reshape(batch, width)
-    return scaled(last.normalize(1e-5), below(weights, "norm")).affine(table)
+    return scaled(last.normalize(1e-5), below(weights, "norm")).to_grid().affine(table).to_grid()

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from ...errors import BadOption, NeuralQuineError
-from ..reals import Real
+from ..reals import Real, Reals
 
 Spec = dict[str, Any]
 
@@ -21,8 +21,8 @@ class NoRule(NeuralQuineError):
 class Arithmetic(Protocol):
     """The operations that balls (``proving/balls.py``) and ONNX values (``keeping/onnx/values.py``) both have.
 
-    All of them follow torch: ``affine``, ``softmax``, ``normalize``, ``mean`` work over the last axis, which ``mean``
-    keeps at length one.
+    All of them follow torch: ``affine``, ``softmax``, ``normalize``, ``mean``, ``largest`` work over the last axis, which ``mean``
+    keeps at length one and ``largest`` drops. ``to_grid`` rounds to the grid of the network's activations, if it has one.
     """
 
     @property
@@ -41,6 +41,8 @@ class Arithmetic(Protocol):
     def relu(self) -> Self: ...
     def erf(self) -> Self: ...
     def mean(self) -> Self: ...
+    def largest(self) -> Self: ...
+    def to_grid(self) -> Self: ...
     def softmax(self, seen: np.ndarray | None = None) -> Self: ...
     def affine(self, weight: Self, bias: Self | None = None) -> Self: ...
     def normalize(self, eps: float) -> Self: ...
@@ -51,6 +53,7 @@ class Arithmetic(Protocol):
     def windows(self, index: np.ndarray) -> Self: ...
     def lookup(self, places: Self) -> Self: ...
     def zeros(self, *shape: int) -> Self: ...
+    def constant(self, numbers: Reals) -> Self: ...
     @classmethod
     def concat(cls, arrays: Sequence[Self], axis: int = 0) -> Self: ...
 
@@ -156,6 +159,11 @@ def _modules(spec: Spec, prefix: str) -> list[tuple[str, Spec, str]]:
     if spec["type"] != "Sequential":
         return [(spec["type"], spec.get("arguments", {}), prefix)]
     return [found for name, child in spec["children"] for found in _modules(child, f"{prefix}{name}.")]
+
+
+def kinds(spec: Spec) -> list[str]:
+    """The types of the modules of a described trunk, in order."""
+    return [kind for kind, _, _ in _modules(spec, "")]
 
 
 def held(weights: Weights[A], name: str) -> A:

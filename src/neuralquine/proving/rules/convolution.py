@@ -40,7 +40,7 @@ def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     index = _windows(x.shape[-axes - 1 :], arguments, axes)
     batch, output = x.shape[0] if batched else 1, index.shape[:axes]
     inner = x.reshape(batch, -1).windows(index.reshape(int(np.prod(output)), -1))
-    y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).mT
+    y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).to_grid().mT
     return y.reshape(*(batch,) * batched, weight.shape[0], *output)
 
 
@@ -62,6 +62,28 @@ def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(places, tuple(reach), tuple(range(1, axes + 1)))
     steps = [slice(None), *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation)]
     return np.moveaxis(windows[tuple(steps)], 0, axes)
+
+
+@rule("MaxPool1d")
+def largest_1d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _largest(x, arguments, axes=1)
+
+
+@rule("MaxPool2d")
+def largest_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _largest(x, arguments, axes=2)
+
+
+def _largest(x: A, arguments: Spec, axes: int) -> A:
+    """The largest of each window of each channel by itself; what pads is never it."""
+    _batched(x, axes, "pooling")
+    size, lead = x.shape[-axes:], x.shape[:-axes]
+    index = _windows((1, *size), arguments | {"dilation": 1}, axes)
+    output = index.shape[:axes]
+    index = index.reshape(int(np.prod(output)), -1)
+    # Padding is at most half a window, so that each has a first place in the input, which may well be there twice.
+    index = np.where(index == int(np.prod(size)), index.min(-1, keepdims=True), index)
+    return x.reshape(int(np.prod(lead)), -1).windows(index).largest().reshape(*lead, *output)
 
 
 @rule("AdaptiveAvgPool1d")

@@ -7,7 +7,7 @@ from .common import A, NoRule, Shapes, Spec, Weights, rule, scaled, weight_and_b
 
 @rule("neuralquine.InstanceNorm")
 def instance_norm(x: A, arguments: Spec, _: Weights[A]) -> A:
-    return x.normalize(arguments["eps"])
+    return x.normalize(arguments["eps"]).to_grid()
 
 
 def _layer(arguments: Spec) -> Shapes:
@@ -21,7 +21,7 @@ def _layer(arguments: Spec) -> Shapes:
 def layer_norm(x: A, arguments: Spec, weights: Weights[A]) -> A:
     if list(arguments["normalized_shape"]) != list(x.shape[-1:]):
         raise NoRule("no proof rule for LayerNorm over more than the last axis")
-    return scaled(x.normalize(arguments["eps"]), weights)
+    return scaled(x.normalize(arguments["eps"]), weights).to_grid()
 
 
 def _batch(arguments: Spec) -> Shapes:
@@ -55,4 +55,4 @@ def _batch_norm(x: A, arguments: Spec, weights: Weights[A], axes: tuple[int, ...
     mean, variance, weight, bias = (None if part is None else part.reshape(*column) for part in parts)
     assert mean is not None
     assert variance is not None
-    return x.batch_norm(mean, variance, weight, bias, arguments["eps"])
+    return x.batch_norm(mean, variance, weight, bias, arguments["eps"]).to_grid()

@@ -7,7 +7,7 @@ from .common import A, NoRule, Spec, Weights, affine, held, rule, weight_and_bia
 
 @rule("Linear", tensors=lambda a: weight_and_bias((a["out_features"], a["in_features"]), bias=a["bias"]))
 def linear(x: A, _: Spec, weights: Weights[A]) -> A:
-    return affine(x, weights)
+    return affine(x, weights).to_grid()
 
 
 @rule("Embedding", tensors=lambda a: {"weight": (a["num_embeddings"], a["embedding_dim"])}, takes_indices=True)

@@ -34,9 +34,9 @@ _MEMORY, _MEMORY_CAP = 1 << 30, 5 << 29  # bytes that any file may ask for, and 
 _MEMORY_PER_BYTE = 2048  # so that 100,000 weights in float64 may have a code of 1,000
 _WORK = 2e10  # floating-point operations of a whole verification: some 10 s of a slow core
 _WORK_PER_BYTE = 3e5  # a convolution that uses each weight at 500 places 150 times over, with derivatives
-_CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
-_CALLS = 10_000  # operations of one evaluation; to count them takes up to half a millisecond each
-_ENDLESS = f"one evaluation of the network it describes takes more than {_CALLS} steps"
+CALL = 2e4  # what a call of any operation costs, in floating-point operations: 10 microseconds
+CALLS = 10_000  # operations of one evaluation; to count them takes up to half a millisecond each
+_ENDLESS = f"one evaluation of the network it describes takes more than {CALLS} steps"
 ENTRY = 1000  # the same of an entry of a random table: half a microsecond
 _EVALUATIONS = 150  # of a network while it is verified: 100 generations and the looking for tricks
 _EMITTED = 20_000  # steps of the layers of a network that emits its weights one after the other
@@ -141,14 +141,14 @@ class _Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.calls += 1
-        if self.calls > _CALLS:  # as of a recurrent network on an endless sequence
+        if self.calls > CALLS:  # as of a recurrent network on an endless sequence
             raise TooLarge(_ENDLESS)
         out = func(*args, **kwargs)
         made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor)]
         views = any(r.alias_info is not None for r in func._schema.returns)  # and what is written in place
         size = 0.0 if views else sum(t.numel() * t.element_size() for t in made)
         packet = func.overloadpacket
-        self.work += _CALL + sum(t.numel() for t in made)
+        self.work += CALL + sum(t.numel() for t in made)
         if packet in flop_registry:
             self.work += flop_registry[packet](*args, **kwargs, out_val=out)
         if packet in _convolutions and made:  # on a processor the image is unfolded: each pixel once for each tap
@@ -182,7 +182,7 @@ def evaluated(module: nn.Module, inputs: Inputs, allowance: Allowance) -> Cost:
         return Cost()
     args, kwargs = arguments(inputs)
     longest = max((extent for t in (*args, *kwargs.values()) for extent in t.shape[:-1]), default=0)
-    if longest * sum(m.num_layers for m in module.modules() if isinstance(m, nn.RNNBase)) > _CALLS:
+    if longest * sum(m.num_layers for m in module.modules() if isinstance(m, nn.RNNBase)) > CALLS:
         raise TooLarge(_ENDLESS)  # before its steps are counted one by one
     module = module.eval()
     with suppress(*_FAILURES), torch.no_grad(), torch.device("meta"), differentiable_kernels(), meter:

@@ -69,12 +69,15 @@ class Clocked(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         count = sum(p.numel() for p in self.parameters())
-        turns = torch.logspace(0, 1.5, self.clock // 2, dtype=y.dtype, device=y.device)
-        angle = 2 * torch.pi * torch.arange(count, dtype=y.dtype, device=y.device)[:, None] * turns / count
-        ticks = torch.cat([angle.sin(), angle.cos()], 1)
         h, y, emitted = y.new_zeros(1, self.size), y.reshape(1, 1), []
-        for tick in ticks:
+        for tick in self.ticks(count, y):
             h = torch.tanh(self.hear(torch.cat([y, tick[None]], 1)) + self.recur(h))
             y = self.out(h)
             emitted.append(y)
         return torch.cat(emitted).reshape(-1)
+
+    def ticks(self, count: int, like: Tensor) -> Tensor:
+        """The clock at each of ``count`` steps: ``(count, k)``."""
+        turns = torch.logspace(0, 1.5, self.clock // 2, dtype=like.dtype, device=like.device)
+        angle = 2 * torch.pi * torch.arange(count, dtype=like.dtype, device=like.device)[:, None] * turns / count
+        return torch.cat([angle.sin(), angle.cos()], 1)

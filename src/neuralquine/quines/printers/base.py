@@ -60,6 +60,10 @@ class Printer(Protocol):
         """
         ...
 
+    def write(self, c: Tensor, targets: Sequence[tuple[Slot, Tensor]]) -> None:
+        """Write ``E(c)`` of one code ``(d,)`` into flat tensors, each the stretch that its slot names."""
+        ...
+
     def linear(self, c: Tensor) -> Tensor:
         """``E(c) - E(0)``: codes ``(..., d)`` to ``(..., P)``."""
         ...
@@ -96,11 +100,22 @@ class Whole:
         for number, slot in enumerate(slots or [Slot(i, 0, size) for i, size in enumerate(self.sizes)]):
             yield number, 0, tensors[slot.tensor][slot.first : slot.first + slot.count]
 
+    @torch.no_grad()
+    def write(self, c: Tensor, targets: Sequence[tuple[Slot, Tensor]]) -> None:
+        """Write ``E(c)`` of one code ``(d,)`` into flat tensors, each the stretch that its slot names."""
+        write_pieces(self.pieces(c, [slot for slot, _ in targets]), targets)
+
     def pull_back_tensors(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """``pull_back`` of one derivative that is given tensor by tensor (None for zeros): ``(d,)``."""
         known = next(t for t in tensors if t is not None)
         rows = [known.new_zeros(n) if t is None else t.reshape(-1) for t, n in zip(tensors, self.sizes, strict=True)]
         return self.pull_back(torch.cat(rows))
+
+
+def write_pieces(pieces: Iterator[tuple[int, int, Tensor]], targets: Sequence[tuple[Slot, Tensor]]) -> None:
+    """Copy every piece to its place."""
+    for number, start, values in pieces:
+        targets[number][1][start : start + len(values)] = values
 
 
 def working_type(dtype: torch.dtype) -> torch.dtype:

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from ...errors import check_bytes
 from ..tables.signs import block_size, hadamard, sign_bytes, signs
-from .base import Slot, printer, working_type
+from .base import Slot, printer, working_type, write_pieces
+from .fused import Fused
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
+_FUSED_CHUNK = 1 << 25  # the same on a GPU, whose launches and answers take longer than printing a million weights
 
 
 @printer
@@ -83,14 +85,43 @@ class HadamardExpansion:
 
     # -- in place -----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _fused(self) -> Fused | None:
+        """The GPU's kernels; None where there are none."""
+        return Fused.of(self)
+
+    @torch.no_grad()
+    def write(self, c: Tensor, targets: Sequence[tuple[Slot, Tensor]]) -> None:
+        """Write ``E(c)`` of one code ``(d,)`` into flat tensors, each the stretch that its slot names."""
+        parts = None if self._fused is None else self._fused.parts(c)
+        if self._fused is not None and parts is not None and all(t.is_contiguous() for _, t in targets):
+            self._fused.write(parts, targets)
+        else:
+            write_pieces(self.plain_pieces(c, [slot for slot, _ in targets]), targets)
+
     @torch.no_grad()
     def pieces(self, c: Tensor, slots: Sequence[Slot] | None = None) -> Iterator[tuple[int, int, Tensor]]:
         """``E(c)`` of one code ``(d,)``, cut into pieces: (number of the slot, offset in it, values)."""
+        slots = self.slots if slots is None else slots
+        parts = None if self._fused is None else self._fused.parts(c)
+        if self._fused is None or parts is None:
+            yield from self.plain_pieces(c, slots)
+            return
+        for number, slot in enumerate(slots):
+            for start in range(0, slot.count, _FUSED_CHUNK):
+                part = Slot(slot.tensor, slot.first + start, min(_FUSED_CHUNK, slot.count - start))
+                values = torch.empty(part.count, dtype=self.dtype, device=self.device)
+                self._fused.write(parts, [(part, values)])
+                yield number, start, values
+
+    @torch.no_grad()
+    def plain_pieces(self, c: Tensor, slots: Sequence[Slot]) -> Iterator[tuple[int, int, Tensor]]:
+        """:meth:`pieces` in plain operations of torch, which say what a kernel has to print."""
         tables: dict[float, Tensor] = {}
         table = self._tables(c)
         step = max(1, _CHUNK // self.block)
         bags = torch.arange(0, step * self.block // 8, self.block // 8, dtype=torch.int32, device=self.device)
-        for number, slot in enumerate(self.slots if slots is None else slots):
+        for number, slot in enumerate(slots):
             if slot.count == 0:
                 continue
             index, lead = self._index_of(slot)
@@ -173,12 +204,18 @@ class HadamardExpansion:
 
     def pull_back_tensors(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """:meth:`pull_back` of one derivative given tensor by tensor, a chunk at a time: ``(d,)``."""
+        given = zip(self.slots, tensors, strict=True)
+        pairs = [(slot, t.detach().reshape(-1)) for slot, t in given if t is not None and slot.count]
+        pulled = None if self._fused is None else self._fused.pull_back(pairs)
+        return self.plain_pull_back(pairs) if pulled is None else pulled
+
+    @torch.no_grad()
+    def plain_pull_back(self, pairs: Sequence[tuple[Slot, Tensor]]) -> Tensor:
+        """The pull-back of derivatives by stretches of the weights, in plain operations of torch: ``(d,)``."""
         total = torch.zeros(self.block, dtype=torch.float64, device=self.device)
-        for slot, tensor in zip(self.slots, tensors, strict=True):
-            if tensor is None or slot.count == 0:
-                continue
+        for slot, flat in pairs:
             index, lead = self._index_of(slot)
-            flat, step, done = tensor.detach().reshape(-1), max(1, _CHUNK // self.block), 0
+            step, done = max(1, _CHUNK // self.block), 0
             for row in range(0, len(index), step):
                 part = index[row : row + step]
                 begin = lead if row == 0 else 0

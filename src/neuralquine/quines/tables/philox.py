@@ -19,7 +19,8 @@ _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
-_CHUNK = 1 << 18  # counters per pass: the temporaries stay in the cache
+_CHUNK = 1 << 14  # counters per pass: six arrays of 128 KiB stay in the cache
+_GAUSSIANS = 1 << 17  # numbers per pass
 
 
 class Stream(IntEnum):
@@ -43,8 +44,9 @@ class Stream(IntEnum):
     PHASES = 11  # the offsets of a code's grid
 
 
-def _split(product: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    return product >> _SHIFT, product & _MASK
+def round_keys(key: tuple[int, int]) -> list[tuple[int, int]]:
+    """The two words that each of the ten rounds adds."""
+    return [((key[0] + turn * _WEYL[0]) & 0xFFFFFFFF, (key[1] + turn * _WEYL[1]) & 0xFFFFFFFF) for turn in range(10)]
 
 
 def philox4x32(counters: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
@@ -58,12 +60,18 @@ def philox4x32(counters: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np
         ``(N, 4)`` random 32-bit words.
     """
     c0, c1, c2, c3 = (counters[:, i].astype(np.uint64) for i in range(4))
-    k0, k1 = key
-    for _ in range(10):
-        high0, low0 = _split(c0 * _MULTIPLIERS[0])
-        high1, low1 = _split(c2 * _MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+    product0, product1 = np.empty_like(c0), np.empty_like(c0)
+    for k0, k1 in round_keys(key):  # all in place: new arrays would take five times as long
+        np.multiply(c0, _MULTIPLIERS[0], out=product0)
+        np.multiply(c2, _MULTIPLIERS[1], out=product1)
+        np.right_shift(product1, _SHIFT, out=c0)
+        np.bitwise_xor(c0, c1, out=c0)
+        np.bitwise_xor(c0, np.uint64(k0), out=c0)
+        np.bitwise_and(product1, _MASK, out=c1)
+        np.right_shift(product0, _SHIFT, out=c2)
+        np.bitwise_xor(c2, c3, out=c2)
+        np.bitwise_xor(c2, np.uint64(k1), out=c2)
+        np.bitwise_and(product0, _MASK, out=c3)
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
@@ -85,16 +93,15 @@ def words(seed: int, stream: int, start: int, count: int) -> NDArray[np.uint32]:
     if not 0 <= seed < 2**64 or not 0 <= stream < 2**32:
         raise ValueError(f"seed must be in [0, 2**64) and stream in [0, 2**32), got {seed}, {stream}")
     first, last = start // 4, (start + count + 3) // 4
-    parts = []
+    made = np.empty((max(0, last - first), 4), dtype=np.uint32)
     for block in range(first, last, _CHUNK):
         index = np.arange(block, min(block + _CHUNK, last), dtype=np.uint64)
         counters = np.zeros((len(index), 4), dtype=np.uint32)
         counters[:, 0] = (index & _MASK).astype(np.uint32)
         counters[:, 1] = (index >> _SHIFT).astype(np.uint32)
         counters[:, 2] = stream
-        parts.append(philox4x32(counters, (seed & 0xFFFFFFFF, seed >> 32)).ravel())
-    flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint32)
-    return flat[start - 4 * first : start - 4 * first + count]
+        made[block - first : block - first + len(index)] = philox4x32(counters, (seed & 0xFFFFFFFF, seed >> 32))
+    return made.reshape(-1)[start - 4 * first : start - 4 * first + count]
 
 
 def dyadic_gaussian(seed: int, stream: int, start: int, count: int) -> NDArray[np.float64]:
@@ -108,8 +115,8 @@ def dyadic_gaussian(seed: int, stream: int, start: int, count: int) -> NDArray[n
         ``(count,)`` float64.
     """
     table = np.empty(count, dtype=np.float64)
-    for first in range(0, count, _CHUNK):  # so that the words of a large table take no memory beside it
-        size = min(_CHUNK, count - first)
+    for first in range(0, count, _GAUSSIANS):  # so that the words of a large table take no memory beside it
+        size = min(_GAUSSIANS, count - first)
         bits = np.bitwise_count(words(seed, stream, 2 * (start + first), 2 * size)).reshape(-1, 2)
         table[first : first + size] = (bits.sum(axis=1, dtype=np.int64) - 32) / 4.0
     return table

@@ -53,7 +53,8 @@ class Anderson:
         move = self.beta * r
         if dr.shape[2]:
             # Columns without a difference yet (a row that rested) are zero and drop out of the pseudo-inverse.
-            gamma = torch.linalg.pinv(dr, rtol=self.rcond) @ r[:, :, None]
+            wide = dr if dr.itemsize >= 4 else dr.float()  # no matrix is taken apart in narrower types
+            gamma = (torch.linalg.pinv(wide, rtol=self.rcond) @ r[:, :, None].to(wide)).to(dr)
             move = move - ((dx + self.beta * dr) @ gamma).squeeze(2)
         move = capped(move, self.step_limit)
         new_x = x + move

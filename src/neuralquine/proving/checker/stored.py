@@ -1,0 +1,86 @@
+"""The folder of a quine as plain arrays, read without torch; nothing in it is believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ...errors import QuineFileError, first_line
+from ...files.folder import kind_of, read_config, sha256
+from ...files.names import CONFIG, WEIGHTS
+from ..known import description
+from ..rules import NoRule
+from ..rules.common import Shapes
+from .held import Machine
+from .numbers import Bounded
+
+FLOATS: dict[str, type[np.floating[Any]]] = {"float64": np.float64, "float32": np.float32}
+
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
+
+
+class Stored:
+    """What a folder holds.
+
+    Attributes:
+        config: its configuration, which was found to be the one that the weights were written with.
+        kind: of the quine.
+        sha256: of the weights file, which holds the configuration, too.
+        names, shapes, sizes: of the printed tensors, in the order of theta.
+        theta: ``(P,)``, the stored weights in their own type.
+        held: all tensors by the names that the trunk has for them.
+        probe: the input.
+
+    Raises:
+        QuineFileError: the folder does not hold a readable quine.
+        NoRule: its type or its probe has no rule.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        self.config = config = read_config(folder)
+        self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], description(config)
+        self.expansion = config["expansion"]
+        if self.dtype not in FLOATS:
+            raise NoRule(f"no proof rule for weights in {self.dtype}")
+        self.sha256 = sha256(folder / WEIGHTS)
+        try:
+            found = load_file(folder / WEIGHTS)
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:  # a type that numpy does not have
+            raise QuineFileError(f"{folder / WEIGHTS} is not read by numpy: {first_line(error)}") from error
+        if config["probe"] != 1 or "probe.0" not in found or config["kept"]:
+            raise NoRule("no proof rule for several inputs, or for weights that are not printed")
+        self.probe = found["probe.0"]
+        self.held = {name.removeprefix("trunk."): t for name, t in found.items() if name.startswith("trunk.")}
+        self.names = [name for name, _ in config["tensors"]]
+        if not set(self.names) <= set(self.held):
+            raise QuineFileError(f"{folder / CONFIG} names weights that {WEIGHTS} lacks")
+        tensors = [self.held[name] for name in self.names]
+        self.shapes, self.sizes = [t.shape for t in tensors], [t.size for t in tensors]
+        floats = [t for t in (*self.held.values(), self.probe) if not np.issubdtype(t.dtype, np.integer)]
+        if not tensors or any(t.dtype != FLOATS[self.dtype] for t in (*tensors, *floats)):
+            raise QuineFileError(f"{folder / WEIGHTS} holds no weights, or not in {self.dtype}")
+        if not len(config["means"]) == len(config["gains"]) == len(tensors):
+            raise QuineFileError(f"{folder / CONFIG} has not one mean and one gain for each tensor")
+        self.theta: NDArray[Any] = np.concatenate([t.reshape(-1) for t in tensors])
+
+    def fit(self, wanted: Shapes | None) -> None:
+        """Refuse tensors that are not those that the described trunk has, in its order.
+
+        Args:
+            wanted: names and shapes of the trunk's parameters and buffers; None where a module has no rule.
+        """
+        if wanted is None:  # running the trunk says by name which module it is
+            return
+        printed = [[n, list(shape)] for n, shape in wanted.items() if n.rpartition(".")[2] not in _BUFFERS]
+        if self.config["tensors"] != printed or {n: t.shape for n, t in self.held.items()} != wanted:
+            raise QuineFileError("the folder lists other weights than its trunk has")
+
+    def bounded(self, machine: Machine) -> dict[str, Bounded]:
+        """All tensors as exact numbers of a machine."""
+        return {name: Bounded(t, None, machine) for name, t in self.held.items()}
