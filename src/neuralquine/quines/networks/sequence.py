@@ -32,15 +32,19 @@ class FreeRunning(nn.Module):
         h = [y.new_zeros(1, self.size) for _ in self.lstm]
         c = [y.new_zeros(1, self.size) for _ in self.lstm]
         y, emitted = y.reshape(1, 1), []
+        # What the layers would look up at every step is looked up once: their calls cost more than their arithmetic.
+        cells = [(cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) for cell in self.lstm]
+        mix, weight, bias = self.mix.weight, self.out.weight, self.out.bias
+        step, linear = torch.lstm_cell, nn.functional.linear
         for _ in range(count):
             x = y
-            for i, cell in enumerate(self.lstm):
-                h[i], c[i] = cell(x, (h[i], c[i]))
+            for i, cell in enumerate(cells):
+                h[i], c[i] = step(x, (h[i], c[i]), *cell)
                 x = h[i]
-            z = self.mix(x)
+            z = linear(x, mix)
             z = z - z.mean(-1, keepdim=True)
             z = z / torch.sqrt((z * z).mean(-1, keepdim=True) + 1e-5)
-            y = self.out(torch.relu(z))
+            y = linear(torch.relu(z), weight, bias)
             emitted.append(y)
         return torch.cat(emitted).reshape(-1)
 
