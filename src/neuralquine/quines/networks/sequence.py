@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,8 @@ class FreeRunning(nn.Module):
         c = [y.new_zeros(1, self.size) for _ in self.lstm]
         y, emitted = y.reshape(1, 1), []
         # What the layers would look up at every step is looked up once: their calls cost more than their arithmetic.
-        cells = [(cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) for cell in self.lstm]
+        layers: list[Any] = list(self.lstm)
+        cells = [(cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) for cell in layers]
         mix, weight, bias = self.mix.weight, self.out.weight, self.out.bias
         step, linear = torch.lstm_cell, nn.functional.linear
         for _ in range(count):
