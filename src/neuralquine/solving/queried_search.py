@@ -289,7 +289,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
 def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
     """Quines of the linearized network, without end; of a small one with kinks, as they become while it is bent."""
     if bendable(stack):
-        twins = linear_starts(stack, generator, late=f.late, slope=1.0)
+        twins = linear_starts(stack, generator, batch=1, late=f.late, slope=1.0)  # the first curve may do
         yield from unbent_starts(stack, islice(twins, _CURVES), f.count, lambda: f.late is not None and f.late())
     if stack.kinked:
         yield from starts_of_slopes(stack, generator, late=f.late)
