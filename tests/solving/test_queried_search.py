@@ -17,10 +17,10 @@ from neuralquine.solving.trace import Residuals
 from quines.networks_of_queries import Batched, OneByOne, stack
 
 
-@pytest.mark.parametrize("act", [nn.Tanh, nn.SELU], ids=["tanh", "selu"])
-@pytest.mark.parametrize("size", [10, 20])
-@pytest.mark.parametrize("seed", [11, 12])
-def test_a_network_of_one_hidden_layer_is_solved(size, act, seed):
+@pytest.mark.parametrize(
+    ("seed", "size", "act"), [(11, 10, nn.Tanh), (11, 20, nn.SELU), (12, 10, nn.SELU), (12, 20, nn.Tanh)]
+)
+def test_a_network_of_one_hidden_layer_is_solved(seed, size, act):
     quine = stack(size, act=act, seed=seed)
     solution = nq.solve(quine)
     assert solution.relative_residual < 1e-14
@@ -56,7 +56,7 @@ def test_a_homogeneous_network_is_solved_by_normalized_regeneration():
 def test_a_network_that_is_no_plain_stack_is_searched_too():
     torch.manual_seed(2)
     quine = nq.QueryQuine(OneByOne(4), "projection", seed=2)
-    solution = nq.solve(quine, throw=False, stop=Stop(time_limit=60))
+    solution = nq.solve(quine, throw=False, stop=Stop(max_evaluations=2000))
     assert solution.relative_residual <= solution.last_relative_residual
     assert solution.converged == (solution.relative_residual < 1e-14)
 
@@ -235,7 +235,7 @@ def test_unknown_optimizers_are_named():
 def test_a_zoo_holds_distinct_quines_of_one_queried_network():
     quine = stack(10, seed=1)
     theta = quine.theta
-    zoo = nq.zoo(quine, starts=25)
+    zoo = nq.zoo(quine, starts=10)
     assert torch.equal(quine.theta, theta)
     assert len(zoo.quines) >= 2
     for entry in zoo.quines:
