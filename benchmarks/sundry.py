@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 
 import neuralquine as nq
 from neuralquine.files.atomic import replace_file
+from neuralquine.solving.methods import Broyden
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,7 +48,7 @@ def uncapped() -> dict[str, Any]:
 
 
 def _solved(seed: int, step_limit: float) -> bool:
-    method = nq.methods.Broyden(step_limit=step_limit)
+    method = Broyden(step_limit=step_limit)
     return nq.solve(nq.recipe("blog", seed=seed), method=method, throw=False).converged
 
 

@@ -134,9 +134,11 @@ def _asked(streams):
 
 
 def _serve(number):
+    import gc
     import importlib
     import pkgutil
 
+    gc.disable()
     import torch
 
     import neuralquine.cli
@@ -148,6 +150,8 @@ def _serve(number):
         importlib.import_module(f"neuralquine.{name}")
     torch.func.jvp(torch.tanh, (torch.ones(1),), (torch.ones(1),))  # its imports take seconds, too
     torch.ones(1, device="meta") * 2  # as do those of the first operation without memory, of which every load has some
+    gc.freeze()  # what was imported stays, and children that looked through it would copy its memory
+    gc.enable()
     asked = socket.socket(fileno=number)
     while True:
         message, handed, *_ = asked.recvmsg(1, socket.CMSG_SPACE(16))

@@ -6,9 +6,11 @@ from typing import Any
 
 from ..quines.tables.queries import QueryTable
 from .rules import NoRule
+from .rules.resnet import RESNET, resnet_arguments
 
 Spec = dict[str, Any]
 
+_RESNET = "transformers.models.resnet.modeling_resnet"
 _SEQUENCE = (
     "neuralquine.quines.networks.sequence.",
     "neuralquine.printers.sequence.",
@@ -33,6 +35,12 @@ def description(config: Spec) -> Spec:
         match name, shapes:
             case "Clocked", {"hear.weight": [int(size), int(heard)]}:
                 return _spec("Clocked", size=size, clock=heard - 1)
+    if (
+        home == _RESNET
+        and name == "ResNetForImageClassification"
+        and (config["recipe"] or {}).get("name") == "resnet18"
+    ):
+        return {"type": RESNET, "arguments": resnet_arguments(shapes)}
     raise NoRule(f"no proof rule for {name[:80]}: only listed torch modules have one")
 
 

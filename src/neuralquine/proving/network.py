@@ -108,18 +108,17 @@ class Network:
             weights: finds the trunk's parameters and buffers by name.
             hold: takes a fixed array, of the name given, into the arithmetic: the probe, the readout, the anchor.
             stepped: the arithmetic rounds activations to their grid where the network has one.
+        """
+        return self.coded(self.features(weights, hold, stepped=stepped), hold)
+
+    def features(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A], *, stepped: bool = False) -> A:
+        """The first d numbers of :meth:`computed`, ``(1, d)``: the trunk's, or those that the readout makes of them.
 
         Raises:
-            NoRule: it has one, and the arithmetic does not.
+            NoRule: activations are rounded to a grid, and the arithmetic does not do it.
         """
         if self.grid is not None and not stepped:
-            raise NoRule(
-                "no proof rule for activations on a grid in balls or tubes: the checker's own proof is of these"
-            )
-        return self.coded(self.features(weights, hold), hold)
-
-    def features(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A]) -> A:
-        """The first d numbers of :meth:`computed`, ``(1, d)``: the trunk's, or those that the readout makes of them."""
+            raise NoRule("no proof rule for activations on a grid in balls or tubes: they are proved by the checker")
         indices = bool(np.issubdtype(self.probe.dtype, np.integer))
         h = run(self.spec, hold("probe", self.probe), weights, indices=indices).reshape(1, -1)
         return h if h.shape[1] == self.d else h.affine(hold("readout", self.readout(h.shape[1])))
