@@ -23,6 +23,7 @@ import random
 import resource
 import signal
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
+_FORKING = threading.Lock()  # libraries refuse to be forked while another thread forks
 _LARGEST = 5_000_000  # weights; what a configuration shrinks no further is not a small network
 _MEMORY = 6 << 30  # bytes for one of them
 _PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
@@ -268,7 +270,8 @@ def apart(name: str, seconds: float, device: str = "cpu") -> dict[str, Any]:
     process = multiprocessing.get_context("fork")
     mine, its = process.Pipe(duplex=False)
     child = process.Process(target=_told, args=(name, seconds, device, its))
-    child.start()
+    with _FORKING:
+        child.start()
     its.close()
     late = not mine.poll(_PATIENCE * seconds)
     try:

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 
 import neuralquine as nq
 from neuralquine.files.atomic import replace_file
+from neuralquine.solving.methods import Broyden
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,7 +48,7 @@ def uncapped() -> dict[str, Any]:
 
 
 def _solved(seed: int, step_limit: float) -> bool:
-    method = nq.methods.Broyden(step_limit=step_limit)
+    method = Broyden(step_limit=step_limit)
     return nq.solve(nq.recipe("blog", seed=seed), method=method, throw=False).converged
 
 
@@ -137,9 +138,18 @@ def page(kept: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|",
     ]
     for name, measure in FIGURES.items():
-        told = json.dumps(kept[name]).replace('"', "").strip("{}") if name in kept else "not yet"
+        told = _told(kept[name]) if name in kept else "not yet"
         lines.append(f"| {name} | {(measure.__doc__ or '').strip()} | {told} |")
     return "\n".join([*lines, ""])
+
+
+def _told(value: Any) -> str:
+    """A figure, or the figures of a dictionary, as a person reads them."""
+    if isinstance(value, dict):
+        return "; ".join(
+            f"{key}: {f'({_told(one)})' if isinstance(one, dict) else _told(one)}" for key, one in value.items()
+        )
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+LONG = 600_000  # milliseconds: other people compute on this machine too
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -37,6 +38,7 @@ def chromium():
     program = next((path for name in NAMES if (path := shutil.which(name))), None)
     if program is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
+    playwright.expect.set_options(timeout=LONG)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:

@@ -1,6 +1,7 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
 import copy
+import gc
 import itertools
 import sys
 
@@ -35,6 +36,11 @@ def pytest_collection_modifyitems(items):
     """Order the files by how long they take, and leave the tests of a file in their order."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_collection_finish():
+    """What was imported stays: nobody looks through it for garbage again, which takes as long as a test."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

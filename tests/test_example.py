@@ -58,7 +58,7 @@ def test_what_it_finds_is_a_quine_to_the_package(script):
     assert verification.trivial == ()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_it_finds_a_quine_of_any_seed(script, seed):
     rng = np.random.default_rng(seed)
     table, probe = rng.normal(size=(1020, 20)) * 0.25 / 20, rng.normal(size=8)
@@ -74,7 +74,7 @@ def test_a_map_without_a_fixed_point_is_given_up(script, monkeypatch):
 
 
 def test_run_as_a_program_it_prints_the_weights_twice_and_their_difference():
-    run = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=120, check=True)
+    run = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=600, check=True)
     stored, printed = (line.split("[")[1].rstrip("] ") for line in run.stdout.splitlines()[:2])
     assert stored == printed
     assert float(re.search(r"1,020: (\S+)", run.stdout)[1]) < 1e-13

@@ -68,7 +68,7 @@ def run(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -146,7 +146,7 @@ def test_help_lists_a_kind_of_damage_from_outside(run):
     code = "import sys\nfrom neuralquine.cli import main\nsys.argv = ['neuralquine', 'heal', '--help']\nmain()"
     for added in ("import halved\n", ""):
         done = forked.run(
-            [sys.executable, "-c", added + code], cwd=run.folder, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", added + code], cwd=run.folder, capture_output=True, text=True, timeout=600
         )
         assert ("\n  halve " in done.stdout) == bool(added)
 

@@ -66,7 +66,7 @@ PUBLIC = [
 
 def fresh(code):
     """Run code in a new interpreter; what it prints."""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     return run.stdout.split()
 
 

@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from browser import chromium, served
+from browser import LONG, chromium, served
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "site" / "play" / "index.html"
-LONG = 120_000  # milliseconds: other people compute on this machine too
 RANDOM = np.random.default_rng(2026)  # every process of a test run draws the same
 
 
@@ -40,6 +39,7 @@ def browser():
 @pytest.fixture(scope="module")
 def page(browser):
     context = browser.new_context()
+    context.set_default_timeout(LONG)
     asked, wrong = [], []
     context.on("request", lambda request: asked.append(request.url))
     page = context.new_page()

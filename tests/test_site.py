@@ -4,7 +4,6 @@ import dataclasses
 import html
 import inspect
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import forked
 import neuralquine as nq
 from neuralquine.solving import methods
 from neuralquine.solving.methods import Method
@@ -27,9 +27,7 @@ def build(target):
         r"^\t\$\(BIN\)/python -m sphinx (.* -d) build/doctrees \. build/site$", make, flags=re.MULTILINE
     )
     words = [*line.split(), str(target / "doctrees"), str(ROOT), str(target / "site")]
-    run = subprocess.run(
-        [sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    run = forked.run([sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     return target / "site"

@@ -74,7 +74,7 @@ def test_it_installs_alone_and_its_command_answers(wheel, tmp_path):
     assert "A quine" in run(bin_ / "neuralquine", "solve", "blog", "--out", "q", cwd=tmp_path)
     assert "q: a quine" in run(bin_ / "neuralquine", "verify", "q", cwd=tmp_path)
     for words, extra in ((["certify", "q"], "proof"), (["plot", "q"], "plot"), (["export", "q", "q.onnx"], "onnx")):
-        done = subprocess.run([bin_ / "neuralquine", *words], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        done = subprocess.run([bin_ / "neuralquine", *words], capture_output=True, text=True, cwd=tmp_path, timeout=600)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert f"pip install 'neuralquine[{extra}]'" in done.stderr

@@ -68,7 +68,7 @@ def forge(folder, change):
 def run_verify(folder, *options, **limits):
     command = [sys.executable, "-m", "neuralquine", "verify", str(folder), *options]
     run = subprocess.run if limits else forked.run
-    return run(command, capture_output=True, text=True, check=False, timeout=60, **limits)
+    return run(command, capture_output=True, text=True, check=False, timeout=600, **limits)
 
 
 # -- cut and altered ------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_a_derivative_without_end_does_not_end_the_interpreter():
         "    q = nq.Quine(trunk, torch.randn(1, 4), code_size=6, scales=([0.0] * 4, [gain] * 4))\n"
         "    print(nq.verify(q).is_quine, nq.spectrum(q).spectral_radius)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = forked.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("False") == 3
 
@@ -415,9 +415,7 @@ def test_a_full_disk_keeps_the_old_quine(honest, tmp_path):
         "try: nq.save(quine, sys.argv[1])\n"
         "except nq.QuineFileError as error: print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "q")], capture_output=True, text=True, check=False
-    )
+    done = forked.run([sys.executable, "-c", script, str(tmp_path / "q")], capture_output=True, text=True)
     assert "cannot write" in done.stdout, done.stderr
     assert torch.equal(nq.load(tmp_path / "q").theta, nq.load(honest).theta)
     assert [f.name for f in tmp_path.iterdir()] == ["q"]

@@ -78,7 +78,7 @@ def test_names_and_help_import_no_torch():
         "    try: main()\n    except SystemExit: pass\n"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
 
 
@@ -105,7 +105,7 @@ def test_a_typo_is_answered_before_the_commands_are_imported(line, answer):
         "try: main()\nexcept SystemExit: pass\n"
         "print(*{'typer', 'rich', 'numpy', 'torch', 'neuralquine.cli.commands'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     *said, imported = (
         (done.stdout + done.stderr).splitlines() if not done.stderr else [done.stderr, done.stdout.strip()]
     )
@@ -235,6 +235,6 @@ def test_color_is_for_terminals_that_want_it(monkeypatch, terminal, environment,
 def test_nothing_raises_where_the_terminal_speaks_ascii(tmp_path):
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "40", "PYTHONUTF8": "0"}
     words = [sys.executable, "-m", "neuralquine", "zoo", "blog", "--starts", "2"]
-    done = subprocess.run(words, capture_output=True, cwd=tmp_path, env=environment, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, env=environment, timeout=600, check=False)
     assert b"Traceback" not in done.stderr
     assert done.returncode in (0, 1)

@@ -14,7 +14,7 @@ import neuralquine as nq
 
 def run(*arguments, code=0):
     done = forked.run(
-        [sys.executable, "-m", "neuralquine", *arguments], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "neuralquine", *arguments], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -71,7 +71,7 @@ def test_a_search_killed_in_the_middle_goes_on(tmp_path):
         [sys.executable, "-m", "neuralquine", *command, "--resume", "--time-limit", "8", "--json"],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
         check=False,
     )
     assert "resuming after" in done.stderr

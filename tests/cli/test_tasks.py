@@ -23,7 +23,12 @@ SMALL = ["-r", "hidden=48", "-r", "code_size=1024", "-r", "repeats=3", "-r", "ep
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "neuralquine", *map(str, arguments)]
-    return forked.run(command, capture_output=True, text=True, timeout=240, **options)
+    return forked.run(command, capture_output=True, text=True, timeout=600, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm():
+    forked.warm("sklearn.datasets")
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_a_search_is_resumed_to_the_same_figures(name, tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     if name == "exact":  # the exact search is another one now

@@ -209,7 +209,7 @@ def test_other_names_are_refused(name, tmp_path, kept):
 
 def command(*words):
     run = forked.run(
-        [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=600
     )
     return run.returncode, run.stdout, run.stderr
 

@@ -111,7 +111,7 @@ def test_another_process_reads_and_prints_the_same_bits(tmp_path, solved):
         "for t in (q.theta, q.printed()): print(hashlib.sha256(t.numpy().tobytes()).hexdigest())"
     )
     run = forked.run(
-        [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code, str(tmp_path / "q")], capture_output=True, text=True, timeout=600, check=True
     )
     expected = [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in (solved.theta, solved.printed())]
     assert run.stdout.split() == expected
@@ -302,3 +302,9 @@ def test_a_file_of_a_folder_is_answered_with_the_folder(tmp_path):
             nq.load(tmp_path / "q" / name)
     with pytest.raises(QuineFileError, match=r"with a quine in it$"):
         nq.load(tmp_path / "q" / "other.json")
+
+
+def test_a_name_of_a_file_is_no_name_of_a_folder(tmp_path):
+    with pytest.raises(QuineFileError, match=r"kept in a folder: name one, such as mine/"):
+        nq.save(nq.recipe("blog"), tmp_path / "mine.safetensors")
+    assert list(tmp_path.iterdir()) == []

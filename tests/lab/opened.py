@@ -38,4 +38,4 @@ def open_lab(*arguments):
 def close_lab(opened, sign=signal.SIGINT):
     """What it says when it is asked to stop, and what it complains about."""
     opened.process.send_signal(sign)
-    return opened.process.communicate(timeout=20)
+    return opened.process.communicate(timeout=600)

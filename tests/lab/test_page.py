@@ -11,12 +11,11 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("uvicorn")
 
 import neuralquine as nq  # noqa: E402
-from browser import chromium, served  # noqa: E402
+from browser import LONG, chromium, served  # noqa: E402
 from lab.opened import close_lab, open_lab  # noqa: E402
 from neuralquine.proving.printers import PRINTERS  # noqa: E402
 
 expect = sync_api.expect
-LONG = 120_000  # milliseconds: other people compute on this machine too
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +41,7 @@ def visit(lab, browser):
 
     def opened(path=None, **device):
         context = browser.new_context(**device)
+        context.set_default_timeout(LONG)
         context.on("request", lambda request: asked.append(request.url))
         contexts.append(context)
         page = context.new_page()
@@ -472,6 +472,7 @@ const image = new Image();
 def test_a_page_on_another_port_neither_reads_nor_writes(lab, browser, tmp_path):
     (tmp_path / "index.html").write_text(HOSTILE.replace("BASE", lab.base).replace("TOKEN", lab.token))
     context = browser.new_context()
+    context.set_default_timeout(LONG)
     with served(tmp_path) as elsewhere:
         page = context.new_page()
         page.goto(lab.address)  # the victim has the lab open in the same browser

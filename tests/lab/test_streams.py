@@ -41,7 +41,7 @@ def headers(lab):
 
 
 def ask(lab, path, method="GET", body=None, **more):
-    connection = http.client.HTTPConnection("127.0.0.1", port(lab), timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port(lab), timeout=600)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers(lab) | more)
         response = connection.getresponse()
@@ -50,7 +50,7 @@ def ask(lab, path, method="GET", body=None, **more):
 
 def raw(lab, line, *extra):
     """A socket on which the head of a request was sent."""
-    connection = socket.create_connection(("127.0.0.1", port(lab)), timeout=60)
+    connection = socket.create_connection(("127.0.0.1", port(lab)), timeout=600)
     lines = [line, f"Host: 127.0.0.1:{port(lab)}", *(f"{k}: {v}" for k, v in headers(lab).items()), *extra]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     return connection
@@ -194,7 +194,7 @@ def test_400_idle_connections_do_not_keep_the_page_out():
     idle = []
     try:
         for _ in range(400):
-            idle.append(socket.create_connection(("127.0.0.1", port(lab)), timeout=60))
+            idle.append(socket.create_connection(("127.0.0.1", port(lab)), timeout=600))
         for _ in range(3):
             assert ask(lab, "/api/hello")[0] == 200
         threads = [threading.Thread(target=ask, args=(lab, "/api/quines/q1/folder.zip")) for _ in range(20)]
@@ -212,13 +212,13 @@ def test_400_idle_connections_do_not_keep_the_page_out():
 
 def test_a_connection_that_is_used_is_not_the_one_that_makes_room():
     lab = stand(files=256)
-    used = http.client.HTTPConnection("127.0.0.1", port(lab), timeout=60)
+    used = http.client.HTTPConnection("127.0.0.1", port(lab), timeout=600)
     idle = []
     try:
         for _ in range(8):
             used.request("GET", "/api/hello", headers=headers(lab))
             assert used.getresponse().read()
-            idle += [socket.create_connection(("127.0.0.1", port(lab)), timeout=60) for _ in range(40)]
+            idle += [socket.create_connection(("127.0.0.1", port(lab)), timeout=600) for _ in range(40)]
     finally:
         used.close()
         for connection in idle:

@@ -23,7 +23,9 @@ DRAWS = 20  # at each rank, of which there are six
 
 
 def test_every_rule_has_a_generator():
-    assert set(RULES) == set(GENERATORS)
+    assert {name for name in RULES if not name.startswith("transformers.")} == set(
+        GENERATORS
+    )  # whole models: test_gpt2.py, test_models.py
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -102,5 +104,5 @@ def test_a_fault_planted_in_a_rule_is_found(file):
     assert not mutants.is_found(file, source)
     planted = list(mutants.faults(source))
     assert len(planted) > 10
-    for line, said, changed in planted[:: max(1, len(planted) // 2)]:
+    for line, said, changed in planted[:: max(1, len(planted) // 3)]:
         assert mutants.is_found(file, changed), f"line {line}: {said}"

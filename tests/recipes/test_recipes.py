@@ -9,7 +9,7 @@ from neuralquine.solving.solution import Status
 
 SMALL = ("cnn", "rnn", "gru", "lstm", "transformer")
 TINY = {
-    "gpt2": {"layers": 2, "width": 16},
+    "gpt2": {"layers": 2, "width": 8},
     "gpt2-xl": {"layers": 2, "width": 16},
     "llama-8b": {"layers": 1, "width": 32},
 }

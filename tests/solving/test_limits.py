@@ -70,3 +70,14 @@ def test_what_is_no_quine_is_not_looked_at_after_the_limit(monkeypatch):
     assert solution.status is Status.TIME_LIMIT
     assert math.isnan(solution.self_sensitivity)
     assert solution.figures()["self_sensitivity"] is None
+
+
+@pytest.mark.parametrize("method", ["adam", "epochs"])
+def test_what_a_method_imports_is_imported_before_the_clock_runs(method, monkeypatch):
+    order = []
+    tool = METHODS[method]
+    monkeypatch.setattr(type(tool), "prepare", lambda self: order.append("prepared"))
+    monkeypatch.setattr(Trace, "seconds", lambda self: order.append("asked") or 0.0)
+    nq.solve(nq.recipe("queried-121", seed=0), method, max_steps=1, starts=1, time_limit=10, throw=False)
+    assert order[0] == "prepared"
+    assert "asked" in order

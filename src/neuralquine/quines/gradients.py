@@ -96,12 +96,23 @@ def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, 
     b, n = x.shape
     with derivatives_on():
         if replicate and b * outputs * n * x.element_size() <= REPLICA_BYTES:
-            copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
-            picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
-            return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
+            with _if_memory_allows():
+                copies = x.detach().repeat_interleave(outputs, 0).requires_grad_(True)
+                picked = rows(copies) * torch.eye(outputs, dtype=x.dtype, device=x.device).repeat(b, 1)
+                return gradient(picked.sum(), copies, retain=False).view(b, outputs, n)
         leaf = x.detach().clone().requires_grad_(True)
         out = rows(leaf)
         return torch.stack([gradient(out[:, i].sum(), leaf, retain=True) for i in range(outputs)], 1)
+
+
+@contextmanager
+def _if_memory_allows() -> Iterator[None]:
+    """Leave what there is no memory for: a network of few weights may hold large states, such as a scan over them."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def solve(
     limits = {"max_steps": max_steps, "time_limit": time_limit}
     stop = replace(stop or Stop(), **{name: value for name, value in limits.items() if value is not None})
     tool = make_method(method) if isinstance(method, str) else method
+    getattr(tool, "prepare", lambda: None)()  # what it imports, before a clock runs
     with shown(progress, steps=step_limit(quine, None if exact else tool, stop)) as follow:
         request = Request(
             method=tool,

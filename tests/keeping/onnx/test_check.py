@@ -164,7 +164,7 @@ def test_the_names_of_the_weights_are_in_the_description(exported):
 
 def command(*words):
     run = forked.run(
-        [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "neuralquine", *map(str, words)], capture_output=True, text=True, timeout=600
     )
     assert run.stderr == ""
     return run.returncode, run.stdout

@@ -24,7 +24,7 @@ from ...quines.tables.anchor import anchor
 from ...quines.tables.phases import offset, unit_bits
 from ...quines.tables.philox import Stream, dyadic_gaussian
 from ...quines.tables.signs import block_size, hadamard, sign_bytes
-from ..rules import SEQUENCES, NoRule, run
+from ..rules import NoRule, run
 from ..rules.common import described, kinds
 from ..verdicts import NotProved
 from .held import OWN, Floats, Machine
@@ -61,8 +61,6 @@ class Rounded(Stored):
         inside = next((kind for kind in kinds(self.spec) if kind in _STEPS_INSIDE), None)
         if inside is not None:
             raise NoRule(f"no proof rule for a {inside} on a grid of activations: it has steps inside")
-        if config["select"] is not None and not (config["select"] == 0 and self.spec["type"] in SEQUENCES):
-            raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
         self.fit(described(self.spec))
         phase = config.get("code_phase", 0)
         self.offset, self.fine = offset(config["seed"], phase, self.d), unit_bits(self.bits, phase) - self.bits
@@ -116,7 +114,7 @@ class Rounded(Stored):
         c = h.normalize(config["eps"]) if config["normalize"] else h
         if config["skip"] is None:
             return c
-        fixed = anchor([self.probe], self.d, config["seed"])
+        fixed = anchor(self.inputs, self.d, config["seed"])
         return (c.scale(float(kind(config["skip"]))) + held(fixed)).normalize(config["eps"])
 
     def margin(self, machine: Machine) -> tuple[NDArray[np.int64], float]:

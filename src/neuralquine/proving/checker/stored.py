@@ -14,7 +14,7 @@ from ...errors import QuineFileError, first_line
 from ...files.folder import kind_of, read_config, sha256
 from ...files.names import CONFIG, WEIGHTS
 from ..known import description
-from ..rules import NoRule
+from ..rules import SEQUENCES, NoRule
 from ..rules.common import Shapes
 from .held import Machine
 from .numbers import Bounded
@@ -22,6 +22,11 @@ from .numbers import Bounded
 FLOATS: dict[str, type[np.floating[Any]]] = {"float64": np.float64, "float32": np.float32}
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
+
+_READ = {  # models of transformers, with the inputs that their rules are about
+    "transformers.ResNetForImageClassification": ["pixel_values"],
+    "transformers.GPT2LMHeadModel": ["input_ids", "logits_to_keep"],
+}
 
 
 class Stored:
@@ -34,7 +39,7 @@ class Stored:
         names, shapes, sizes: of the printed tensors, in the order of theta.
         theta: ``(P,)``, the stored weights in their own type.
         held: all tensors by the names that the trunk has for them.
-        probe: the input.
+        inputs: of the network; the first one is the ``probe`` that it is run on.
 
     Raises:
         QuineFileError: the folder does not hold a readable quine.
@@ -53,21 +58,38 @@ class Stored:
             found = load_file(folder / WEIGHTS)
         except (KeyError, TypeError, ValueError, SafetensorError) as error:  # a type that numpy does not have
             raise QuineFileError(f"{folder / WEIGHTS} is not read by numpy: {first_line(error)}") from error
-        if config["probe"] != 1 or "probe.0" not in found or config["kept"]:
-            raise NoRule("no proof rule for several inputs, or for weights that are not printed")
-        self.probe = found["probe.0"]
+        if config["kept"]:
+            raise NoRule("no proof rule for weights that are not printed")
+        self.inputs = self._inputs(found)
+        self.probe = self.inputs[0]
         self.held = {name.removeprefix("trunk."): t for name, t in found.items() if name.startswith("trunk.")}
         self.names = [name for name, _ in config["tensors"]]
         if not set(self.names) <= set(self.held):
             raise QuineFileError(f"{folder / CONFIG} names weights that {WEIGHTS} lacks")
         tensors = [self.held[name] for name in self.names]
         self.shapes, self.sizes = [t.shape for t in tensors], [t.size for t in tensors]
-        floats = [t for t in (*self.held.values(), self.probe) if not np.issubdtype(t.dtype, np.integer)]
+        floats = [t for t in (*self.held.values(), *self.inputs) if not np.issubdtype(t.dtype, np.integer)]
         if not tensors or any(t.dtype != FLOATS[self.dtype] for t in (*tensors, *floats)):
             raise QuineFileError(f"{folder / WEIGHTS} holds no weights, or not in {self.dtype}")
         if not len(config["means"]) == len(config["gains"]) == len(tensors):
             raise QuineFileError(f"{folder / CONFIG} has not one mean and one gain for each tensor")
         self.theta: NDArray[Any] = np.concatenate([t.reshape(-1) for t in tensors])
+
+    def _inputs(self, found: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """What the network is asked with, if its output is read as its rule gives it."""
+        names, select, kind = self.config["probe"], self.config["select"], self.spec["type"]
+        if kind in _READ:
+            if names != _READ[kind] or select != "logits":
+                raise NoRule(f"no proof rule for a {kind} that is asked for anything but its logits")
+        elif names != 1 or not (select is None or (select == 0 and kind in SEQUENCES)):
+            raise NoRule("no proof rule for several inputs, or for select=: wrap the trunk so that its output is read")
+        places = [f"probe.{name}" for name in (["0"] if names == 1 else names)]
+        if not set(places) <= set(found):
+            raise QuineFileError("the folder holds no input of its network")
+        inputs = [found[place] for place in places]
+        if len(inputs) > 1 and inputs[1].tolist() != [inputs[0].shape[-1] - 1]:
+            raise NoRule("no proof rule for a language model that is read elsewhere than at its last token")
+        return inputs
 
     def fit(self, wanted: Shapes | None) -> None:
         """Refuse tensors that are not those that the described trunk has, in its order.

@@ -29,6 +29,8 @@ class State:
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters.
 
+    A method that imports much on its first step may have ``prepare()``, too, which is called before a time limit begins.
+
     Attributes:
         starts: how many starts are run side by side by default.
     """

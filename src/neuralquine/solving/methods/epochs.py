@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import BadOption
 from ..maps import SelfMap
 from .base import State
-from .optimizers import OPTIMIZERS, check_optimizer
+from .optimizers import OPTIMIZERS, check_optimizer, import_machinery
 from .registry import method
 
 
@@ -49,6 +49,9 @@ class Epochs:
             raise BadOption(
                 f"batch must be at least 1 and regenerate at least 0, not {self.batch} and {self.regenerate}"
             )
+
+    def prepare(self) -> None:
+        import_machinery()
 
     def limits(self, n: int) -> tuple[int, int]:
         return 100, 1_000_000

