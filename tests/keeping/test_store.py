@@ -302,3 +302,9 @@ def test_a_file_of_a_folder_is_answered_with_the_folder(tmp_path):
             nq.load(tmp_path / "q" / name)
     with pytest.raises(QuineFileError, match=r"with a quine in it$"):
         nq.load(tmp_path / "q" / "other.json")
+
+
+def test_a_name_of_a_file_is_no_name_of_a_folder(tmp_path):
+    with pytest.raises(QuineFileError, match=r"kept in a folder: name one, such as mine/"):
+        nq.save(nq.recipe("blog"), tmp_path / "mine.safetensors")
+    assert list(tmp_path.iterdir()) == []

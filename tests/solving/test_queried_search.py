@@ -288,3 +288,28 @@ def test_a_time_limit_that_is_over_at_once_still_judges_the_start():
     solution = nq.solve(nq.QueryQuine(trunk, seed=1), stop=nq.Stop(time_limit=1e-9), throw=False)
     assert solution.status is nq.Status.TIME_LIMIT
     assert solution.relative_residual > 1e-9
+
+
+def test_a_small_relu_network_is_solved_by_bending_its_linear_twin():
+    quine = nq.recipe("queried-121", seed=22, activation="relu", scale=10**-0.5)
+    solution = nq.solve(quine)
+    assert solution.relative_residual < 1e-14
+    assert solution.jvps > 121  # the curve was counted
+    assert variation(quine.theta) > 0.3
+    assert nq.verify(quine).distance_to_one > 1e-3
+
+
+def test_a_curve_is_followed_to_the_network_itself():
+    from neuralquine.solving.linearized import linear_starts
+    from neuralquine.solving.unbent import bendable, unbent_starts
+
+    small = stack(5, act=nn.ReLU, seed=3).stack
+    assert bendable(small)
+    assert not bendable(stack(5, seed=3).stack)
+    assert not bendable(stack(20, act=nn.ReLU, seed=3).stack)
+    counted = []
+    starts = linear_starts(small, torch.Generator().manual_seed(0), slope=1.0)
+    end = next(unbent_starts(small, starts, lambda *spent: counted.append(spent), lambda: False))
+    assert float(torch.linalg.vector_norm(small.answers(end) - end)) < 1e-4 * float(torch.linalg.vector_norm(end))
+    assert counted
+    assert counted[0] == (3, 36)

@@ -14,7 +14,7 @@ from ..quines.in_place import direction, responses, sides, weights_kept
 from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
-from .second_look import installed_answers, line_goes_on, multiples_printed
+from .second_look import installed_answers, line_found, line_goes_on, multiples_printed
 
 _STEP = 1e-6  # relative size of the finite differences: most of float64's digits are left on both sides of it
 _STEP_IN_PLACE = 1e-3  # the same in the code of a large network, which computes in float32
@@ -193,8 +193,8 @@ def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -
     """Find an eigenvalue of 1: on such a line of fixed points a search finds any weights, not these."""
     if not derivative.finite:
         return None
-    eigenvalues, complete = _all_eigenvalues(derivative)
-    if complete:
+    if derivative.written_out:
+        eigenvalues, _ = derivative.eigenvalues()
         if quine.code_dtype == quine.dtype and continuum(eigenvalues, quine.dtype) is not None:
             seen = line_goes_on(quine, derivative)
             said = f"it prints whatever it is given along a line: the derivative has an eigenvalue of 1, and {seen}"
@@ -205,12 +205,9 @@ def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -
         seen = multiples_printed(quine, theta)
         said = f"any multiple of these weights is printed again, a line of fixed points: {seen}"
         return Finding("copy", said) if seen is not None else None
-    return None
-
-
-def _all_eigenvalues(derivative: Directional) -> tuple[Tensor, bool]:
-    """All eigenvalues of a derivative that is written out; None for others, of which only some can be computed."""
-    return derivative.eigenvalues() if derivative.written_out else (torch.zeros(0), False)
+    seen = line_found(quine, derivative)
+    said = f"it prints whatever it is given along a line: its derivative takes a direction to itself, and {seen}"
+    return Finding("copy", said) if seen is not None else None
 
 
 @torch.no_grad()

@@ -89,6 +89,25 @@ def line_goes_on(quine: Quine, derivative: Directional) -> str | None:
     return f"a step of {_ALONG_THE_LINE:.0e} along it is printed again up to {moved:.0e} of it, with such an eigenvalue there"
 
 
+def line_found(quine: Quine, derivative: Directional) -> str | None:
+    """The same where the derivative is not written out, from products alone.
+
+    Returns:
+        What was seen; None where there is no line, or none is found.
+    """
+    direction = derivative.fixed_direction()
+    if direction is None:
+        return None
+    theta = quine.theta
+    step = _ALONG_THE_LINE * float(torch.linalg.vector_norm(theta))
+    there = theta + step * direction.to(theta)
+    with torch.no_grad():
+        moved = float(torch.linalg.vector_norm(quine.real_map(there) - there)) / step
+    if not moved < _STRAIGHT or quine.directional(there).fixed_direction() is None:
+        return None
+    return f"a step of {_ALONG_THE_LINE:.0e} along it is printed again up to {moved:.0e} of it, with such a direction there"
+
+
 def _fixed_direction(derivative: Directional) -> Tensor | None:
     """The unit direction of the code that the derivative takes to itself; None where it is not written out."""
     reduced = getattr(derivative, "reduced", None)

@@ -24,6 +24,7 @@ class Spectrum:
         bound: whether the self-sensitivity is only a lower bound of the norm, as it is for large networks.
         jvps: derivative products that the computation took.
         complete: whether ``eigenvalues`` holds all non-zero ones.
+        nearest: ``min |1 - lambda|`` where they are not all at hand; NaN where it is not known.
     """
 
     eigenvalues: Tensor
@@ -31,6 +32,7 @@ class Spectrum:
     bound: bool = False
     jvps: int = 0
     complete: bool = True
+    nearest: float = math.nan
 
     def __repr__(self) -> str:
         at_least = "at least " if self.bound else ""
@@ -54,12 +56,15 @@ class Spectrum:
     def newton_distance(self) -> float:
         """``min |1 - lambda|``: the post's stability figure, the condition for Newton to be well posed.
 
-        NaN where not all eigenvalues are known: one of the others may be nearer to 1.
+        Where not all eigenvalues are at hand it is that of the eigenvalue to which Arnoldi's iteration on
+        ``(I - J)^-1`` converges, to two digits; NaN where it does not, or where nothing is known of ``I - J``.
         """
-        return float((1 - self.eigenvalues).abs().min()) if self.complete and len(self.eigenvalues) else math.nan
+        if not self.complete:
+            return self.nearest
+        return float((1 - self.eigenvalues).abs().min()) if len(self.eigenvalues) else math.nan
 
 
-def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
+def spectrum(quine: Quine, theta: Tensor | None = None, *, near_one: bool = True) -> Spectrum:
     """Eigenvalues of ``J_F(theta)`` and its norm.
 
     ``J_F = E C`` with the expansion ``E`` ``(P, d)`` and the code's derivative ``C`` ``(d, P)``. So its non-zero
@@ -68,9 +73,10 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     Args:
         quine: solved or not.
         theta: ``(P,)`` where to look; by default the stored weights.
+        near_one: look for the eigenvalue nearest to 1 where not all are at hand.
 
-    A queried quine of more than 600 weights has its eigenvalues of largest modulus computed by Arnoldi's iteration and
-    its norm by Lanczos's. For a network that is printed in place, at its stored weights, d backward passes give the
+    A queried quine of more than 600 weights has its eigenvalues of largest modulus computed by Arnoldi's iteration, the
+    one nearest to 1 by the same on the inverse where it is a stack of layers, and its norm by Lanczos's. For a network that is printed in place, at its stored weights, d backward passes give the
     eigenvalues without holding ``C``, and the self-sensitivity is a lower bound.
 
     Raises:
@@ -79,7 +85,8 @@ def spectrum(quine: Quine, theta: Tensor | None = None) -> Spectrum:
     derivative = quine.derivative(theta)
     values, complete = derivative.eigenvalues()
     norm, bound = derivative.norm()
-    return Spectrum(values, norm, bound, derivative.products, complete)
+    nearest = math.nan if complete or not near_one else derivative.nearest_to_one()
+    return Spectrum(values, norm, bound, derivative.products, complete, nearest)
 
 
 def glance(quine: Quine) -> Spectrum:
@@ -94,10 +101,10 @@ def glance(quine: Quine) -> Spectrum:
     return Spectrum(torch.zeros(0, dtype=torch.complex128), norm(answer), bound=True, jvps=1, complete=False)
 
 
-def local_spectrum(quine: Quine) -> Spectrum:
+def local_spectrum(quine: Quine, *, near_one: bool = False) -> Spectrum:
     """The spectrum at the stored weights; for a large network only a lower bound of the self-sensitivity."""
     if not quine.in_place:
-        return spectrum(quine)
+        return spectrum(quine, near_one=near_one)
     derivative = quine.derivative()
     norm, bound = derivative.norm()
     nothing = torch.zeros(0, dtype=torch.complex128)

@@ -23,7 +23,14 @@ from .tricks import Witness, failing, triviality
 _FIGURES = (
     *("is_quine", "converged", "bit_exact", "portable", "proved", "trivial", "parameters", "relative_residual"),
     *("max_abs_residual", "weight_rms", "differing_weights", "max_ulp", "nonfinite_weights", "subnormal_weights"),
-    *("self_sensitivity", "response", "spectral_radius", "generations_survived", "generations_tried"),
+    *(
+        "self_sensitivity",
+        "response",
+        "spectral_radius",
+        "distance_to_one",
+        "generations_survived",
+        "generations_tried",
+    ),
     *("numbers_outside", "dtype", "outside_bits", "answer_bits", "foreign", "asked", "answers"),
 )
 """The keys of :meth:`Verification.figures` after the status, in the order in which every JSON shows them."""
@@ -63,6 +70,8 @@ class Verification(Measurement):
         places: the bits outside by name.
         asked: what was asked, in words: which module, with which input.
         answers: what answers and is compared with the weights, in words: the output itself, or what a code is printed to.
+        distance_to_one: ``min |1 - lambda|`` over the eigenvalues of the derivative: at 0 the weights lie on a line of fixed
+            points; NaN where it is not known.
     """
 
     is_quine: bool
@@ -87,6 +96,7 @@ class Verification(Measurement):
     places: tuple[tuple[str, int], ...] = ()
     asked: str = ""
     answers: str = ""
+    distance_to_one: float = math.nan
 
     @property
     def room(self) -> str:
@@ -110,7 +120,8 @@ class Verification(Measurement):
             f"({self.differing_weights} of {self.parameters} differ, at most {self.max_ulp} ulp), portable "
             f"{word(self.portable)}, proved {word(self.proved)}\n  weight RMS {self.weight_rms:.3g}, self-sensitivity "
             f"{'at least ' if self.bound else ''}{self.self_sensitivity:.3g}, spectral radius "
-            f"{self.spectral_radius:.3g}, survives {self.generations_survived} of {self.generations_tried} "
+            f"{self.spectral_radius:.3g}, distance to 1 {self.distance_to_one:.2g}, "
+            f"survives {self.generations_survived} of {self.generations_tried} "
             f"generations\n  asked: {self.asked}\n  answers: {self.answers}{reasons})"
         )
 
@@ -151,7 +162,7 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     finite = measured.nonfinite_weights == 0
     findings = triviality(quine) if finite else []
     try:
-        local, line = local_spectrum(quine), generations(quine, tries, measured=measured)
+        local, line = local_spectrum(quine, near_one=True), generations(quine, tries, measured=measured)
     except TooLarge:
         raise
     except Exception as error:  # a module that runs at its own weights only may raise anything
@@ -175,6 +186,7 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         bound=local.bound,
         response=far,
         spectral_radius=local.spectral_radius,
+        distance_to_one=local.newton_distance,
         generations_survived=line.survived,
         generations_tried=len(line.distances),
         numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),

@@ -133,6 +133,10 @@ def check_target(path: str | Path) -> Path:
     there = Path(os.path.realpath(target))
     if os.path.lexists(there) and not there.is_dir():  # a file, a pipe, a link that leads in a circle
         raise QuineFileError(f"{target} is a file: choose a folder")
+    if target.suffix == Path(WEIGHTS).suffix and not there.exists():
+        raise QuineFileError(
+            f"{target} is the name of a file, and a quine is kept in a folder: name one, such as {target.stem}/"
+        )
     _check_place(target, there.parent)
     return target
 

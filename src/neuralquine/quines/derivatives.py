@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .arnoldi import distance_to_one, fixed_direction
 from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
@@ -59,6 +60,10 @@ class Derivative(ABC):
     def norm(self) -> tuple[float, bool]:
         """``||J||_2``; and whether the number is only a lower bound of it."""
 
+    def nearest_to_one(self) -> float:
+        """``min |1 - lambda|`` where not all eigenvalues are at hand; NaN where it is not known."""
+        return math.nan
+
 
 class Directional(Derivative):
     """A derivative that can also be applied to any direction of the weights.
@@ -76,6 +81,10 @@ class Directional(Derivative):
     @abstractmethod
     def steepest(self) -> Tensor:
         """A unit vector ``(P,)`` along which the network answers most."""
+
+    def fixed_direction(self) -> Tensor | None:
+        """A unit vector ``(P,)`` that J takes to itself, where J is not written out; None where none is found."""
+        return None
 
 
 class Rows(Protocol):
@@ -182,10 +191,12 @@ class Matrixless(Directional):
     Args:
         jvp, vjp: the products, ``(P,)`` to ``(P,)``.
         like: the weights ``(P,)``.
+        near: products with J in the type of the weights, and an approximate inverse of ``I - J``; what is said of the
+            eigenvalues near 1 needs them.
     """
 
-    def __init__(self, jvp: Product, vjp: Product, like: Tensor) -> None:
-        self.written_out = False
+    def __init__(self, jvp: Product, vjp: Product, like: Tensor, near: tuple[Product, Product] | None = None) -> None:
+        self.written_out, self._near, self._like = False, near, like
         self._jvp, self._operator = jvp, Products(jvp, vjp, like)
         self._singular: tuple[float, Tensor] | None = None
 
@@ -197,6 +208,23 @@ class Matrixless(Directional):
         values = self._operator.eigenvalues()
         self.products = self._operator.count
         return values, False
+
+    def _product_near(self, v: Tensor) -> Tensor:
+        assert self._near is not None
+        self._operator.count += 1
+        return self._near[0](v)
+
+    def nearest_to_one(self) -> float:
+        if self._near is None:
+            return math.nan
+        found = distance_to_one(self._product_near, self._near[1], self._like)
+        self.products = self._operator.count
+        return found
+
+    def fixed_direction(self) -> Tensor | None:
+        if self._near is None:
+            return None
+        return fixed_direction(self._product_near, self._near[1], self._like, nothing=nothing(self._like.dtype))
 
     def _largest(self) -> tuple[float, Tensor]:
         if self._singular is None:
@@ -284,4 +312,9 @@ def eigenvalues_of(matrix: Tensor) -> Tensor:
 def continuum(eigenvalues: Tensor, dtype: torch.dtype) -> float | None:
     """The distance of an eigenvalue of ``J`` to 1, where it is so small that this point lies on a line of them."""
     gap = float((1 - eigenvalues).abs().min())
-    return gap if gap < torch.finfo(dtype).eps ** 0.6 else None
+    return gap if gap < nothing(dtype) else None
+
+
+def nothing(dtype: torch.dtype) -> float:
+    """The distance of an eigenvalue to 1 that is none in a type: what round-off leaves of 0."""
+    return torch.finfo(dtype).eps ** 0.6

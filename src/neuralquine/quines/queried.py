@@ -29,10 +29,11 @@ from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
 from .quine import Quine, check_grid, checked_scales
 from .self_printer import SelfPrinter
-from .stack import Linearization, Stack, layers_of
+from .stack import Linearization, MeanField, Stack, layers_of
 from .tables.phases import grid_name
 from .tables.queries import QueryTable
 from .trunk import LAZY, Trunk, modular
+from .uncompiled import uncompiled
 
 _CHUNK = 4096  # queries answered at once
 _FEW = 64  # queries whose gradients are computed at once
@@ -204,7 +205,7 @@ class QueryQuine(Quine):
             return pick(output, self.select, more_than=0).reshape(())
 
         rows = []
-        with self.turn, self._settled(), differentiable_kernels():
+        with self.turn, self._settled(), differentiable_kernels(), uncompiled():
             for part in table.split(_FEW):
                 gradients = vmap(grad(answer), in_dims=(None, 0))(tensors, part)
                 rows.append(torch.cat([gradients[name].reshape(len(part), -1) for name in tensors], 1))
@@ -228,7 +229,9 @@ class QueryQuine(Quine):
             return Dense(self.code_jacobian(theta[None])[0].to(self.code_dtype), self.printer)
         if self.stack is not None:
             at = Linearization(self.stack, theta)
-            return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta)
+            inverse = MeanField(at)
+            near = Linearization(self.stack, theta, dtype=theta.dtype).jvp, lambda v: inverse(v.float()).to(v)
+            return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta, near)
         return from_products(self.real_code, theta)
 
     # -- what files and cards say -------------------------------------------------------------------------------

@@ -2,8 +2,12 @@
 
     h_0 = x,  z_l = W_l h_(l-1) + b_l,  h_l = s(z_l),  f(x) = w . h_L + b
 
-for every row x of the query table at once. Written out, a derivative product costs three matrix products a layer, in
-float32, with the activations and slopes of the point kept; ``torch.func.jvp`` would compute them again every time.
+for every row x of the query table at once. With ``A_l = df / dz_l`` of every query, computed once at a point,
+
+    J d = sum_l rowsum(A_l * (h_(l-1) dW_l^T + db_l)) + h_L dw + db
+
+costs one matrix product a layer, in float32; carrying the tangent from layer to layer takes two, and
+``torch.func.jvp`` computes the activations again every time.
 
 Replace every activation by its gain: the network is affine in the query, ``f(x) = (x, 1) . v(theta)``, so its printed
 weights lie in the column space of the table ``E = [X, 1]``, and ``J = E B(theta)`` has rank q + 1. With the slopes
@@ -12,6 +16,7 @@ averaged over the queries it makes up most of the true Jacobian: :class:`MeanFie
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +38,10 @@ ELEMENTWISE = (
     nn.Softsign,
     nn.Tanh,
 )
-_CHUNK = 2048  # rows of the query table at once: the temporaries stay in the cache
+_SELU_SCALE = 1.0507009873554804934  # torch's constants: for z > 0 SELU is SCALE z,
+_SELU_FLOOR = 1.7580993408473766  # and below SCALE ALPHA (exp(z) - 1), which never falls below -FLOOR
+_CHUNK = 1024  # rows of the query table at once: the temporaries stay in the cache
+_WIDE_CHUNK = 1 << 16  # the same where there is no such cache: on an accelerator every call costs as much as its work
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Stack:
         self.tables = {table.dtype: table.contiguous(), torch.float32: table.float()}
         self.device, self.dtype = table.device, table.dtype
         self.layers = layers
+        self.chunk = _CHUNK if table.device.type == "cpu" else _WIDE_CHUNK
         self.affine = any(layer.bias is not None for layer in layers) or any(
             float(layer.activation(table.new_zeros(1))) != 0.0 for layer in layers if layer.activation
         )
@@ -104,6 +113,11 @@ class Stack:
         """Whether ``f`` is positively homogeneous in theta, of degree L + 1, and keeps positive numbers positive."""
         kinds = {type(layer.activation) for layer in self.layers if layer.activation is not None}
         return kinds == {nn.ReLU} and all(layer.bias is None for layer in self.layers)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether the activations are bent at 0 alone: the slope of one is not that of the network."""
+        return {type(layer.activation) for layer in self.layers[:-1]} <= {nn.ReLU, nn.LeakyReLU}
 
     @property
     def unknowns(self) -> int:
@@ -116,7 +130,7 @@ class Stack:
     @torch.no_grad()
     def answers(self, theta: Tensor) -> Tensor:
         """``f`` of every query, in the type of theta: ``(P,)``."""
-        return torch.cat([self._answers(theta, h) for h in self.tables[theta.dtype].split(_CHUNK)])
+        return torch.cat([self._answers(theta, h) for h in self.tables[theta.dtype].split(self.chunk)])
 
     def some_answers(self, theta: Tensor, rows: Tensor) -> Tensor:
         """``f`` of some queries, to be differentiated by theta: ``(n,)``."""
@@ -140,54 +154,85 @@ class Stack:
 
 
 class Linearization:
-    """Products with the Jacobian of the answers at one point, in float32."""
+    """Products with the Jacobian of the answers at one point.
+
+    Args:
+        stack: the network with its queries.
+        theta: ``(P,)`` the point.
+        spare: buffers of earlier points of the same stack, to be used again; new ones take as long to touch as to fill.
+            Those of this point are put there once it is no longer needed.
+        dtype: in which they are computed, float32 or the type of the table.
+
+    Attributes:
+        h: the inputs of every layer, ``(P, n)`` each.
+        signals: ``df / dz`` of every layer but the last one, ``(P, n)`` each.
+        mean_slopes: the slopes of the activations, averaged over the queries.
+    """
 
     @torch.no_grad()
-    def __init__(self, stack: Stack, theta: Tensor) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        theta: Tensor,
+        spare: list[list[Tensor]] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.stack = stack
-        self.theta = theta.float()
+        self.theta = theta.to(dtype)
         self.tensors = [stack.weights(self.theta, layer) for layer in stack.layers]
-        self.h, self.slopes = [stack.tables[torch.float32]], []
-        for (weight, bias), layer in zip(self.tensors[:-1], stack.layers[:-1], strict=True):
-            z = torch.nn.functional.linear(self.h[-1], weight, bias)
-            h, slope = _with_slope(layer.activation, z)
-            self.h.append(h)
-            self.slopes.append(slope)
+        table, hidden = stack.tables[dtype], stack.layers[:-1]
+        room = spare.pop() if spare else [table.new_empty(len(table), layer.shape[0]) for layer in hidden * 2]
+        if spare is not None:
+            weakref.finalize(self, spare.append, room)
+        self.h, self.signals = [table, *room[: len(hidden)]], room[len(hidden) :]
+        sums = [table.new_zeros(layer.shape[0]) for layer in hidden]
+        self.parts = [slice(i, i + stack.chunk) for i in range(0, len(table), stack.chunk)]
+        for part in self.parts:
+            slopes = []
+            for i, (weight, bias) in enumerate(self.tensors[:-1]):
+                z = torch.nn.functional.linear(self.h[i][part], weight, bias)
+                h, slope = _with_slope(hidden[i].activation, z)
+                self.h[i + 1][part] = h
+                slopes.append(slope)
+                sums[i] += slope.sum(0)
+            for i in range(len(hidden) - 1, -1, -1):
+                back = self.tensors[i + 1][0]
+                if i + 1 < len(hidden):
+                    back = self.signals[i + 1][part] @ back
+                torch.mul(slopes[i], back, out=self.signals[i][part])
+        self.mean_slopes = [total / len(table) for total in sums]
 
     @torch.no_grad()
     def jvp(self, d: Tensor) -> Tensor:
         """``J d``: ``(P,)`` to ``(P,)``."""
         stack, out = self.stack, torch.empty_like(d)
-        changes = [stack.weights(d, layer) for layer in stack.layers]
-        for start in range(0, len(d), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            tangent: Tensor | None = None
-            for i, (change, shift) in enumerate(changes):
-                step = torch.nn.functional.linear(self.h[i][part], change, shift)
-                if tangent is not None:
-                    step.addmm_(tangent, self.tensors[i][0].mT)
-                tangent = step if i == len(self.slopes) else step.mul_(self.slopes[i][part])
-            assert tangent is not None
-            out[part] = tangent[:, 0]
-        return out
+        *changes, (last, shift) = [stack.weights(d, layer) for layer in stack.layers]
+        for part in self.parts:
+            answer = torch.mv(self.h[-1][part], last[0], out=out[part])
+            for h, signal, (change, moved) in zip(self.h, self.signals, changes, strict=False):
+                step = torch.nn.functional.linear(h[part], change, moved)
+                answer += torch.linalg.vecdot(step, signal[part])
+        return out if shift is None else out.add_(shift)
 
     @torch.no_grad()
     def vjp(self, u: Tensor) -> Tensor:
         """``J^T u``: ``(P,)`` to ``(P,)``."""
         out = torch.zeros_like(u)
-        back = u[:, None]
-        for i in range(len(self.tensors) - 1, -1, -1):
-            layer = self.stack.layers[i]
-            out[layer.weight] = (back.mT @ self.h[i]).reshape(-1)
-            if layer.bias is not None:
-                out[layer.bias] = back.sum(0)
-            if i:
-                back = (back @ self.tensors[i][0]) * self.slopes[i - 1]
+        for layer, h, signal in zip(self.stack.layers, self.h, [*self.signals, None], strict=True):
+            for part in self.parts:
+                back = u[part, None] if signal is None else signal[part] * u[part, None]
+                out[layer.weight] += (back.mT @ h[part]).reshape(-1)
+                if layer.bias is not None:
+                    out[layer.bias] += back.sum(0)
         return out
 
 
 def _with_slope(activation: nn.Module | None, z: Tensor) -> tuple[Tensor, Tensor]:
+    """An activation and its slope."""
     assert activation is not None
+    if type(activation) is nn.SELU:  # of the networks that take minutes: its slope costs no second exponential
+        h = activation(z)
+        return h, torch.where(z > 0, _SELU_SCALE, h + _SELU_FLOOR)
     with torch.enable_grad():
         leaf = z.detach().requires_grad_(True)
         h = activation(leaf)
@@ -207,12 +252,12 @@ class MeanField:
         for i in range(len(at.tensors) - 1, -1, -1):
             self.signals.insert(0, s)
             if i:
-                s = (at.tensors[i][0].mT @ s) * at.slopes[i - 1].mean(0)
+                s = (at.tensors[i][0].mT @ s) * at.mean_slopes[i - 1]
         self.maps = [
             torch.eye(q, n, device=stack.device, dtype=torch.float32)
         ]  # h_l = maps[l] (x, 1) of the averaged network
         for i, (weight, bias) in enumerate(at.tensors[:-1]):
-            slope = at.slopes[i].mean(0)
+            slope = at.mean_slopes[i]
             reach = slope[:, None] * (weight @ self.maps[-1])
             if stack.affine:
                 shift = weight.new_zeros(len(weight)) if bias is None else bias
@@ -226,7 +271,11 @@ class MeanField:
             small += self.maps[i].mT @ (self.signals[i] @ rows).view(-1, n)
             if layer.bias is not None:
                 small[-1] += self.signals[i] @ stack.rows(layer.bias, torch.float32)
-        self.inverse = torch.linalg.inv(torch.eye(n, dtype=torch.float64, device=stack.device) - small.double()).float()
+        small = torch.eye(n, dtype=torch.float64, device=stack.device) - small.double()
+        inverse, failed = torch.linalg.inv_ex(small)
+        if int(failed):  # of dead units and an output bias the averaged network has an eigenvalue of 1
+            inverse = torch.linalg.pinv(small) if bool(torch.isfinite(small).all()) else torch.zeros_like(small)
+        self.inverse = inverse.float()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

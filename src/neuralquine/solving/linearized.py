@@ -10,6 +10,7 @@ real network's weights are then already of the right size and kind, at a relativ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -22,14 +23,21 @@ _CLOSE = 1e-4  # relative residual that suffices: that of the real network there
 _ASCENT = 40
 _VARIED = 0.8
 _FRUITLESS = 4  # batches without a new start after which there are no more
+_SLOPES = (0.5, 0.7, 1.0, 0.4)  # of ReLU networks, in the order in which they are tried
+_OF_EACH = 4  # starts of a slope before the next one
 _SPREAD = 0.1  # values of a pre-activation over which the gain is averaged
 
 
 class Linearized:
-    """``G`` and its derivative, in float32: a start need not be exact."""
+    """``G`` and its derivative, in float32: a start need not be exact.
+
+    Args:
+        stack: the network.
+        slope: the gain of every activation; by default that of the activation around 0.
+    """
 
     @torch.no_grad()
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, slope: float | None = None) -> None:
         self.stack, self.n = stack, stack.unknowns
         self.layers = []
         for layer in stack.layers:
@@ -39,7 +47,7 @@ class Linearized:
             if layer.activation is not None:
                 at = torch.tensor([_SPREAD, -_SPREAD, 0.0], dtype=weight.dtype, device=stack.device)
                 up, down, offset = layer.activation(at).tolist()
-                gain = (up - down) / (2 * _SPREAD)
+                gain = (up - down) / (2 * _SPREAD) if slope is None else slope
             self.layers.append((weight, bias, gain, offset))
         self.device = stack.device
         self.degree = len(self.layers)  # degree of G in v, where there are no constants
@@ -63,15 +71,20 @@ class Linearized:
 
 
 def linear_starts(
-    stack: Stack, generator: torch.Generator, *, batch: int = 24, late: Callable[[], bool] | None = None
+    stack: Stack,
+    generator: torch.Generator,
+    *,
+    batch: int = 24,
+    late: Callable[[], bool] | None = None,
+    slope: float | None = None,
 ) -> Iterator[Tensor]:
     """Yield weights ``(P,)`` of quines of the linearized network without end, each batch by falling eigenvalue.
 
-    Once ``late`` says so, a batch ends with the start that it has.
+    Once ``late`` says so, a batch ends with the start that it has. With a ``slope`` every activation is replaced by it.
 
     Where L is even, ``-v`` solves the same eigenproblem as v: another start.
     """
-    linearized = Linearized(stack)
+    linearized = Linearized(stack, slope)
     seen: list[Tensor] = []
     fruitless = 0
     while fruitless < _FRUITLESS:
@@ -95,6 +108,19 @@ def linear_starts(
             theta = stack.expand(v.to(stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
+
+
+def starts_of_slopes(
+    stack: Stack, generator: torch.Generator, *, late: Callable[[], bool] | None = None
+) -> Iterator[Tensor]:
+    """The same for networks with a kink at 0, whose mean slope is not known beforehand: some of each slope in turn."""
+    several = [linear_starts(stack, generator, batch=_OF_EACH, late=late, slope=slope) for slope in _SLOPES]
+    while several:
+        for starts in list(several):
+            taken = list(islice(starts, _OF_EACH))
+            if not taken:
+                several.remove(starts)
+            yield from taken
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

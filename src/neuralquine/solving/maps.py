@@ -33,6 +33,11 @@ def refuse_constructed(quine: Quine) -> None:
 Product = Callable[[Tensor], Tensor]
 
 
+def unpreconditioned(v: Tensor) -> Tensor:
+    """The approximate inverse of ``I - J`` of a map about which nothing is known: the identity."""
+    return v
+
+
 class OutOfTime(KeyboardInterrupt):
     """The time limit has passed within a step of a search; what survives Ctrl-C survives it."""
 
@@ -142,7 +147,7 @@ class SelfMap:
             with named_failures():
                 return self.jvp(x, v.to(x)).to(v)
 
-        return product, lambda v: v
+        return product, unpreconditioned
 
     def squared_length(self, r: Tensor, length: Tensor) -> Tensor:
         """``||F(theta) - theta||^2`` in weights: ``(B,)``.

@@ -29,10 +29,11 @@ class QueryMap(FullMap):
         self.stack = quine.stack
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
+        self._spare: list[list[Tensor]] = []
         self._local: tuple[Tensor, Directional] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        self._count(len(x), 0)
+        self.count(len(x), 0)
         if self.stack is not None:  # a module can hold one set of weights at a time
             return torch.stack([self.stack.answers(row) for row in x])
         with torch.no_grad():
@@ -47,16 +48,16 @@ class QueryMap(FullMap):
     def rough(self, x: Tensor) -> Tensor:
         if self.stack is None:
             return self(x[None])[0]
-        self._count(1, 0)
+        self.count(1, 0)
         return self.stack.answers(x.float())
 
     def linearize(self, x: Tensor) -> tuple[Product, Product]:
         if self.stack is None:
             return super().linearize(x)
-        at = Linearization(self.stack, x)
+        at = Linearization(self.stack, x, self._spare)
 
         def product(v: Tensor) -> Tensor:
-            self._count(0, 1)
+            self.count(0, 1)
             return at.jvp(v)
 
         return product, MeanField(at)
@@ -72,7 +73,8 @@ class QueryMap(FullMap):
             self._local = theta.clone(), self.together.directional(theta)
         return self._local[1]
 
-    def _count(self, evaluations: int, jvps: int) -> None:
+    def count(self, evaluations: int, jvps: int) -> None:
+        """Count what is about to be computed, unless the search was cancelled or its time has passed."""
         if self.cancelled.is_set():
             raise KeyboardInterrupt
         self.in_time()

@@ -21,14 +21,14 @@ from torch import Tensor
 
 from ..errors import QuineFileError, plural
 from ..files.journal import Journal
-from ..quines.derivatives import DENSE, continuum
+from ..quines.derivatives import continuum
 from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
 from ..quines.together import together
 from .enumerate import fixed_points, keep
-from .linearized import linear_starts
+from .linearized import linear_starts, starts_of_slopes
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
 from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
@@ -37,6 +37,7 @@ from .queried_map import QueryMap
 from .search import Found, Request, search
 from .solution import Status
 from .trace import Residuals
+from .unbent import bendable, unbent_starts
 
 STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
@@ -46,6 +47,7 @@ _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
 _SMALL = 128  # weights up to which the race comes first where bits are asked for: any fixed point is as good
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
+_CURVES = 60  # curves of a small ReLU network that are followed; most networks are solved by one of the first ten
 _ENDS = list(Status)
 
 Rung = tuple[Method, Tensor, Stop]
@@ -145,10 +147,12 @@ def put_aside(f: QueryMap, found: Search) -> bool:
         Whether the solution lies on such a line.
     """
     theta = found.best[0]
-    if len(theta) > DENSE:
-        return False
-    eigenvalues, _ = f.local(theta).eigenvalues()
-    if continuum(eigenvalues, theta.dtype) is None:
+    derivative = f.local(theta)
+    if derivative.written_out:
+        line = continuum(derivative.eigenvalues()[0], theta.dtype) is not None
+    else:
+        line = derivative.fixed_direction() is not None
+    if not line:
         return False
     found.status, found.residuals = [Status.CONSTANT_QUINE], torch.full_like(found.residuals, torch.inf)
     return True
@@ -272,7 +276,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
     if f.stack is not None:
         if f.stack.homogeneous:
             yield from ((solver, start, stop) for start in islice(_positive_starts(f, f.stack, generator), 2))
-        yield from ((solver, start, stop) for start in linear_starts(f.stack, generator, late=f.late))
+        yield from ((solver, start, stop) for start in _stack_starts(f, f.stack, generator))
     while True:
         if raced:
             yield _RACE, starting_points(f, _RACERS, generator, own=False), race
@@ -280,6 +284,17 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
             continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
+
+
+def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
+    """Quines of the linearized network, without end; of a small one with kinks, as they become while it is bent."""
+    if bendable(stack):
+        twins = linear_starts(stack, generator, batch=1, late=f.late, slope=1.0)  # the first curve may do
+        yield from unbent_starts(stack, islice(twins, _CURVES), f.count, lambda: f.late is not None and f.late())
+    if stack.kinked:
+        yield from starts_of_slopes(stack, generator, late=f.late)
+    else:
+        yield from linear_starts(stack, generator, late=f.late)
 
 
 def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,15 +34,20 @@ class FreeRunning(nn.Module):
         h = [y.new_zeros(1, self.size) for _ in self.lstm]
         c = [y.new_zeros(1, self.size) for _ in self.lstm]
         y, emitted = y.reshape(1, 1), []
+        # What the layers would look up at every step is looked up once: their calls cost more than their arithmetic.
+        layers: list[Any] = list(self.lstm)
+        cells = [(cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) for cell in layers]
+        mix, weight, bias = self.mix.weight, self.out.weight, self.out.bias
+        step, linear = torch.lstm_cell, nn.functional.linear
         for _ in range(count):
             x = y
-            for i, cell in enumerate(self.lstm):
-                h[i], c[i] = cell(x, (h[i], c[i]))
+            for i, cell in enumerate(cells):
+                h[i], c[i] = step(x, (h[i], c[i]), *cell)
                 x = h[i]
-            z = self.mix(x)
+            z = linear(x, mix)
             z = z - z.mean(-1, keepdim=True)
             z = z / torch.sqrt((z * z).mean(-1, keepdim=True) + 1e-5)
-            y = self.out(torch.relu(z))
+            y = linear(torch.relu(z), weight, bias)
             emitted.append(y)
         return torch.cat(emitted).reshape(-1)
 

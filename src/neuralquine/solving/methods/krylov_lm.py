@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..maps import SelfMap
+from ...quines.arnoldi import arnoldi
+from ..maps import SelfMap, unpreconditioned
 from .base import State
 from .registry import method
 
@@ -18,7 +19,9 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 # The numbers below were set on the SELU network of Chang and Lipson with 2 x 50 neurons, seed 0. Of its 12 starts,
 # Levenberg-Marquardt inside the Krylov subspace solved 2, with the whole search for mu 4, with bold steps 5.
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
-_PRODUCTS = (200, 16.0)  # most derivative products of a start, a + b sqrt(P): twice what a success needs
+_WINDOW = 100  # products over which a start is judged
+_PLAIN_STEPS, _PLAIN_GAIN = 10, 0.75  # where nothing preconditions the products, a step takes as many as a window holds
+_PLAIN_PRODUCTS = (200, 16.0)  # there most products of a start, a + b sqrt(P): twice what a success needs
 
 # The inner tolerance falls with the residual, so that convergence is quadratic, as far as float32 can follow.
 _FAR = 3e-2  # relative residual above which the inner tolerance is ``eta``
@@ -46,9 +49,6 @@ _REACH_FIRST = 4.0  # lengths of the plain step that the first bold one goes
 _REACH_GROWS, _REACH_MOST = 1.5, 30.0  # factor of that length after a success
 _REACH_FALLS, _REACH_LEAST = 2.0, 2.0  # factor of that length after a failure
 
-_BREAKDOWN = 1e-7  # a new Krylov vector of this relative size is float32 round-off: the subspace is invariant
-_CHECK_EVERY = 4  # Krylov vectors between two looks at the residual, each a small least-squares problem
-
 
 @method({"krylov-lm": {}})
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +64,11 @@ class KrylovLM:
     Attributes:
         krylov_dim: most Krylov vectors of a step.
         eta: the inner tolerance far from a solution.
-        window, gain: a start is left when in ``window`` steps the residual fell by less than this factor.
-        products: most derivative products that one start may cost; by default ``200 + 16 sqrt(P)``. Most starts
-            that succeed need half of it.
+        window, gain: a start is left when over its last ``window`` derivative products the residual fell by less than
+            this factor; by default over 100. Most starts end at local minima, and what a search costs is how soon it
+            leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
+        products: most derivative products that one start may cost; by default no limit but ``window``, or without a
+            preconditioner ``200 + 16 sqrt(P)``.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
@@ -75,8 +77,8 @@ class KrylovLM:
 
     krylov_dim: int = 90
     eta: float = 0.05
-    window: int = 10
-    gain: float = 0.75
+    window: int = 0
+    gain: float = 0.6
     products: int = 0
     space: str = "full"
     starts: ClassVar[int] = 1
@@ -94,7 +96,7 @@ class KrylovLM:
 
     def _step(self, f: SelfMap, x: Tensor, fx: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
         here = _Trial(x, fx, 0.0, 0.0, relative(x, fx))
-        memory.residuals.append(here.residual)
+        memory.course.append((memory.products, here.residual))
         if memory.stuck or self._hopeless(memory, len(x)):
             memory.stuck = True
             return x, fx
@@ -110,12 +112,18 @@ class KrylovLM:
         return best.x, best.fx
 
     def _hopeless(self, memory: _Memory, weights: int) -> bool:
-        """Whether a start has gained too little in its last steps, or cost too much, to be followed any further."""
-        past = memory.residuals
-        base, share = _PRODUCTS
-        gained_little = len(past) > self.window and past[-1] > max(self.gain * past[-1 - self.window], _CLOSE)
-        spent = memory.products > (self.products or base + share * weights**0.5) and past[-1] > _CLOSE
-        return gained_little or spent
+        """Whether a start has gained too little of late, or cost too much, to be followed any further."""
+        (spent, residual), past, most = memory.course[-1], memory.course, self.products
+        if residual < _CLOSE:
+            return False
+        if memory.preconditioned or self.window:
+            since, gain = spent - (self.window or _WINDOW), self.gain
+            before = next((earlier for products, earlier in reversed(past) if products <= since), math.inf)
+        else:
+            base, share = _PLAIN_PRODUCTS
+            gain, most = _PLAIN_GAIN, most or base + share * weights**0.5
+            before = past[-1 - _PLAIN_STEPS][1] if len(past) > _PLAIN_STEPS else math.inf
+        return residual > gain * before or 0 < most < spent
 
     def _search(self, family: _Family, mu: float) -> _Trial:
         """The best damping, from the last one on: down or up by factors of 4 while the residual falls."""
@@ -166,9 +174,8 @@ class _Memory:
     reach: float = _REACH_FIRST
     stuck: bool = False
     products: int = 0
-
-    def __post_init__(self) -> None:
-        self.residuals: list[float] = []
+    preconditioned: bool = True
+    course: list[tuple[int, float]] = field(default_factory=list)  # products spent and relative residual, step by step
 
 
 @dataclass
@@ -196,6 +203,7 @@ class _Family:
         self.f, self.here = f, here
         assert here.fx is not None
         product, precondition = f.linearize(here.x)
+        memory.preconditioned = precondition is not unpreconditioned
         self.z, self.h, self.beta = arnoldi(product, precondition, (here.fx - here.x).float(), eta, most)
         memory.products += len(self.z)
         self.gram = (self.z @ self.z.mT).double().cpu()
@@ -222,41 +230,3 @@ def relative(x: Tensor, fx: Tensor) -> float:
     """Relative residual; infinity where there is none."""
     value = float(torch.linalg.vector_norm(fx.double() - x) / torch.linalg.vector_norm(x))
     return value if value == value else float("inf")
-
-
-def arnoldi(
-    product: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], b: Tensor, eta: float, most: int
-) -> tuple[Tensor, Tensor, float]:
-    """``(I - J) Z = V H`` with ``V[0] = b / beta`` until the residual of the subspace is below ``eta beta``.
-
-    Returns:
-        ``Z`` ``(k, n)`` preconditioned vectors, ``H`` ``(k + 1, k)`` in float64, and beta.
-    """
-    most = min(most, len(b))
-    beta = float(torch.linalg.vector_norm(b))
-    v = b.new_zeros(most + 1, len(b))
-    z = b.new_zeros(most, len(b))
-    h = torch.zeros(most + 1, most, dtype=torch.float64)
-    v[0] = b / beta
-    k = 0
-    while k < most:
-        z[k] = precondition(v[k])
-        w = z[k] - product(z[k])
-        basis = v[: k + 1]
-        for _ in range(2):  # twice is enough
-            share = basis @ w
-            w = w - share @ basis
-            h[: k + 1, k] += share.cpu()
-        size = float(torch.linalg.vector_norm(w))
-        h[k + 1, k] = size
-        k += 1
-        if size <= _BREAKDOWN * abs(float(h[:k, k - 1].norm())):
-            break
-        v[k] = w / size
-        if k % _CHECK_EVERY == 0:
-            first = torch.zeros(k + 1, 1, dtype=h.dtype)
-            first[0] = 1
-            y = torch.linalg.lstsq(h[: k + 1, :k], first, driver="gelsd").solution
-            if float(torch.linalg.vector_norm(first - h[: k + 1, :k] @ y)) < eta:
-                break
-    return z[:k], h[: k + 1, :k], beta
