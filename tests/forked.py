@@ -99,6 +99,12 @@ class Forked:
         return self.wait()
 
 
+def warm(*modules):
+    """Have these imported for all commands that follow, as each of them would do for itself."""
+    with _file(" ".join(modules)) as names, _asked([names.fileno()], b"w"):
+        pass
+
+
 def _file(text=None):
     file = os.fdopen(os.memfd_create("stream"), "w+b")
     file.write(text.encode() if isinstance(text, str) else text or b"")
@@ -113,7 +119,7 @@ def _read(file, text):
     return found.decode().replace("\r\n", "\n") if text else found
 
 
-def _asked(streams):
+def _asked(streams, message=b"."):
     """The line to a new process of the server, which has these standard streams."""
     global _server
     with _lock:
@@ -126,7 +132,7 @@ def _asked(streams):
         ours, theirs = socket.socketpair()
         with theirs:
             handed = array.array("i", [theirs.fileno(), *streams])
-            _server.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
+            _server.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
     return ours
 
 
@@ -159,7 +165,12 @@ def _serve(number):
             return
         files = array.array("i")
         files.frombytes(handed[0][2])
-        if os.fork() == 0:
+        if message == b"w":
+            with contextlib.suppress(ImportError):
+                for name in _read(os.fdopen(files[1], "rb", closefd=False), True).split():
+                    importlib.import_module(name)
+            gc.freeze()
+        elif os.fork() == 0:
             asked.close()
             _watch(*files)
         for file in files:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,14 @@ OPTIONS = {"size": 6, "train": 2, "melt": 0.3, "attack": 0.3, "learn": 0.3}
 
 def soup(generations=6, **options):
     return world("soup", seed=3, generations=generations, **(OPTIONS | options))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder of a world that has lived for two generations."""
+    folder = tmp_path_factory.mktemp("life") / "two"
+    live(soup(2), folder)
+    return folder
 
 
 def table(folder):
@@ -64,8 +73,8 @@ def test_a_time_limit_begins_no_generation(tmp_path):
     assert not stopped.finished
 
 
-def test_other_options_another_seed_and_damage_are_refused(tmp_path):
-    live(soup(2), tmp_path)
+def test_other_options_another_seed_and_damage_are_refused(two, tmp_path):
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
     with pytest.raises(QuineFileError, match="another world"):
         live(soup(attack=0.2), tmp_path, resume=True)
     with pytest.raises(QuineFileError, match="another world"):
@@ -97,10 +106,10 @@ def test_other_options_another_seed_and_damage_are_refused(tmp_path):
         ("more", torch.zeros(1)),
     ],
 )
-def test_a_forged_state_is_refused(tmp_path, name, value):
+def test_a_forged_state_is_refused(two, tmp_path, name, value):
     from safetensors import safe_open
 
-    live(soup(2), tmp_path)
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
     path = tmp_path / STATE
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
@@ -143,8 +152,8 @@ def test_the_command_line_resumes_what_was_killed(tmp_path):
 @pytest.mark.parametrize(
     "age", [torch.tensor(float("inf")), torch.tensor(1j), torch.tensor(2.0), torch.tensor(-1), torch.tensor(2**62)]
 )
-def test_an_age_that_is_none_is_refused(age, tmp_path):
-    live(soup(2), tmp_path)
+def test_an_age_that_is_none_is_refused(age, two, tmp_path):
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
     with safe_open(tmp_path / STATE, framework="np") as file:
         metadata = file.metadata()
     save_file(load_file(tmp_path / STATE) | {"age": age}, tmp_path / STATE, metadata)
@@ -152,8 +161,8 @@ def test_an_age_that_is_none_is_refused(age, tmp_path):
         live(soup(), tmp_path, resume=True)
 
 
-def test_a_history_of_another_type_is_refused(tmp_path):
-    live(soup(2), tmp_path)
+def test_a_history_of_another_type_is_refused(two, tmp_path):
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
     with safe_open(tmp_path / STATE, framework="np") as file:
         metadata = file.metadata()
     kept = load_file(tmp_path / STATE)

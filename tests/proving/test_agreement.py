@@ -25,7 +25,7 @@ DRAWS = 20  # at each rank, of which there are six
 def test_every_rule_has_a_generator():
     assert {name for name in RULES if not name.startswith("transformers.")} == set(
         GENERATORS
-    )  # whole models: test_models.py
+    )  # whole models: test_gpt2.py, test_models.py
 
 
 @pytest.mark.parametrize("name", GENERATORS)

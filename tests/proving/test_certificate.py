@@ -362,7 +362,7 @@ def test_a_network_without_grid_and_with_an_anchor_is_proved(tmp_path):
 
 
 def test_a_network_too_large_for_a_proof_is_refused_before_its_matrix_is_made(exact, monkeypatch):
-    monkeypatch.setattr("neuralquine.proving.printers._LARGEST", 1000)
+    monkeypatch.setattr("neuralquine.proving.printers.LARGEST", 1000)
     with pytest.raises(NoRule, match="1020 weights of a code of 20 are too many"):
         Network(exact)
 

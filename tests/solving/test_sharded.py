@@ -25,6 +25,7 @@ def by_torchrun(command):
 
 def as_torchrun_does(command):
     """Two processes with the variables that torchrun sets; as there, the store that they meet at is held by whoever starts them."""
+    forked.warm("transformers.models.gpt2.modeling_gpt2")
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
     shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
 from ..keeping.examples import located, shown
 from .options import AsJson, Device, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine, require_flint
+from .prove import TimeLimit, saying
 from .report import draw, print_json, radius, report_verification, table
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def verify(
     ] = False,
     trunk: TrunkOption = "",
     device: Device = "cpu",
+    time_limit: TimeLimit = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every figure of a quine.
@@ -63,8 +66,8 @@ def verify(
     verification = run(quine)
     extra: dict[str, Any] = {}
     if portable:
-        verification, extra = _with_portability(folder, verification)
-    with patience(folder):
+        verification, extra = _with_portability(folder, verification, time_limit)
+    with patience(folder, time_limit):
         proved, reason = check_certificate(folder)
     if proved and not verification.converged:
         proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
@@ -192,7 +195,9 @@ def _verify_file(file: Path, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _with_portability(folder: Path, verification: Verification) -> tuple[Verification, dict[str, Any]]:
+def _with_portability(
+    folder: Path, verification: Verification, time_limit: float | None
+) -> tuple[Verification, dict[str, Any]]:
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
     require_flint(folder)
     from ..keeping.patience import patience
@@ -201,11 +206,13 @@ def _with_portability(folder: Path, verification: Verification) -> tuple[Verific
     if checker.covers(folder):
         portability = checker.portability
     else:
-        from ..proving.portable import portability
+        from ..proving.portable import portability as bounded
+
+        portability = partial(bounded, say=saying("proof"))
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
         return replace(verification, portable=False), nothing
-    with patience(folder):
+    with patience(folder, time_limit):
         found = portability(folder)
     margins = {"exact_margin": found.exact_margin, "float_margin": found.float_margin}
     return replace(verification, portable=found.proved), {"portable_reason": found.reason, **margins}

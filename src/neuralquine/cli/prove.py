@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,8 @@ from .options import AsJson, Folder, OwnFolder, app, require_flint
 from .report import print_json, verdict
 from .tables import colored
 
+_PATIENCE = 0.5  # seconds after which a person wonders whether something is still going on
+
 TimeLimit = Annotated[
     float | None,
     typer.Option(
@@ -27,6 +31,21 @@ TimeLimit = Annotated[
         min=1,
     ),
 ]
+
+
+def saying(what: str) -> Callable[[str], None] | None:
+    """Say on a terminal what a proof is doing, on one line of stderr; None where nobody reads it."""
+    if not sys.stderr.isatty():
+        return None
+    started = time.perf_counter()
+
+    def say(done: str) -> None:
+        seconds = time.perf_counter() - started
+        if seconds > _PATIENCE:
+            sys.stderr.write(f"\r\x1b[K{what}: {done} ({seconds:.0f} s)\r")  # what comes next is written over it
+            sys.stderr.flush()
+
+    return say
 
 
 @app.command()

@@ -16,7 +16,7 @@ OPTIONS = {
     "keep": "--trunk= --json",
     "recipes": "--json",
     "methods": "--json",
-    "verify": "--portable --trunk= --device= --json",
+    "verify": "--portable --trunk= --device= --time-limit= --json",
     "plot": "--trunk= --json",
     "spectrum": "--trunk= --device= --json",
     "generations": "-n= --tolerance= --trunk= --device= --json",

@@ -142,7 +142,8 @@ def live(
         NeuralQuineError: pyarrow or matplotlib is missing, or ``out`` cannot be written.
         QuineFileError: the state is damaged or another world's.
     """
-    needed("matplotlib", "plot", _NEEDS)
+    for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):  # before the clock runs
+        needed(module, "plot", _NEEDS)
     write_table = _table_writer()
     out = Path(out)
     started = time.monotonic()

@@ -10,6 +10,7 @@ from .rules.resnet import RESNET, resnet_arguments
 
 Spec = dict[str, Any]
 
+_GPT2 = "transformers.models.gpt2.modeling_gpt2"
 _RESNET = "transformers.models.resnet.modeling_resnet"
 _SEQUENCE = (
     "neuralquine.quines.networks.sequence.",
@@ -34,7 +35,9 @@ def description(config: Spec) -> Spec:
     if f"{home}." in _SEQUENCE:
         match name, shapes:
             case "Clocked", {"hear.weight": [int(size), int(heard)]}:
-                return _spec("Clocked", size=size, clock=heard - 1)
+                return _spec("neuralquine.Clocked", size=size, clock=heard - 1)
+    if home == _GPT2 and name == "GPT2LMHeadModel":
+        return _gpt2(config, shapes)
     if (
         home == _RESNET
         and name == "ResNetForImageClassification"
@@ -45,7 +48,25 @@ def description(config: Spec) -> Spec:
 
 
 def _spec(name: str, **arguments: int) -> Spec:
-    return {"type": f"neuralquine.{name}", "arguments": arguments}
+    return {"type": name, "arguments": arguments}
+
+
+def _gpt2(config: Spec, shapes: dict[str, Any]) -> Spec:
+    """GPT-2 as a recipe of this package makes it: the number of heads is not to be seen in a weight."""
+    if (config["recipe"] or {}).get("name") not in ("gpt2", "gpt2-xl"):
+        raise NoRule("no proof rule for a GPT2LMHeadModel other than that of the recipes gpt2 and gpt2-xl")
+    match shapes.get("transformer.wte.weight"), shapes.get("transformer.wpe.weight"):
+        case [int(vocabulary), int(width)], [int(positions), int()]:
+            layers = sum(name.endswith(".ln_1.weight") for name in shapes)
+            sizes = {"vocabulary": vocabulary, "width": width, "positions": positions, "layers": layers}
+            return _spec("transformers.GPT2LMHeadModel", heads=max(1, width // 64), **sizes)
+    raise NoRule("no proof rule for a GPT2LMHeadModel without tables of tokens and positions")
+
+
+def read_logits(config: Spec, spec: Spec) -> bool:
+    """Whether the inputs and the output of a language model are those of its rule: token ids, and the logits of the last."""
+    names = ["input_ids", "logits_to_keep"]
+    return spec["type"] == "transformers.GPT2LMHeadModel" and config["probe"] == names and config["select"] == "logits"
 
 
 def named_probe(config: Spec) -> Any:

@@ -19,10 +19,11 @@ from ..quines.tables.philox import Stream, dyadic_gaussian
 from . import own_matrix
 from .balls import Ball, Rounding
 from .direct import DirectPrinter
-from .known import description, named_probe
-from .printers import REFUSED, MatrixPrinter
+from .known import description, named_probe, read_logits
+from .printers import LARGEST, REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
+from .streamed import StreamedSigns
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # buffers of batch normalization, never printed
 _TYPES = {"float64": np.float64, "float32": np.float32}
@@ -63,8 +64,7 @@ class Network:
         self.names = [name for name, _ in config["tensors"]]
         try:
             tensors = [held[f"trunk.{name}"] for name in self.names]
-            named = named_probe(config)
-            self.probe = held["probe.0"] if named is None else named.astype(_TYPES[self.dtype])
+            self.probe, inputs = _inputs(config, self.spec, held, self.dtype)
         except KeyError as error:
             raise QuineFileError(f"{folder / CONFIG} names {error.args[0]}, which {WEIGHTS} lacks") from error
         _check_tensors(config, self.spec, held, folder)
@@ -76,14 +76,14 @@ class Network:
             k.removeprefix("trunk."): v for k, v in held.items() if k.startswith("trunk.") and k not in weights
         }
         self.expansion = config["expansion"]
-        self.printer: MatrixPrinter | DirectPrinter
+        self.printer: MatrixPrinter | DirectPrinter | StreamedSigns
         if self.expansion == own_matrix.KIND:
             self.spec, self.printer = own_matrix.apart(self.spec, self.buffers, len(self.theta))
             self.d = self.printer.d
         else:
-            self.printer = (DirectPrinter if self.expansion == "direct" else MatrixPrinter)(config, self.sizes)
+            self.printer = printer_of(config, self.sizes)
         self.skip = config.get("skip")
-        self.anchor = None if self.skip is None else anchor([self.probe], self.d, self.seed)
+        self.anchor = None if self.skip is None else anchor(inputs, self.d, self.seed)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The trunk's parameters and buffers by name, as they are stored."""
@@ -144,7 +144,13 @@ class Network:
         return _TYPES[self.dtype](self.skip)
 
     def stored(self, rounding: Rounding | None = None) -> Ball:
-        """The stored weights, exactly."""
+        """The stored weights, exactly.
+
+        Raises:
+            NoRule: they are too many for balls.
+        """
+        if isinstance(self.printer, StreamedSigns):
+            raise NoRule(f"{len(self.theta)} weights of a code of {self.d} are too many for balls")
         return Ball.exact(self.theta, rounding)
 
 
@@ -154,10 +160,35 @@ def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:
         raise NoRule(f"no proof rule for {REFUSED[config['expansion']]}")
     if config["dtype"] not in _TYPES:
         raise NoRule(f"no proof rule for weights in {config['dtype']}")
+    if read_logits(config, spec):
+        return
     if config["select"] is not None and not (config["select"] == 0 and spec.get("type") in SEQUENCES):
         raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
     if config["probe"] != 1 and named_probe(config) is None:
         raise NoRule("no proof rule for several inputs")
+
+
+def printer_of(config: dict[str, Any], sizes: list[int]) -> MatrixPrinter | DirectPrinter | StreamedSigns:
+    """The printer of a folder: with a table of its matrix, where that is not too large."""
+    if config["expansion"] == "direct":
+        return DirectPrinter(config, sizes)
+    if config["expansion"] == "hadamard" and sum(sizes) * config["code_size"] > LARGEST:
+        return StreamedSigns(config, sizes)
+    return MatrixPrinter(config, sizes)
+
+
+def _inputs(
+    config: dict[str, Any], spec: dict[str, Any], held: dict[str, NDArray[Any]], dtype: str
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """What the trunk is run on, and all of the inputs that an anchor is made from."""
+    if read_logits(config, spec):
+        ids, kept = (held[f"probe.{name}"] for name in config["probe"])
+        if ids.ndim != 2 or len(ids) != 1 or kept.tolist() != [ids.shape[1] - 1]:
+            raise NoRule("no proof rule for a language model that is read elsewhere than at its last token")
+        return ids, [ids, kept]
+    named = named_probe(config)
+    probe = held["probe.0"] if named is None else named.astype(_TYPES[dtype])
+    return probe, [probe]
 
 
 def _check_tensors(config: dict[str, Any], spec: dict[str, Any], held: dict[str, NDArray[Any]], folder: Path) -> None:

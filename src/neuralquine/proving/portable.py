@@ -20,6 +20,8 @@ from .tubes.margins import WORDS, Margin, Say, rounding_margin
 from .verdicts import NotProved, Portability
 from .witness import Asked, hear
 
+_SMALL = 1 << 20  # weights below which exact arithmetic is asked about, too, where every machine's is proved already
+
 
 def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say | None = None) -> Portability:
     """Bound every floating-point evaluation of a stored quine, in its own type and without TF32.
@@ -42,21 +44,31 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say |
         return Portability(False, "the printer's sums do not fit the mantissa, so they depend on their order")
     norms: dict[Any, Any] = {}
     floating = rounding_margin(network, x, network.dtype, norms=norms, say=say)
-    # What holds of every machine holds of one that does not round; its own margin is the larger one.
-    exact = max(floating, rounding_margin(network, x, None, norms=norms, say=say), key=lambda m: m.margin)
+    wide = floating
+    if not floating.proved and network.dtype == "float32":
+        wide = rounding_margin(network, x, "float64", norms=norms, say=say)
+    # What holds of every machine holds of one that does not round; its own margin is the larger one, where it is asked for.
+    exact = wide
+    if not wide.proved or len(network.theta) < _SMALL:
+        exact = max(wide, rounding_margin(network, x, None, norms=norms, say=say), key=lambda m: m.margin)
     found = Portability(False, "", exact.margin, floating.margin, Machine.of(network.dtype).ulps, floating.by)
     if not floating.proved:
-        return replace(found, reason=_too_wide(exact, floating, network.dtype))
+        wider = "float64" if wide.proved and wide is not floating else None
+        return replace(found, reason=_too_wide(exact, floating, wide, network.dtype), wider=wider)
     try:
         hear(witness, folder)
     except NotProved as error:
         return replace(found, reason=str(error))
+    return replace(found, proved=True, reason=_used(floating))
+
+
+def _used(floating: Margin) -> str:
+    """What round-off can do where a proof holds."""
     used = max(floating.error, 1e-300)  # of nothing, 0 would be said
-    reason = f"round-off can use up {used:.1e} of a margin of {floating.room:.2g} grid steps, by {WORDS[floating.by]}"
-    return replace(found, proved=True, reason=reason)
+    return f"round-off can use up {used:.1e} of a margin of {floating.room:.2g} grid steps, by {WORDS[floating.by]}"
 
 
-def _too_wide(exact: Margin, floating: Margin, dtype: str) -> str:
+def _too_wide(exact: Margin, floating: Margin, wide: Margin, dtype: str) -> str:
     """Why a trunk's arithmetic is not proved to print the same bits, and which one is."""
     if not exact.proved:
         return "not even exact arithmetic is proved to round to the stored code: the bounds are too wide for the margin"
@@ -64,4 +76,6 @@ def _too_wide(exact: Margin, floating: Margin, dtype: str) -> str:
     reason = (
         f"the trunk's round-off in {dtype} is bounded by {bound}, which is not below the margin of {exact.room:.2g}"
     )
-    return reason + "; exact arithmetic is proved" if dtype == "float32" else reason
+    if wide is not floating and wide.proved:
+        return f"{reason}; with {dtype} weights and a trunk run in float64 it is proved: {_used(wide)}"
+    return f"{reason}; exact arithmetic is proved" if dtype == "float32" else reason

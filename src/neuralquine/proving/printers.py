@@ -20,7 +20,7 @@ from ..quines.tables.signs import sign_matrix
 from .balls import Ball, objects
 from .rules import NoRule
 
-_LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
+LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
 _LARGEST_DERIVATIVE = 2**22  # the same for balls, which take some 100 bytes each
 _LARGEST_CODE = (
     256  # code entries of a proof by Krawczyk: its products of d x d balls take seconds there, minutes at 1,000
@@ -76,7 +76,7 @@ class MatrixPrinter:
         self.unit = 0 if self.bits is None else unit_bits(self.bits, phase)
         self.mean = np.repeat(np.array(config["means"]), sizes).astype(self.dtype)
         self.gain = np.repeat(np.array(config["gains"]), sizes).astype(self.dtype)
-        if self.count > _LARGEST:
+        if self.count > LARGEST:
             raise NoRule(f"{len(self.mean)} weights of a code of {self.d} are too many for a proof")
         self.matrix = PRINTERS[name].matrix(config["seed"], len(self.mean), self.d)
 

@@ -33,6 +33,7 @@ from .stack import Linearization, MeanField, Stack, layers_of
 from .tables.phases import grid_name
 from .tables.queries import QueryTable
 from .trunk import LAZY, Trunk, modular
+from .uncompiled import uncompiled
 
 _CHUNK = 4096  # queries answered at once
 _FEW = 64  # queries whose gradients are computed at once
@@ -204,7 +205,7 @@ class QueryQuine(Quine):
             return pick(output, self.select, more_than=0).reshape(())
 
         rows = []
-        with self.turn, self._settled(), differentiable_kernels():
+        with self.turn, self._settled(), differentiable_kernels(), uncompiled():
             for part in table.split(_FEW):
                 gradients = vmap(grad(answer), in_dims=(None, 0))(tensors, part)
                 rows.append(torch.cat([gradients[name].reshape(len(part), -1) for name in tensors], 1))

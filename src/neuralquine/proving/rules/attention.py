@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .activations import gelu
@@ -24,9 +27,17 @@ def attend(x: A, heads: int, weights: Weights[A], *, causal: bool) -> A:
     return affine(mixed, below(weights, "out_proj"))
 
 
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": lambda x: x.relu(),
+    "gelu": lambda x: gelu(x, {"approximate": "none"}, lambda _: None),
+    "gelu_tanh": lambda x: gelu(x, {"approximate": "tanh"}, lambda _: None),  # of GPT-2 alone: torch has no such layer
+}
+
+
 def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) -> A:
     """A layer of an encoder of sequences ``(B, T, E)``."""
-    if arguments["activation"] not in ("relu", "gelu"):
+    activation = _ACTIVATIONS.get(arguments["activation"])
+    if activation is None:
         raise NoRule(f"no proof rule for a TransformerEncoderLayer with activation={arguments['activation']!r}")
 
     def norm(y: A, name: str) -> A:
@@ -37,8 +48,7 @@ def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) 
 
     def feed(y: A) -> A:
         inner = affine(y, below(weights, "linear1")).to_grid()
-        inner = inner.relu() if arguments["activation"] == "relu" else gelu(inner, {"approximate": "none"}, weights)
-        return affine(inner, below(weights, "linear2")).to_grid()
+        return affine(activation(inner), below(weights, "linear2")).to_grid()
 
     if arguments["norm_first"]:
         x = x + mix(norm(x, "norm1"))
@@ -66,8 +76,8 @@ def _transformer(arguments: Spec) -> Shapes:
 
 @rule("TransformerEncoderLayer", tensors=lambda a: _layer(a["d_model"], a["dim_feedforward"], bias=a["bias"]))
 def encoder_layer(x: A, arguments: Spec, weights: Weights[A]) -> A:
-    if not arguments["batch_first"]:
-        raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first")
+    if not arguments["batch_first"] or arguments["activation"] == "gelu_tanh":
+        raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first, or with gelu_tanh")
     if len(x.shape) not in (2, 3):
         raise NoRule(f"no proof rule for a TransformerEncoderLayer of a tensor of shape {x.shape}")
     if len(x.shape) == 2:

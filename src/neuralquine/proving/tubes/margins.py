@@ -14,6 +14,7 @@ import numpy as np
 
 from ..rules import NoRule
 from .adjoint import Steps, tightened
+from .blocks import Blocks
 from .machine import GROWTH, Unbounded
 from .tube import Tube, held, tape_of
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ..network import Network
 
 Say = Callable[[str], None]
-PLAIN, ADJOINT, STEPS = "tube", "adjoint", "adjoints at every step"
-WORDS = {PLAIN: "a tube", ADJOINT: "an adjoint", STEPS: "adjoints at every step"}
+PLAIN, ADJOINT, STEPS, BLOCKS = "tube", "adjoint", "adjoints at every step", "norms of blocks and an adjoint"
+EFFORTS = PLAIN, ADJOINT, STEPS, BLOCKS
+WORDS = {PLAIN: "a tube", ADJOINT: "an adjoint", STEPS: "adjoints at every step", BLOCKS: BLOCKS}
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,19 @@ def rounding_margin(
         The margin of the least effort that proves it; of all of it where none does, and minus infinity where nothing is bounded.
     """
     found, h = Margin(float("-inf"), float("inf"), PLAIN), None
-    for effort in (PLAIN, ADJOINT, STEPS):
+    for effort in EFFORTS:
         if say is not None:
-            say(f"{effort} of {'exact arithmetic' if dtype is None else dtype}")
+            say(f"{effort}, {'exact arithmetic' if dtype is None else dtype}")
         try:
-            if effort != ADJOINT:
-                h = features(network, dtype, norms, steps=effort == STEPS)
-            if effort != PLAIN and h is not None:
-                h = tightened(h)
-            if h is None:
-                continue
-            code = network.coded(h, lambda _, numbers, tape=h.tape: held(tape, numbers))
-            found = max(found, _margin(network, x, code, h.tape.machine.unit, effort), key=lambda m: m.margin)
+            with np.errstate(all="ignore"):  # what is not a number is found at every node
+                if effort != ADJOINT:
+                    h = None
+                    h = features(network, dtype, norms, effort, say)
+                if h is None:
+                    continue
+                h = h if effort == PLAIN else tightened(h)
+                code = network.coded(h, lambda _, numbers, tape=h.tape: held(tape, numbers))
+                found = max(found, _margin(network, x, code, h.tape.machine.unit, effort), key=lambda m: m.margin)
         except Unbounded:
             continue
         if found.proved:
@@ -84,10 +87,16 @@ def rounding_margin(
     return found
 
 
-def features(network: Network, dtype: str | None, norms: dict[Any, Any] | None = None, *, steps: bool = False) -> Tube:
-    """The tube of the d numbers that the code is made of; with steps, tightened on the way."""
+def features(
+    network: Network,
+    dtype: str | None,
+    norms: dict[Any, Any] | None = None,
+    effort: str = PLAIN,
+    say: Say | None = None,
+) -> Tube:
+    """The tube of the d numbers that the code is made of; tightened on the way, where the effort is that of steps or blocks."""
     tape = tape_of(dtype, norms)
-    tape.watch = Steps(tape.machine) if steps else None
+    tape.watch = Steps(tape.machine) if effort == STEPS else Blocks(say) if effort == BLOCKS else None
     parameters = {name: held(tape, numbers) for name, numbers in network.tensors().items()}
     h = network.features(parameters.get, lambda _, numbers: held(tape, numbers))
     if not isinstance(h, Tube) or h.fixed:

@@ -44,8 +44,8 @@ def normalize(x: N, eps: float) -> N:
     error = x.row[..., None]
     _, own = _roundings(np.abs(v), s * SMALLER, UNIT, TINY, n)  # of this very run
     low = s * (1 - 2 * own) * SMALLER  # below the true deviation at v
-    off = _difference(np.abs(v), np.abs(y), low, UNIT, TINY, n)
-    off = _difference(np.abs(v), np.abs(y) + off, low, UNIT, TINY, n)  # of y
+    off = difference(np.abs(v), np.abs(y), low, UNIT, TINY, n)
+    off = difference(np.abs(v), np.abs(y) + off, low, UNIT, TINY, n)  # of y
     least = (low - error / np.sqrt(n) * GROWTH) * SMALLER  # below that of any evaluation
     if not (least > 0.05 * s).all():
         raise Unbounded("a normalization of numbers that are not certain to differ")
@@ -56,7 +56,7 @@ def normalize(x: N, eps: float) -> N:
     product, middle = np.minimum(product, norm(size)[..., None] * error), np.minimum(middle, error / np.sqrt(n))
     second = 1.5 * error * error / (np.sqrt(n) * least * least)
     through = (x.radius + middle + size * product / n) / low + second
-    other = _difference(x.reach, size + through, least, x.tape.machine.unit, x.tape.machine.lost, n)
+    other = difference(x.reach, size + through, least, x.tape.machine.unit, x.tape.machine.lost, n)
     # The backward step takes this run's y and s: off by `off`, and by the share `own`.
     slope = (off * product + size * (off * x.radius).sum(-1, keepdims=True)) / (n * low)
 
@@ -89,7 +89,7 @@ def _roundings(size: Array, s: Array, unit: float, tiny: float, n: int) -> tuple
     return mean, 0.51 * square + _ROOT * unit
 
 
-def _difference(size: Array, y: Array, s: Array, unit: float, tiny: float, n: int) -> Array:
+def difference(size: Array, y: Array, s: Array, unit: float, tiny: float, n: int) -> Array:
     """Bound of what one evaluation of numbers up to ``size`` with results up to ``y`` and deviations from s rounds."""
     mean, inverse = _roundings(size, s, unit, tiny, n)
     numerator = mean + 4 * unit * (size + size.mean(-1, keepdims=True) + mean)

@@ -32,7 +32,7 @@ def frobenius(w: Array) -> float:
     return sqrt(float(w @ w)) * GROWTH
 
 
-def spectral(w: Array) -> float:
+def spectral(w: Array, squarings: int = _SQUARINGS) -> float:
     """A bound of ``||W||_2``, at most some 5 % above it for matrices of a few hundred rows.
 
     ``G = W W^T`` is squared again and again, and divided by powers of two on the way. A computed product C of A and B is off by
@@ -47,7 +47,7 @@ def spectral(w: Array) -> float:
     a = (w if w.shape[0] <= w.shape[1] else w.T).astype(kind) / kind(scale)  # exact, but for underflows
     size = whole / scale
     steps: list[tuple[float, float]] = []
-    for _ in range(_SQUARINGS + 1):
+    for _ in range(squarings + 1):
         product = a @ a.T
         error = gamma(a.shape[1] + 2, unit) * size * size + _FLOOR
         size = frobenius(product)
