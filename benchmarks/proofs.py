@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -86,7 +85,9 @@ def main() -> None:
     parser.add_argument("--folder", default=None, help="a solved gpt2, in the place of finding it")
     options = parser.parse_args()
     names = options.only or [*SMALL, *(["gpt2"] if options.large else [])]
-    rows, fresh = [], multiprocessing.get_context("spawn")
+    fresh, out = multiprocessing.get_context("spawn"), ROOT / "benchmarks" / "results" / "proofs.json"
+    before = json.loads(out.read_text()) if out.is_file() else []
+    rows = [row for row in before if row["recipe"] not in names]  # those of other recipes stay
     with tempfile.TemporaryDirectory() as home:
         for name in names:
             held = options.folder if name == "gpt2" and options.folder else None
@@ -94,35 +95,32 @@ def main() -> None:
             for question in QUESTIONS if folder else ():
                 with fresh.Pool(1) as pool:
                     row = {"recipe": name, "question": question, **pool.apply(asked, (folder, question))}
-                rows.append(row)
+                rows.append(row | {"load": round(os.getloadavg()[0], 1)})
+                out.write_text(json.dumps(rows, indent=1) + "\n")
+                out.with_suffix(".md").write_text(table(rows))
                 print({k: v for k, v in row.items() if k != "before"}, row.get("before"), flush=True)
             if not folder:
                 print(f"{name}: no bit-exact quine of seed {options.seed}")
-    command = "python benchmarks/proofs.py " + " ".join(a for a in sys.argv[1:] if not a.startswith("/"))
-    out = ROOT / "benchmarks" / "results" / "proofs.json"
-    load = os.getloadavg()[0]
-    out.write_text(json.dumps({"command": command.strip(), "load": load, "rows": rows}, indent=1) + "\n")
-    out.with_suffix(".md").write_text(table(rows, command, load))
     print(f"written to {out} and {out.with_suffix('.md').name}")
 
 
-def table(rows: list[dict[str, Any]], command: str, load: float) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
         "# Proofs: seconds, memory, and the bound beside the margin",
         "",
-        f"`{command.strip()}`, one core of a machine with a load of {load:.1f}",
+        "`python benchmarks/proofs.py --large`; seconds of the processor, one core, beside the machine's load while it ran",
         "",
         "Bound: the largest error that an evaluation can have in a number of the code; margin: what it may have. Both in grid",
         "steps. Before: the same question by balls of 128 bits. GPT-2: float32 weights, the trunk in the arithmetic of the question.",
         "",
-        "| recipe | weights | question | CPU seconds | peak GB | bound | margin | by | verdict | before |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| recipe | weights | question | CPU seconds | load | peak GB | bound | margin | by | verdict | before |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         old = r.get("before", {})
         before = old.get("verdict", "") + (f", {old['seconds']:.2f} s" if "seconds" in old else "")
-        figures = f"{r['read_seconds'] + r['seconds']:.2f} | {r['peak_gb']:.2f} | {r['bound']:.1e} | {r['margin']:.2g}"
+        figures = f"{r['read_seconds'] + r['seconds']:.2f} | {r['load']} | {r['peak_gb']:.2f} | {r['bound']:.1e} | {r['margin']:.2g}"
         lines.append(
             f"| `{r['recipe']}` | {r['parameters']:,} | {r['question']} | {figures} | {r['by']} | {r['verdict']} | {before} |"
         )
