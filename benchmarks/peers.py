@@ -209,6 +209,14 @@ CONTESTS: dict[str, Contest] = {
 }
 
 
+REASONS = {
+    "Fletcher, one-hot (P = 4,096)": "as published it has no normalization, so that F is homogeneous of degree 1 in the "
+    "matrix and zero is its only quine",
+    "Gabor et al., weight as input (P = 14)": "the identity is what its peer finds, which is a copy; zero is refused too",
+}
+"""Why a problem has no row of ours at round-off."""
+
+
 def theirs(name: str, seed: int, limit: float) -> dict[str, Any]:
     contest = CONTESTS[name]
     quine = contest.make(seed)
@@ -252,6 +260,8 @@ def outcome(quine: nq.Quine, points: list[tuple[float, float]], seconds: float, 
         "seconds": seconds,
         "relative_residual": relative_residual(quine.printed(), theta),
         "weight_rms": float(theta.square().mean().sqrt()),
+        "spread": float(theta.std() / theta.square().mean().sqrt()),
+        "distance_to_one": found.distance_to_one,
         "generations": line.survived,
         "peak_mb": peak / 1e6,
         "before_mb": before / 1e6,
@@ -284,8 +294,9 @@ def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
         "Seconds to the relative residual at the head of the column; peak memory of the whole process, torch included.",
         "The last peer publishes 5e-2 after hours of dense Newton steps in 6.5 to 13 GB; here is its first stage alone.",
         "",
-        "| problem | who | 1e-1 | 1e-2 | 1e-4 | 1e-14 | best | seconds | peak MB | RMS weight | generations of 100 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| problem | who | 1e-1 | 1e-2 | 1e-4 | 1e-14 | best | seconds | peak MB | RMS weight | spread | distance to 1 | "
+        "generations of 100 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, run in runs.items():
         for who, side in ((CONTESTS[name].peer, run["theirs"]), ("nq.solve", run["ours"])):
@@ -294,9 +305,18 @@ def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
             mark = f" (a trick: {side['tricks'][0].split(':')[0]})" if side["tricks"] else ""
             lines.append(
                 f"| {name} | {who}{mark} | {shown} | {side['relative_residual']:.1e} | {side['seconds']:.3g} | "
-                f"{side['peak_mb']:.0f} | {side['weight_rms']:.2g} | {side['generations']} |"
+                f"{side['peak_mb']:.0f} | {side['weight_rms']:.2g} | {_figure(side, 'spread')} | "
+                f"{_figure(side, 'distance_to_one')} | {side['generations']} |"
             )
+    unsolved = [name for name, run in runs.items() if run["ours"]["relative_residual"] > THRESHOLDS[-1]]
+    lines += ["", 'Spread and distance of the spectrum to 1: "-" where the row is older than these columns.', ""]
+    lines += [f"- {name} is not solved: {REASONS.get(name, 'not within the limit')}." for name in unsolved]
     return "\n".join([*lines, ""])
+
+
+def _figure(side: dict[str, Any], name: str) -> str:
+    value = side.get(name)
+    return "-" if value is None or not math.isfinite(value) else f"{value:.2g}"
 
 
 def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:

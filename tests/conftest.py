@@ -78,6 +78,14 @@ def solved(_solved_once):
     return copy.deepcopy(_solved_once)
 
 
+@pytest.fixture(scope="session")
+def exact_blog():
+    """A function that gives the blog's network of seed 0 with every bit printed, each time another copy of it."""
+    quine = nq.recipe("blog", seed=0)
+    nq.solve(quine, exact=True)
+    return lambda: copy.deepcopy(quine)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the entry point in this process: (exit status, stdout, stderr)."""

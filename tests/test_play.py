@@ -130,9 +130,8 @@ def test_numbers_are_rounded_as_ieee_does(page):
     assert [str(float(v)) for v in told] == [str(v) for v in np.rint(numbers)]
 
 
-def test_an_exact_quine_of_the_package_is_printed_here_bit_for_bit(page):
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
+def test_an_exact_quine_of_the_package_is_printed_here_bit_for_bit(page, exact_blog):
+    quine = exact_blog()
     ask = """([seed, code, bits, phase]) => { const net = Network.make(seed, { bits, phase }), theta = net.expand(Float64Array.from(code));
       return [[...theta], [...net.print(theta)]]; }"""
     code = quine.code().detach()
@@ -245,12 +244,10 @@ def exported(quine, place):
     return nq.export(place / "q", place / "self.onnx")
 
 
-def test_a_forged_file_is_not_believed(page, tmp_path):
+def test_a_forged_file_is_not_believed(page, exact_blog, tmp_path):
     forgeries = pytest.importorskip("keeping.onnx.forged")
     onnx = pytest.importorskip("onnx")
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    model, status = onnx.load(exported(quine, tmp_path)), page.locator("#check-status")
+    model, status = onnx.load(exported(exact_blog(), tmp_path)), page.locator("#check-status")
     believed = []
     for number, forgery in enumerate(forgeries.FORGERIES):
         name = f"{number}-{forgery.__name__}.onnx"

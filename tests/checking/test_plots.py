@@ -18,10 +18,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
-def exact():
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    return quine
+def exact(exact_blog):
+    return exact_blog()
 
 
 def panels(figure):

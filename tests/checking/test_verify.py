@@ -23,11 +23,9 @@ def kept():
 
 
 @pytest.fixture(scope="module")
-def rounded():
+def rounded(exact_blog):
     """A bit-exact quine of the same network."""
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    return quine
+    return exact_blog()
 
 
 @pytest.fixture

@@ -69,12 +69,10 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exact(tmp_path_factory):
+def exact(tmp_path_factory, exact_blog):
     """A bit-exact quine in a folder."""
     folder = tmp_path_factory.mktemp("exact") / "quine"
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    nq.save(quine, folder)
+    nq.save(exact_blog(), folder)
     return folder
 
 

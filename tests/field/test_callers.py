@@ -21,10 +21,8 @@ def in_turns(*tasks):
 
 
 @pytest.fixture
-def exact():
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    return quine
+def exact(exact_blog):
+    return exact_blog()
 
 
 def test_guard_verify_and_print_at_once(exact):

@@ -179,13 +179,11 @@ def test_a_quine_without_work_reads_no_digits(client, quine):
         assert "64 numbers" in client.post(f"{path}/read", json={"ink": ink}).json()["error"]
 
 
-def test_the_graph_of_an_exported_file_is_compared(client, tmp_path):
+def test_the_graph_of_an_exported_file_is_compared(client, exact_blog, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     forgeries = pytest.importorskip("keeping.onnx.forged")
-    quine = nq.recipe("blog", seed=0)
-    nq.solve(quine, exact=True)
-    data = nq.export(quine, tmp_path / "self.onnx").read_bytes()
+    data = nq.export(exact_blog(), tmp_path / "self.onnx").read_bytes()
     found = client.post("/api/check", content=data).json()
     assert (found["verdict"], found["is_quine"], found["reason"]) == ("quine", True, "")
     model = onnx.load(tmp_path / "self.onnx")

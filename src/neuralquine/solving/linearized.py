@@ -31,6 +31,8 @@ _SPREAD = 0.1  # values of a pre-activation over which the gain is averaged
 class Linearized:
     """``G`` and its derivative, in float32: a start need not be exact.
 
+    On the CPU wherever the network is: its thousands of small steps are waited for one by one.
+
     Args:
         stack: the network.
         slope: the gain of every activation; by default that of the activation around 0.
@@ -41,15 +43,14 @@ class Linearized:
         self.stack, self.n = stack, stack.unknowns
         self.layers = []
         for layer in stack.layers:
-            weight = stack.rows(layer.weight, torch.float32).view(*layer.shape, self.n)
-            bias = None if layer.bias is None else stack.rows(layer.bias, torch.float32)
+            weight = stack.rows(layer.weight, torch.float32).view(*layer.shape, self.n).cpu()
+            bias = None if layer.bias is None else stack.rows(layer.bias, torch.float32).cpu()
             gain, offset = 1.0, 0.0
             if layer.activation is not None:
                 at = torch.tensor([_SPREAD, -_SPREAD, 0.0], dtype=weight.dtype, device=stack.device)
                 up, down, offset = layer.activation(at).tolist()
                 gain = (up - down) / (2 * _SPREAD) if slope is None else slope
             self.layers.append((weight, bias, gain, offset))
-        self.device = stack.device
         self.degree = len(self.layers)  # degree of G in v, where there are no constants
 
     def __call__(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +91,7 @@ def linear_starts(
     while fruitless < _FRUITLESS:
         found: list[tuple[float, Tensor]] = []
         for _ in range(batch):
-            v = torch.randn(linearized.n, generator=generator, dtype=torch.float32).to(stack.device)
+            v = torch.randn(linearized.n, generator=generator, dtype=torch.float32)
             pair = fixed_point(linearized, v) if stack.affine else eigenpair(linearized, v)
             if pair is None or any(_same(pair[0], other) for other in seen):
                 continue
@@ -105,7 +106,7 @@ def linear_starts(
                 break
         fruitless = 0 if found else fruitless + 1
         for _, v in sorted(found, key=lambda pair: -pair[0]):
-            theta = stack.expand(v.to(stack.dtype))
+            theta = stack.expand(v.to(stack.device, stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
 
@@ -189,7 +190,8 @@ def _minimized(
             return v
         normal, right = jacobian.mT @ jacobian, -(jacobian.mT @ r)
         for _ in range(12):
-            trial = project(v + torch.linalg.solve(normal + mu * identity, right))
+            step, _ = torch.linalg.solve_ex(normal + mu * identity, right)  # NaN where it is singular in float32
+            trial = project(v + step)
             after = residual(trial)
             if float(torch.linalg.vector_norm(after[0])) < gap:
                 break

@@ -42,6 +42,7 @@ from .unbent import bendable, unbent_starts
 STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
+_ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
 _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
@@ -199,6 +200,8 @@ def _searched(
 ) -> Generator[tuple[Method, Search]]:
     """Yield every rung's search in order; some run ahead on other cores, and closing the iterator cancels those."""
     workers = available() if f.stack is not None and f.n > _TOGETHER else 1
+    if f.stack is not None and f.stack.device.type != "cpu":
+        workers = min(workers, _ON_ACCELERATOR)
     threads = torch.get_num_threads()
     known = 0 if journal is None else journal.recorded
     running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()
@@ -289,7 +292,7 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
 def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
     """Quines of the linearized network, without end; of a small one with kinks, as they become while it is bent."""
     if bendable(stack):
-        twins = linear_starts(stack, generator, batch=1, late=f.late, slope=1.0)  # the first curve may do
+        twins = linear_starts(stack, generator, batch=4, late=f.late, slope=1.0)  # the first curve may do
         yield from unbent_starts(stack, islice(twins, _CURVES), f.count, lambda: f.late is not None and f.late())
     if stack.kinked:
         yield from starts_of_slopes(stack, generator, late=f.late)

@@ -19,10 +19,8 @@ from neuralquine.keeping.onnx.check import Verdict, checked
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    quine = nq.recipe("blog")
-    nq.solve(quine, exact=True)
-    return nq.export(quine, tmp_path_factory.mktemp("check") / "self.onnx")
+def exported(tmp_path_factory, exact_blog):
+    return nq.export(exact_blog(), tmp_path_factory.mktemp("check") / "self.onnx")
 
 
 def written(folder, data):

@@ -91,6 +91,11 @@ def test_derivatives_are_those_of_the_dense_table(name):
     assert torch.allclose(e.gram(), table.T @ table)
 
 
+def test_the_gram_matrix_of_a_huge_network_takes_no_walk_through_its_blocks():
+    e = made(20, [5, 1 << 45, 7])
+    assert torch.equal(e.gram().diagonal()[:1], torch.tensor([5 + 2.0**43 + 7 / 16], dtype=torch.float64))
+
+
 def test_single_precision_is_exact_on_the_grid():
     d, sizes = SHAPES["several chunks"]
     single, double = made(d, sizes, torch.float32), made(d, sizes)

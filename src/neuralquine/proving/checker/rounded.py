@@ -26,21 +26,19 @@ from ...quines.tables.philox import Stream, dyadic_gaussian
 from ...quines.tables.signs import block_size, hadamard, sign_bytes
 from ..rules import NoRule, run
 from ..rules.common import described, kinds
+from ..rules.resnet import RESNET
 from ..verdicts import NotProved
 from .held import OWN, Floats, Machine
 from .numbers import Bounded
 from .stored import FLOATS, Stored
 
 GRID = "activation_bits"  # k, in the configuration of such a quine
-_STEPS_INSIDE = (
-    "RNN",
-    "GRU",
-    "LSTM",
-    "RNNCell",
-    "GRUCell",
-    "LSTMCell",
-    "neuralquine.Clocked",
-)  # whose steps are not rounded
+# The modules whose rules round where the network does, and those that have nothing to round.
+_ROUNDED = ("Linear", "Conv1d", "Conv2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "neuralquine.InstanceNorm")
+_WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer", RESNET)
+_PLAIN = ("Tanh", "ReLU", "Sigmoid", "SiLU", "GELU", "Softmax", "Embedding", "Identity", "Dropout", "Flatten")
+_POOLS = ("MaxPool1d", "MaxPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")
+_KNOWN = {*_ROUNDED, *_WHOLE, *_PLAIN, *_POOLS}
 _GIVEN = 1e-9  # of a margin in grid steps, above what two computers' float64 can differ by
 _CHUNK = 1 << 22  # numbers of the expansion's table at once
 
@@ -58,9 +56,9 @@ class Rounded(Stored):
             raise NotProved("the code is not rounded to a grid, so the last bits are the machine's")
         if self.expansion not in ("gaussian", "hadamard"):
             raise NoRule(f"no proof rule for the expansion {self.expansion[:40]!r}")
-        inside = next((kind for kind in kinds(self.spec) if kind in _STEPS_INSIDE), None)
-        if inside is not None:
-            raise NoRule(f"no proof rule for a {inside} on a grid of activations: it has steps inside")
+        strange = next((kind for kind in kinds(self.spec) if kind not in _KNOWN), None)
+        if strange is not None:
+            raise NoRule(f"no proof rule for a {strange[:60]} on a grid of activations")
         self.fit(described(self.spec))
         phase = config.get("code_phase", 0)
         self.offset, self.fine = offset(config["seed"], phase, self.d), unit_bits(self.bits, phase) - self.bits

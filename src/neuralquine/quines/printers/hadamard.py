@@ -236,10 +236,13 @@ class HadamardExpansion:
             if size == 0:
                 continue
             first, last = start // self.block, -(-stop // self.block)
-            whole = max(0, stop // self.block - -(-start // self.block))
+            low, high = (
+                -(-start // self.block),
+                stop // self.block,
+            )  # blocks that lie in the tensor with all their weights
+            whole = max(0, high - low)
             total += square * self.block * whole * torch.eye(self.block, dtype=torch.float64)
-            ends = {first, last - 1} - set(range(-(-start // self.block), stop // self.block))
-            for block in sorted(ends):
+            for block in sorted({b for b in (first, last - 1) if not low <= b < high}):
                 inside = torch.arange(block * self.block, (block + 1) * self.block)
                 inside = ((inside >= start) & (inside < stop)).double()
                 rows = self._hadamard.double().cpu() * self._signs(block, 1).double().cpu() * inside[:, None]

@@ -213,7 +213,7 @@ class _Family:
     def __call__(self, mu: float) -> _Trial:
         right = self.h[0] * self.beta
         if mu > 0:
-            y = torch.linalg.solve(self.normal + mu * self.gram, right)
+            y, _ = torch.linalg.solve_ex(self.normal + mu * self.gram, right)  # where it is singular, no residual falls
         else:
             first = torch.zeros(len(self.h), dtype=self.h.dtype)
             first[0] = self.beta

@@ -1,0 +1,199 @@
+"""What surrounds a search: making, solving, judging, saving, verifying and loading, beside copying the weights once.
+
+    python benchmarks/around.py [--recipes blog,transformer,resnet18,gpt2] [--before SRC] [--out FOLDER]
+
+Every recipe has a process of its own on one thread. Seconds are of the processor, so that other work on the machine changes
+them little; ``evaluations`` are runs of the trunk, ``prints`` how often all weights were printed. With ``--before`` each recipe
+is measured with an older version first, whose ``src`` folder is named (``git worktree add /tmp/before COMMIT``). Rows that are in
+the results already are kept, so that a recipe can be measured by itself. ``--profile`` adds where the time of a solve goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import io
+import json
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+RECIPES = ("blog", "transformer", "resnet18", "gpt2")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "transformer": {"skip": 0.1, "code_bits": 6},
+    "resnet18": {"skip": 0.1, "code_bits": 6, "code_size": 64},
+}
+LINES = 12  # of a profile
+Record = dict[str, Any]
+
+
+class Counter:
+    """Counts runs of trunks and printed weights, in this version and in older ones."""
+
+    def __init__(self) -> None:
+        from neuralquine.quines.printers.base import Whole
+        from neuralquine.quines.printers.hadamard import HadamardExpansion
+        from neuralquine.quines.trunk import Trunk
+
+        self.evaluations = self.printed = 0
+        run = Trunk.run
+
+        def counted(*given: Any, **named: Any) -> Any:
+            self.evaluations += 1
+            return run(*given, **named)
+
+        Trunk.run = counted
+        for cls, name in ((HadamardExpansion, "plain_pieces"), (HadamardExpansion, "pieces"), (Whole, "pieces")):
+            if name == "pieces" and hasattr(cls, "plain_pieces"):
+                continue
+            if hasattr(cls, name):
+                setattr(cls, name, self._counting(getattr(cls, name)))
+
+    def _counting(self, pieces: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any, **named: Any) -> Any:
+            for piece in pieces(*given, **named):
+                self.printed += len(piece[2])
+                yield piece
+
+        return counted
+
+
+def measured(name: str, profiled: bool) -> Record:
+    """All steps of one recipe, in this process."""
+    import torch
+
+    torch.set_num_threads(1)
+    import neuralquine as nq
+    from neuralquine.solving import judge, solve
+
+    counter, steps = Counter(), {}
+    quine: Any = None
+    judging, finish = [0.0, 0, 0], judge.finish
+
+    def step(label: str, act: Callable[[], Any]) -> Any:
+        before = time.process_time(), counter.evaluations, counter.printed
+        made = act()
+        weights = (quine or made).parameter_count
+        steps[label] = [
+            time.process_time() - before[0],
+            counter.evaluations - before[1],
+            (counter.printed - before[2]) / weights,
+        ]
+        return made
+
+    def finished(*given: Any, **named: Any) -> Any:
+        before = time.process_time(), counter.evaluations, counter.printed
+        made = finish(*given, **named)
+        after = time.process_time(), counter.evaluations, counter.printed
+        judging[:] = [a - b for a, b in zip(after, before, strict=True)]
+        return made
+
+    solve.finish = finished
+    profile = cProfile.Profile()
+    quine = step("make", lambda: nq.recipe(name, seed=1, **OPTIONS.get(name, {})))
+    if profiled:
+        profile.enable()
+    solution = step("search", lambda: nq.solve(quine, throw=False))
+    profile.disable()
+    judging[2] /= quine.parameter_count
+    steps["search"] = [a - b for a, b in zip(steps["search"], judging, strict=True)]
+    steps["judge"] = judging
+    with tempfile.TemporaryDirectory() as place:
+        step("save", lambda: nq.save(quine, Path(place) / "q"))
+        report = step("verify", lambda: nq.verify(quine))
+        step("load", lambda: nq.load(Path(place) / "q"))
+    targets = [torch.empty_like(p) for p in quine.weights]
+    copies = []
+    for _ in range(4):
+        started = time.process_time()
+        for to, p in zip(targets, quine.weights, strict=True):
+            to.copy_(p.detach())
+        copies.append(time.process_time() - started)
+    text = io.StringIO()
+    if profiled:
+        pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats(LINES)
+    return {
+        "recipe": name,
+        "parameters": quine.parameter_count,
+        "status": solution.status.name,
+        "bit_exact": solution.bit_exact,
+        "is_quine": report.is_quine,
+        "steps": {k: list(v) for k, v in steps.items()},
+        "seconds_to_copy": min(copies[1:]),
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "profile": text.getvalue(),
+    }
+
+
+def apart(name: str, source: Path, profiled: bool) -> Record:
+    """Measure one recipe in a fresh process, with the package in ``source``."""
+    words = [sys.executable, __file__, "--alone", name, *(["--profile"] if profiled else [])]
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(words, capture_output=True, text=True, env=environment)
+    found = [line for line in run.stdout.splitlines() if line.startswith("ROW ")]
+    return json.loads(found[0][4:]) if found else {"recipe": name, "error": run.stderr[-2000:]}
+
+
+def table(rows: dict[str, Record]) -> str:
+    """The results as Markdown."""
+    heads = ["recipe", "version", "weights", "bit-exact", *("make", "search", "judge", "save", "verify", "load")]
+    heads += ["s to copy", "peak GiB"]
+    lines = [
+        "# What surrounds a search",
+        "",
+        "`python benchmarks/around.py`. Seconds of the processor, one thread; in brackets runs of the trunk and how often all weights",
+        "were printed. The ratio after a slash is to copying all weights once.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+    ]
+    for key, row in rows.items():
+        if "error" in row:
+            lines.append(f"| {row['recipe']} | {key.split(' ')[1]} | failed: {row['error'].splitlines()[-1]} |")
+            continue
+        cells = [row["recipe"], key.split(" ")[1], f"{row['parameters']:,}", "yes" if row["bit_exact"] else "no"]
+        for label in heads[4:10]:
+            seconds, evaluations, prints = row["steps"][label]
+            cells.append(f"{seconds:.2f} ({evaluations}, {prints:.0f}) / {seconds / row['seconds_to_copy']:.0f}")
+        lines.append("| " + " | ".join([*cells, f"{row['seconds_to_copy']:.2g}", f"{row['peak_gib']:.2f}"]) + " |")
+    for key, row in rows.items():
+        if row.get("profile"):
+            lines += ["", f"## Where the time of `solve {row['recipe']}` goes, {key.split(' ')[1]}", "", "```"]
+            lines += [line for line in row["profile"].splitlines() if line.strip()] + ["```"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--before", type=Path, help="the src folder of an older version")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.alone:
+        print("ROW " + json.dumps(measured(given.alone, given.profile)), flush=True)
+        return
+    given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / "around.json"
+    rows: dict[str, Record] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    sources = {"before": given.before, "now": Path(__file__).parent.parent / "src"}
+    for name in given.recipes.split(","):
+        for version, source in sources.items():
+            if source is not None:
+                rows[f"{name} {version}"] = apart(name, source, given.profile)
+                print(json.dumps({k: v for k, v in rows[f"{name} {version}"].items() if k != "profile"}), flush=True)
+                path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                (given.out / "around.md").write_text(table(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
