@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..proving.verdicts import Portability
 
 _FEW = 100  # digits of a weight up to which the limit holds that a proof has
-_AT_ONCE = 1 << 21  # numbers P d of an expansion whose round-off is bounded in one second (a million) or up to three
+_AT_ONCE = 1 << 22  # numbers P d of an expansion, as of every small recipe, whose round-off is bounded in a second
 
 
 def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str, Any]:
