@@ -109,7 +109,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Proofs: seconds, memory, and the bound beside the margin",
         "",
-        "`python benchmarks/proofs.py --large`; seconds of the processor, one core, beside the machine's load while it ran",
+        "`python benchmarks/proofs.py` (`--large` for GPT-2); seconds of the processor, one core, beside the machine's load while it ran",
         "",
         "Bound: the largest error that an evaluation can have in a number of the code; margin: what it may have. Both in grid",
         "steps. Before: the same question by balls of 128 bits. GPT-2: float32 weights, the trunk in the arithmetic of the question.",
