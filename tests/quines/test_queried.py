@@ -139,7 +139,7 @@ def test_where_the_map_contracts_every_bit_is_printed(tmp_path):
     assert verdict.bit_exact
     assert verdict.generations_survived == 100
     assert f"2^-{quine.code_bits}" in (tmp_path / "q" / "README.md").read_text()
-    with pytest.raises(NeuralQuineError, match="asked for their weights one by one"):
+    with pytest.raises(NeuralQuineError, match="asked for its weights one by one"):
         nq.export(tmp_path / "q", tmp_path / "q.onnx")
     again.code_phase += 1
     assert nq.verify(again).differing_weights > 0

@@ -246,15 +246,19 @@ def test_a_zoo_holds_distinct_quines_of_one_queried_network():
     assert float(gaps.min()) > 1e-6
 
 
-def test_a_proof_of_a_queried_quine_is_refused_by_name(tmp_path):
+def test_a_queried_quine_is_proved_and_an_unsolved_network_is_not(tmp_path):
     pytest.importorskip("flint")
-    from neuralquine.proving.certificate import certify
-    from neuralquine.proving.network import NoRule
+    from neuralquine.proving.certificate import certify, check
+    from neuralquine.proving.verdicts import NotProved
 
     quine = stack(6, seed=1)
     nq.save(quine, tmp_path / "q")
-    with pytest.raises(NoRule, match="one by one"):
+    with pytest.raises(NotProved, match="no box"):
         certify(tmp_path / "q")
+    assert nq.solve(quine).converged
+    nq.save(quine, tmp_path / "q")
+    certify(tmp_path / "q")
+    assert "has a quine, not zero" in check(tmp_path / "q" / "certificate.json")["claim"]
 
 
 def test_a_network_in_float32_is_solved_to_its_round_off():
@@ -291,12 +295,22 @@ def test_a_time_limit_that_is_over_at_once_still_judges_the_start():
 
 
 def test_a_small_relu_network_is_solved_by_bending_its_linear_twin():
-    quine = nq.recipe("queried-121", seed=22, activation="relu", scale=10**-0.5)
+    quine = stack(6, act=nn.ReLU, seed=2)
     solution = nq.solve(quine)
     assert solution.relative_residual < 1e-14
-    assert solution.jvps > 121  # the curve was counted
+    assert solution.jvps > quine.parameter_count  # the curve was counted
     assert variation(quine.theta) > 0.3
     assert nq.verify(quine).distance_to_one > 1e-3
+
+
+def test_a_search_for_linear_twins_that_finds_none_keeps_its_time(monkeypatch):
+    from neuralquine.solving import linearized
+
+    asked = []
+    monkeypatch.setattr(linearized, "fixed_point", lambda *_: None)
+    starts = linearized.linear_starts(stack(5, seed=1).stack, torch.Generator(), late=lambda: not asked.append(1))
+    assert list(starts) == []
+    assert len(asked) == 1
 
 
 def test_a_curve_is_followed_to_the_network_itself():

@@ -99,7 +99,7 @@ def solve(
 
 
 def _built(network: str, seed: int, anchored: bool) -> Quine:
-    quine = recipe(network, seed=seed, **({"skip": _ANCHOR} if anchored else {}))
+    quine = recipe(network, seed=seed, skip=_ANCHOR) if anchored else recipe(network, seed=seed)
     if quine.parameter_count > MOST:
         raise TooLarge(f"{network} has {quine.parameter_count} weights, more than the lab's {MOST}")
     return quine

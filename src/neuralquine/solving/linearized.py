@@ -81,7 +81,7 @@ def linear_starts(
 ) -> Iterator[Tensor]:
     """Yield weights ``(P,)`` of quines of the linearized network without end, each batch by falling eigenvalue.
 
-    Once ``late`` says so, a batch ends with the start that it has. With a ``slope`` every activation is replaced by it.
+    Once ``late`` says so, the batch ends with the starts that it has, and is the last. With a ``slope`` every activation is replaced by it.
 
     Where L is even, ``-v`` solves the same eigenproblem as v: another start.
     """
@@ -91,24 +91,29 @@ def linear_starts(
     while fruitless < _FRUITLESS:
         found: list[tuple[float, Tensor]] = []
         for _ in range(batch):
-            v = torch.randn(linearized.n, generator=generator, dtype=torch.float32)
-            pair = fixed_point(linearized, v) if stack.affine else eigenpair(linearized, v)
-            if pair is None or any(_same(pair[0], other) for other in seen):
-                continue
-            v, eigenvalue = pair
-            seen.append(v)
-            root = eigenvalue ** (-1 / (linearized.degree - 1))
-            found.append((eigenvalue, v * root))
-            if not stack.affine and linearized.degree % 2:
-                seen.append(-v)
-                found.append((eigenvalue, -v * root))
+            found += _another(linearized, generator, seen)
             if late is not None and late():
+                fruitless = _FRUITLESS
                 break
-        fruitless = 0 if found else fruitless + 1
+        fruitless = 0 if found and fruitless < _FRUITLESS else fruitless + 1
         for _, v in sorted(found, key=lambda pair: -pair[0]):
             theta = stack.expand(v.to(stack.device, stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
+
+
+def _another(linearized: Linearized, generator: torch.Generator, seen: list[Tensor]) -> list[tuple[float, Tensor]]:
+    """The quines of the linearized network that one draw leads to, none or one or two, if they are new; each is seen now."""
+    v = torch.randn(linearized.n, generator=generator, dtype=torch.float32)
+    pair = fixed_point(linearized, v) if linearized.stack.affine else eigenpair(linearized, v)
+    if pair is None or any(_same(pair[0], other) for other in seen):
+        return []
+    v, eigenvalue = pair
+    root = eigenvalue ** (-1 / (linearized.degree - 1))
+    mirrored = not linearized.stack.affine and linearized.degree % 2
+    signs = (1.0, -1.0) if mirrored else (1.0,)
+    seen += [sign * v for sign in signs]
+    return [(eigenvalue, sign * v * root) for sign in signs]
 
 
 def starts_of_slopes(

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import QuineFileError
 from ...files.atomic import replace_file
 from ...files.folder import kind_of, read_config
-from ...files.names import CERTIFICATE
+from ...files.names import CERTIFICATE, CONFIG
 from ...files.strict_json import canonical, read_json
 from ..rules import NoRule
 from ..verdicts import NotProved, Portability
@@ -28,7 +28,7 @@ FORMAT = 1
 
 def covers(folder: str | Path) -> bool:
     """Whether the quine of a folder is of a kind that is proved here, without balls."""
-    return _reader(Path(folder)) is not None
+    return (Path(folder) / CONFIG).is_file() and _reader(Path(folder)) is not None
 
 
 def read(folder: str | Path) -> Taped | Rounded:
