@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import needed, plural
+from ..errors import BadOption, needed, plural
 from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
 from ..keeping.examples import located, shown
@@ -54,7 +54,7 @@ def verify(
     if folder.suffix == ".onnx" and not folder.is_dir():
         for flag, given in {"--device": device != "cpu", "--trunk": bool(trunk), "--portable": portable}.items():
             if given:
-                raise typer.BadParameter("is for a folder; a graph is compared and run as it is", param_hint=flag)
+                raise BadOption(f"{flag} is for a folder; a graph is compared and run as it is")
         _verify_file(folder, as_json=as_json)
         return
     from ..checking.verify import verify as run

@@ -45,6 +45,7 @@ class Gradient:
             raise BadOption(f"gradient must be 'semi' or 'true', not {self.gradient!r}")
 
     def prepare(self) -> None:
+        """Let torch import what its first optimizer imports, which takes two seconds: no clock runs yet."""
         import_machinery()
 
     def limits(self, n: int) -> tuple[int, int]:
