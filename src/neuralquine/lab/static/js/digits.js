@@ -1,7 +1,7 @@
 // A quine at work: a digit is drawn on 8 by 8 cells, and read by the network whole and as it is now.
 
 import { get, post } from "./api.js";
-import { $, bench, color, guarded, make, onQuine, percent, repaint } from "./page.js";
+import { $, bench, color, guarded, make, onQuine, percent, repaint, reported } from "./page.js";
 
 const SIDE = 8, FULL = 16, REACH = 1.35;
 let ink = new Array(SIDE * SIDE).fill(0), cursor = { row: 3, column: 3 }, sample = false, samples = null;
@@ -11,7 +11,7 @@ export function openDigits() {
   onQuine(show);
   document.addEventListener("view", () => {
     score = null;
-    guarded(judge)();
+    reported(judge);
   });
   repaint(draw);
   pad.addEventListener("pointerdown", (event) => {

@@ -21,16 +21,21 @@ export function trouble(message = "") {
   $("trouble").hidden = !message;
 }
 
-// What a click does; an error becomes one line.
+// What follows from something else; an error becomes one line, and the line of another error stays.
+export async function reported(action, event) {
+  try {
+    await action(event);
+  } catch (error) {
+    trouble(error.message);
+  }
+}
+
+// What a click does: the line of an earlier error goes away.
 export function guarded(action) {
-  return async (event) => {
+  return (event) => {
     event?.preventDefault?.();
     trouble();
-    try {
-      await action(event);
-    } catch (error) {
-      trouble(error.message);
-    }
+    return reported(action, event);
   };
 }
 
@@ -71,4 +76,4 @@ export const put = (quine) => {
   bench.quine = quine;
   document.dispatchEvent(new CustomEvent("quine", { detail: quine }));
 };
-export const onQuine = (room) => document.addEventListener("quine", (event) => guarded(() => room(event.detail))());
+export const onQuine = (room) => document.addEventListener("quine", (event) => reported(() => room(event.detail)));
