@@ -25,16 +25,21 @@ function trouble(message = "") {
   $("trouble").hidden = !message;
 }
 
-// What a click does; an error becomes one line.
+// What follows from something else; an error becomes one line, and the line of another error stays.
+async function reported(action, event) {
+  try {
+    await action(event);
+  } catch (error) {
+    trouble(error.message);
+  }
+}
+
+// What a click does: the line of an earlier error goes away.
 function guarded(action) {
-  return async (event) => {
+  return (event) => {
     event?.preventDefault?.();
     trouble();
-    try {
-      await action(event);
-    } catch (error) {
-      trouble(error.message);
-    }
+    return reported(action, event);
   };
 }
 
@@ -75,7 +80,7 @@ const put = (quine) => {
   bench.quine = quine;
   document.dispatchEvent(new CustomEvent("quine", { detail: quine }));
 };
-const onQuine = (room) => document.addEventListener("quine", (event) => guarded(() => room(event.detail))());
+const onQuine = (room) => document.addEventListener("quine", (event) => reported(() => room(event.detail)));
 
-return { $, make, svg, trouble, guarded, whole, number, sentence, percent, color, repaint, bench, put, onQuine };
+return { $, make, svg, trouble, reported, guarded, whole, number, sentence, percent, color, repaint, bench, put, onQuine };
 })();

@@ -3,6 +3,7 @@
     held.py           machines, and arrays of numbers with a bound on what any machine may hold there
     numbers.py        the operations of a network on them: how the bounds grow
     stored.py         a folder as plain arrays
+    body.py           the two parts of a network that does a task
     tape.py           networks that read their code from a tape of signs: the theorem
     rounded.py        networks whose activations are rounded to a grid: the theorem
     certificates.py   what is written down of it, and how it is verified

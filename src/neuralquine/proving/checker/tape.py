@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from ...errors import QuineFileError
 from ...quines.tables.philox import Stream, dyadic_gaussian, words
 from ..rules import NoRule
-from ..rules.taped import body_shapes, features
 from ..verdicts import NotProved
+from .body import body_shapes, features
 from .held import FLUSHED, OWN, SLACK, Machine
 from .numbers import Bounded
 from .stored import FLOATS, Stored
