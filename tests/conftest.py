@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ import neuralquine as nq
 from neuralquine import cli
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a suite in the background may have been told to ignore
 
 
 # The files that take longest, the longest first: a worker that begins one of them last would be waited for.

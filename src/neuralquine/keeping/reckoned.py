@@ -18,6 +18,7 @@ from ..files.folder import kind_of
 from ..quines.networks.cost import ENTRY, Allowance, Cost, check_printing, evaluated
 from ..quines.networks.plain import bound
 from ..quines.networks.running import Inputs
+from ..quines.networks.taking import in_type
 from ..quines.printers import PRINTERS
 from ..quines.quine import Quine
 from ..quines.tables.queries import QueryTable
@@ -98,7 +99,7 @@ def check_cost(config: dict[str, Any], shell: nn.Module, header: Header, allowan
             in_place = chunked and weights * config["code_size"] * max(4, dtype.itemsize) > _IN_PLACE
             check_printing(config, weights, numbers, cost, allowance, in_place=in_place)
 
-    _fits(shell.to(dtype), inputs, allowance, check, own=own)
+    _fits(in_type(shell, dtype), inputs, allowance, check, own=own)
 
 
 def _fits(shell: nn.Module, inputs: Inputs, allowance: Allowance, check: Callable[[Cost], None], *, own: bool) -> None:
@@ -138,7 +139,7 @@ def _check_queries(
         def check(cost: Cost) -> None:
             allowance.check(f"asking for {weights} weights", 3 * cost.memory, parts * cost.work)
 
-        _fits(shell.to(dtype), asked, allowance, check, own=own)
+        _fits(in_type(shell, dtype), asked, allowance, check, own=own)
 
 
 def _meta(shape: tuple[int, ...], kind: str, dtype: torch.dtype) -> Tensor:
