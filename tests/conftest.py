@@ -14,7 +14,10 @@ import neuralquine as nq
 from neuralquine import cli
 
 torch.set_num_threads(1)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a suite in the background may have been told to ignore
+# A suite in the background may have been told to ignore what its tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # The files that take longest, the longest first: a worker that begins one of them last would be waited for.
