@@ -13,7 +13,7 @@ from torch import nn
 
 import forked
 import neuralquine as nq
-from neuralquine.proving.portable import portability
+from neuralquine.proving.verbs import portability
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = HERE / "folders"

@@ -6,10 +6,10 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.keeping.gate import contradiction
-from neuralquine.proving.certificate import NotProved, certify, check
 from neuralquine.proving.digits import digits
-from neuralquine.proving.portable import portability
 from neuralquine.proving.rules import RULES
+from neuralquine.proving.verbs import certify, check, portability
+from neuralquine.proving.verdicts import NotProved
 
 
 def pretend(folder, *, exact):

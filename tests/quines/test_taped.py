@@ -142,7 +142,7 @@ def test_a_code_in_a_buffer_is_a_look_up():
 
 
 def test_a_tape_is_printed_alike_by_every_machine(tmp_path):
-    from neuralquine.proving.portable import portability
+    from neuralquine.proving.verbs import portability
 
     nq.save(quine(features=16, code_size=32), tmp_path / "q")
     assert portability(tmp_path / "q").proved

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -201,19 +200,13 @@ def _with_portability(
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
     require_flint(folder)
     from ..keeping.patience import patience
-    from ..proving import checker
+    from ..proving.verbs import portability
 
-    if checker.covers(folder):
-        portability = checker.portability
-    else:
-        from ..proving.portable import portability as bounded
-
-        portability = partial(bounded, say=saying("proof"))
     if not verification.converged:
         nothing = {"portable_reason": _DENIED, "exact_margin": None, "float_margin": None}
         return replace(verification, portable=False), nothing
     with patience(folder, time_limit):
-        found = portability(folder)
+        found = portability(folder, say=saying("proof"))
     margins = {"exact_margin": found.exact_margin, "float_margin": found.float_margin}
     return replace(verification, portable=found.proved), {"portable_reason": found.reason, **margins}
 

@@ -106,17 +106,11 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
     """
     import importlib.util
 
-    from ..proving import checker
+    from ..proving.checker import covers
+    from ..proving.verbs import check
 
-    if not (folder / CERTIFICATE).exists():
+    if not (folder / CERTIFICATE).exists() or (importlib.util.find_spec("flint") is None and not covers(folder)):
         return None, ""
-    if checker.covers(folder):
-        check = checker.check
-    elif importlib.util.find_spec("flint") is None:
-        return None, ""
-    else:
-        from ..proving.certificate import check
-
     try:
         check(folder / CERTIFICATE)
     except TooLarge:

@@ -95,16 +95,12 @@ def check_proof(
     require_flint(home)
     import importlib.util
 
-    from ..proving import checker
-
     if certificate.is_file() and importlib.util.find_spec("torch") is not None:
         from ..keeping.theorems import check
 
         run = partial(check, time_limit=time_limit)
-    elif home.is_dir() and checker.covers(home):
-        run = checker.check
     else:
-        from ..proving.certificate import check as run
+        from ..proving.verbs import check as run
     with _refusal("refused", as_json), patience(home, time_limit):
         held = run(certificate, weights)
     if as_json:

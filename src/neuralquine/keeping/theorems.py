@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeuralQuineError, NotSound, TooLarge, needed
-from ..proving import checker
+from ..proving import checker, verbs
 from ..quines.quine import Quine
 from .gate import check_sound, contradiction
 from .patience import patience
@@ -42,11 +42,7 @@ def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str,
     """
     with patience(folder, time_limit):
         check_sound(folder)
-        if checker.covers(folder):
-            return checker.certify(folder, witness=contradiction)
-        from ..proving.certificate import certify as run
-
-        return run(folder, witness=contradiction)
+        return verbs.certify(folder, witness=contradiction)
 
 
 def check(path: str | Path, folder: str | Path | None = None, *, time_limit: float | None = None) -> dict[str, Any]:
@@ -63,11 +59,7 @@ def check(path: str | Path, folder: str | Path | None = None, *, time_limit: flo
     home = Path(path).parent if folder is None else folder
     with patience(home, time_limit):
         check_sound(home)
-        if checker.covers(home):
-            return checker.check(path, folder, witness=contradiction)
-        from ..proving.certificate import check as run
-
-        return run(path, folder, witness=contradiction)
+        return verbs.check(path, folder, witness=contradiction)
 
 
 def digits(folder: str | Path, count: int, *, time_limit: float | None = None) -> list[str]:
@@ -107,11 +99,7 @@ def portability(folder: str | Path, *, time_limit: float | None = None) -> Porta
     """Whether every machine is proved to print the same bits; the errors are those of :func:`certify`, but for NotProved."""
     with patience(folder, time_limit):
         check_sound(folder)
-        if checker.covers(folder):
-            return checker.portability(folder, witness=contradiction)
-        from ..proving.portable import portability as run
-
-        return run(folder, witness=contradiction)
+        return verbs.portability(folder, witness=contradiction)
 
 
 def require_prover(folder: str | Path) -> None:

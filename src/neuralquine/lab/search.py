@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..checking.verify import verify
-from ..errors import NeuralQuineError, QuineFileError, TooLarge, needed
+from ..errors import NeuralQuineError, QuineFileError, TooLarge
 from ..files.strict_json import finite_or_none
 from ..healing.kinds import KINDS
 from ..keeping.export import export
 from ..keeping.store import load, save
+from ..keeping.theorems import require_prover
 from ..quines.quine import Quine
 from ..recipes import RECIPES, recipe
 from ..recipes.registry import Recipe, options_of
@@ -179,9 +180,9 @@ def reopen(report: Report, *, source: str, folder: str) -> dict[str, Any]:
 
 def prove(report: Report, *, folder: str) -> dict[str, Any]:
     """Examine portability, where the code has a grid, and write a certificate beside the weights."""
-    needed("flint", "proof", "proofs need", "python-flint")
-    from ..proving.certificate import NotProved, certify
-    from ..proving.portable import portability
+    require_prover(folder)
+    from ..proving.verbs import certify, portability
+    from ..proving.verdicts import NotProved
 
     bound = portability(folder)
     try:

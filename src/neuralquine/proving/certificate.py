@@ -16,7 +16,6 @@ from ..errors import QuineFileError
 from ..files.atomic import replace_file
 from ..files.names import CERTIFICATE
 from ..files.strict_json import canonical, read_json
-from . import checker
 from .network import Network
 from .proofs import PRECISION, krawczyk, refine, rounding_margin, stored_code
 from .tubes import margins as tubes
@@ -54,8 +53,6 @@ def certify(folder: str | Path, *, witness: Asked = "evaluation") -> dict[str, A
         QuineFileError: the folder is not readable.
     """
     folder = Path(folder)
-    if checker.covers(folder):
-        return checker.certify(folder, witness=witness)
     network = Network(folder)
     certificate = _rounding_certificate(network) if network.code_bits is not None else _fixed_point_certificate(network)
     certificate["digest"] = _digest(certificate)
@@ -172,8 +169,6 @@ def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked 
     """
     path = Path(path)
     folder = Path(folder) if folder is not None else path.parent
-    if checker.covers(folder):
-        return checker.check(path, folder, witness=witness)
     c = read_json(path)
     try:
         held = _check(c, folder)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import checker
 from .network import Network
 from .tubes.machine import Machine
 from .tubes.margins import WORDS, Margin, Say, rounding_margin
@@ -32,8 +31,6 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say |
             :func:`~neuralquine.proving.certificate.certify`.
         say: is told what is done next.
     """
-    if checker.covers(folder):
-        return checker.portability(folder, witness=witness)
     network = Network(folder)
     if network.code_bits is None:
         return Portability(False, "the code is not rounded to a grid, so the last bits are the machine's")

@@ -23,7 +23,7 @@ from ...errors import NeuralQuineError, first_line
 from ...files.folder import METADATA_KEY, read_config, sha256
 from ...files.names import CONFIG, WEIGHTS
 from ...files.strict_json import canonical, read_json
-from ...proving.portable import portability
+from ...proving.verbs import portability
 from ..export import DESCRIPTION, LARGEST, ORIGIN, assemble, describe, network_of, run
 from ..patience import patience
 from .values import Graph, Value
