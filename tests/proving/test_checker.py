@@ -124,7 +124,7 @@ FAULTS = [
     ("None if self.radius is None else self.radius.max(-1)", "None", "MaxPool2d"),
     ("self.reach.mean(-1, keepdims=True), size, n + 1.0", "0.0, size, n + 1.0", "AdaptiveAvgPool1d"),
     ("size = self.size.mean(-1, keepdims=True)", "size = 0.0", "AdaptiveAvgPool1d"),
-    ("return (size < 2.0**self.machine.bits * unit)", "return (size > -1.0)", "Linear"),
+    ("return held & (size < 2.0**self.machine.bits * unit)", "return (size > -1.0)", "Linear"),
     (
         "& (spread == 0) & self._held(value) & self._normal(self.value) & self._normal(other.value)",
         "",

@@ -44,6 +44,13 @@ def _affine(x, w, b):
     return x.affine(w, b)
 
 
+def _scores(x, y):
+    """Of attention: a machine may scale both factors before, each number of them with a rounding of its own."""
+    if not isinstance(x, Shuffled) or x.generator is None or x.generator.random() < 0.3:
+        return (x @ y).divide_by_root(3)
+    return x.scale(3**-0.25) @ y.scale(3**-0.25)
+
+
 CASES = {
     "affine": Case(_affine, [(2, 3)], [(2, 3), (2,)], used=0.2),
     "affine of one": Case(lambda x, w: x.affine(w), [(1, 1)], [(1, 1)], used=0.3),
@@ -66,7 +73,8 @@ CASES = {
     "wide largest": Case(lambda x: x.largest(), [(1, 3)], radius=1.5, near=0.5, back=0.1, used=None),
     "mean": Case(lambda x: x.mean(), [(2, 3)], used=0.15),
     "matmul": Case(lambda x, y: x @ y, [(2, 2, 3), (2, 3, 2)], used=0.12),
-    "matmul of one": Case(lambda x, y: x @ y, [(1, 1, 1), (1, 1, 1)], used=0.4),
+    "matmul of one": Case(lambda x, y: x @ y, [(1, 1, 1), (1, 1, 1)], used=0.13),
+    "matmul of scaled factors": Case(_scores, [(1, 1, 2), (1, 2, 1)], used=0.15),
     "softmax": Case(lambda x: x.softmax(), [(2, 3)], near=0.8, used=0.15),
     "masked softmax": Case(lambda x: x.softmax(_SEEN), [(3, 3)], near=0.8, back=0.0, used=0.15),
     "normalize": Case(lambda x: x.normalize(1e-5), [(2, 4)], near=0.6, used=0.02),

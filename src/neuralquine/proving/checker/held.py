@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -28,6 +29,7 @@ class Machine:
         unit: u, half the distance from 1 to the next number.
         tiny: its smallest normal number, which it may flush to zero.
         largest: its largest number.
+        wide: no number may be larger: then neither a square nor a sum of any order overflows.
         bits: of the mantissa.
         grid: k, where activations are rounded to multiples of ``2^-k``; None where they are not.
     """
@@ -43,6 +45,11 @@ class Machine:
         """The machine of a type by name: float64 or float32."""
         bits, least, most = {"float64": (53, -1022, 1024), "float32": (24, -126, 128)}[dtype]
         return Machine(2.0**-bits, 2.0**least, (2 - 2.0 ** (1 - bits)) * 2.0 ** (most - 1), bits, grid)
+
+    @property
+    def wide(self) -> float:
+        # 2^40 in float32: squares below 2^80, sums of 2^40 terms of them below 2^120; 2^320 in float64.
+        return 2.0 ** (5 * math.frexp(self.largest)[1] // 16)
 
     def share(self, units: float) -> float:
         """How far ``units`` roundings, one after the other, can move a sum of size 1, here and there together."""
@@ -69,8 +76,8 @@ class Held:
             if not (np.isfinite(radius).all() and (radius >= 0).all()):
                 raise NotProved("no bound of round-off is known: it grows beyond all numbers")
             self.radius = radius if radius.any() else None
-        if not np.isfinite(self.value).all():
-            raise NotProved("a number is infinite, or none")
+        if not np.abs(self.value).max(initial=0.0) <= machine.wide:
+            raise NotProved("a number is too large for its type, infinite, or none")
 
     # -- what is known of them ------------------------------------------------------------------------------------------
 

@@ -152,8 +152,12 @@ class Bounded(Held):
         return self._computed(value, spread, size, units + 1, kept)
 
     def __matmul__(self, other: Self) -> Self:
-        """Products of stacked matrices ``(..., n, k)`` and ``(..., k, m)`` of the same leading axes."""
-        return self._computed(*self._product(other))
+        """Products of stacked matrices ``(..., n, k)`` and ``(..., k, m)`` of the same leading axes.
+
+        In attention, machines scale one of them or both before: each term is rounded twice more, and no sum is exact.
+        """
+        value, spread, size, units, _ = self._product(other)
+        return self._computed(value, spread, size, units + 2)
 
     def _product(self, other: Self) -> tuple[Floats, Floats, Floats, float, NDArray[np.bool_]]:
         """A product of matrices as :meth:`_computed` takes it."""
@@ -174,7 +178,8 @@ class Bounded(Held):
 
     def _fits(self, size: Floats, unit: float) -> NDArray[np.bool_]:
         """Where all terms of a sum, of these sizes together and in these units, fit the mantissa: then every order is exact."""
-        return (size < 2.0**self.machine.bits * unit) & (unit >= self.machine.tiny)
+        held = (size <= self.machine.wide) & (unit >= self.machine.tiny)
+        return held & (size < 2.0**self.machine.bits * unit)
 
     def mean(self) -> Self:
         """The mean over the last axis, which stays, of length one: a sum, then one division."""
@@ -203,7 +208,7 @@ class Bounded(Held):
     # -- normalizations -------------------------------------------------------------------------------------------------
 
     def normalize(self, eps: float) -> Self:
-        """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance in one pass or in two.
+        """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance in one pass, in two, or updated number by number.
 
         With ``e`` the 2-norm of the radii, ``s`` the root and ``y`` the result: ``s`` falls by ``e / sqrt n`` at most, the
         derivative ``(I - 11^T / n - y y^T / n) / s`` has no norm above ``1 / s``, and row ``i`` of it moves ``y_i`` by no
@@ -220,27 +225,32 @@ class Bounded(Held):
         moved = norm / least
         high = np.abs(y) + moved
         spread = np.minimum(moved, (r + r.mean(-1, keepdims=True) + high * (high * r).mean(-1, keepdims=True)) / least)
-        # A mean is off by 2 (n + 4) u mean|x|, a variance by (6 n + 30) u mean(x^2), and the rest by 8 units.
+        # A mean is off by 2 (n + 4) u mean|x|, a variance by (20 n + 80) u mean(x^2), and the rest by 8 units: derived in
+        # ``tubes/normal.py``.
         mean, moment = size.mean(-1, keepdims=True), (size * size).mean(-1, keepdims=True)
-        off = ((6 * n + 30) * u * moment + n * (self.machine.tiny + FLUSHED)) / least**2 / 2
+        off = ((20 * n + 80) * u * moment + n * (self.machine.tiny + FLUSHED)) / least**2 / 2
         if not (off < 1e-3).all():
             raise NotProved("no bound of round-off is known: a normalized row is small beside its mean")
         local = (u / least) * (2 * (n + 4) * mean + 2 * (size + mean)) + high * (1.01 * off + 8 * u)
-        radius = (spread + local + 4 * (self.machine.tiny + FLUSHED)) * SLACK
+        flushed = 4 * (self.machine.tiny + FLUSHED) * (1 + 1 / least)  # a difference of zero, too, is scaled
+        radius = (spread + local + flushed) * SLACK
         return type(self)(y, radius, self.machine)
 
     def batch_norm(self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float) -> Self:
         """``(x - mean) / sqrt(var + eps) * weight + bias``, with shapes that broadcast; folded or not."""
-        if not (variance.value + eps > 0).all() or any(
+        if not ((variance.value >= 0) & (variance.value + eps > 0)).all() or any(
             p is not None and p.radius is not None for p in (mean, variance)
         ):
             raise NotProved("batch normalization by a variance that is not positive")
         slope = 1 / np.sqrt(variance.value + eps)
         slope = slope if weight is None else slope * weight.value
+        if not np.abs(slope).max() <= self.machine.wide:
+            raise NotProved("batch normalization by a variance that may be zero")
         value = (self.value - mean.value) * slope
         size = (self.size + mean.size) * np.abs(slope)
         if bias is not None:
             value, size = value + bias.value, size + bias.size
+        size = size + (self.machine.tiny + FLUSHED) * np.abs(slope) / (self.machine.unit + OWN)  # a difference of zero
         return self._computed(value, self.reach * np.abs(slope) * (1 + 1e-12), size, _FOLDED)
 
 

@@ -146,7 +146,7 @@ def _pull(a: Array, w: Array) -> Array:
 
 
 def matmul(x: N, y: N) -> N:
-    """Products of stacked matrices ``(..., n, k)`` and ``(..., k, m)``."""
+    """Products of stacked matrices ``(..., n, k)`` and ``(..., k, m)``; in attention, machines scale one of them or both before."""
     if x.shape[:-2] != y.shape[:-2]:
         raise ValueError(f"stacks of matrices differ: {x.shape}, {y.shape}")
     machine, k = x.tape.machine, x.shape[-1]
@@ -171,7 +171,7 @@ def matmul(x: N, y: N) -> N:
         linear=left + right,
         through=through,
         row=row,
-        local=machine.gamma(k) * (x.reach @ y.reach) + k * machine.lost,
+        local=machine.gamma(k + 2) * (x.reach @ y.reach) + (k + 2) * machine.lost,
         second=second,
         second_rows=(x.radius @ y.row[..., None])[..., 0],
         rounded=max(x.shape[-2], y.shape[-1]) + 1,

@@ -25,11 +25,13 @@ class Machine:
         tiny: largest absolute error of an underflow.
         ulps: relative error of exp, tanh, erf and the like, in units of ``2 u``. 4 covers Sleef (1.0), glibc (below
             3) and CUDA's documented bounds (2).
+        wide: no number may be larger: then neither a square nor a sum of any order overflows.
     """
 
     unit: float = 0.0
     tiny: float = 0.0
     ulps: float = 0.0
+    wide: float = 2.0**320
 
     @staticmethod
     def of(dtype: str | None) -> Machine:
@@ -60,7 +62,7 @@ class Machine:
 _MACHINES = {
     None: Machine(),
     "float64": Machine(2.0**-53, 2.0**-1022, 4.0),
-    "float32": Machine(2.0**-24, 2.0**-126, 4.0),
+    "float32": Machine(2.0**-24, 2.0**-126, 4.0, 2.0**40),
 }
 
 

@@ -152,7 +152,7 @@ class Node:
             slope: bound of ``|dJ| r``, where the derivative itself was rounded to be off by dJ.
 
         Raises:
-            Unbounded: a radius is not a finite number, or not one.
+            Unbounded: a radius is not a finite number, or not one; or the numbers are so large that others may overflow.
         """
         if through is None:
             through = linear if second is None else linear + second
@@ -162,7 +162,8 @@ class Node:
         sizes = norm(radius) * GROWTH
         new.row = sizes if row is None else np.minimum(sizes, (row + norm(local)) * GROWTH)
         new.radius = np.minimum(radius, new.row[..., None]) if value.ndim else radius
-        if not (np.isfinite(new.radius).all() and (new.radius >= 0).all() and np.isfinite(value).all()):
+        # The roundings of a sum are a share of all its terms together, so that these do not overflow either.
+        if not ((new.radius >= 0).all() and (np.abs(value) + new.radius).max(initial=0.0) <= self.tape.machine.wide):
             raise Unbounded(f"no finite radius at {kind}, place {len(self.tape.nodes)}")
         slack = (gamma(rounded, UNIT) * linear + slope) if rounded or np.any(slope) else 0.0
         new.charge = Charge((local + slack) * GROWTH, second, second_rows)

@@ -38,6 +38,8 @@ _FOLDED = 16.0  # batch normalization as x * a + b with a and b computed first: 
 def normalize(x: N, eps: float) -> N:
     """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance."""
     n, v = x.shape[-1], x.numbers
+    if not x.reach.max(initial=0.0) <= x.tape.machine.wide:
+        raise Unbounded("a normalization of numbers whose squares may overflow")
     c = v - v.mean(-1, keepdims=True)
     s = np.sqrt((c * c).mean(-1, keepdims=True) + eps)
     y = c / s
@@ -99,9 +101,13 @@ def difference(size: Array, y: Array, s: Array, unit: float, tiny: float, n: int
 def batch_norm(x: N, mean: Node, variance: Node, weight: Node | None, bias: Node | None, eps: float) -> N:
     """``(x - mean) / sqrt(var + eps) * weight + bias`` by frozen statistics, with shapes that broadcast; folded or not."""
     machine = x.tape.machine
+    if not (variance.numbers >= 0).all():
+        raise Unbounded("a batch normalization by a variance below zero")
     slope = 1 / np.sqrt(variance.numbers + eps) * (1.0 if weight is None else weight.numbers)
     value = (x.numbers - mean.numbers) * slope + (0.0 if bias is None else bias.numbers)
     steep = np.abs(slope) * (1 + 8 * UNIT)
+    if not steep.max() <= machine.wide:
+        raise Unbounded("a batch normalization by a variance that may be zero")
     reach = (x.reach + np.abs(mean.numbers)) * steep + (0.0 if bias is None else np.abs(bias.numbers))
     linear = np.broadcast_to(steep * x.radius, value.shape)
     return x.derived(
