@@ -56,6 +56,8 @@ def _windows(size: tuple[int, ...], arguments: Spec, axes: int) -> np.ndarray:
     kernel, stride, padding, dilation = (
         np.broadcast_to(arguments[key], axes) for key in ("kernel_size", "stride", "padding", "dilation")
     )
+    if not all(np.issubdtype(part.dtype, np.integer) for part in (kernel, stride, padding, dilation)):
+        raise NoRule("no proof rule for windows whose sizes and steps are not whole numbers")
     end = int(np.prod(size))
     places = np.pad(np.arange(end).reshape(size), [(0, 0), *((p, p) for p in padding.tolist())], constant_values=end)
     reach = dilation * (kernel - 1) + 1
