@@ -34,7 +34,7 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
 _FORKING = threading.Lock()  # libraries refuse to be forked while another thread forks
-_LARGEST = 5_000_000  # weights; what a configuration shrinks no further is not a small network
+_LARGEST = 50_000_000  # weights; what a configuration shrinks no further takes too long
 _MEMORY = 6 << 30  # bytes for one of them
 _PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
 _SECONDS = 120  # of the processor, for building, solving, verifying, saving and loading one of them
@@ -78,14 +78,17 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
     "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
-HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8}
+HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "rotary_dim": 4}
 TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL: tuple[dict[str, Any], ...] = (
     {**SIZES, **HEADS, **TOKENS},
     {**SIZES, **TOKENS},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
+    {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in _LAYERS},
     {k: v for k, v in SIZES.items() if k in (*_LAYERS, "vocab_size")},
+    {"vocab_size": SIZES["vocab_size"]},
+    {},
 )
 """Sizes to try in turn: a configuration may hold one to another, or refuse a field to be set."""
 _TOKENS = [[5, 9, 17, 3, 44, 8, 21, 2]]

@@ -90,7 +90,8 @@ class Harvest:
             thorough = kind == "thorough"
             return fixed_points(f.together, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
         curved = self._trapped or costly(f.quine)
-        width = min(width, _CURVED_RACE) if self._trapped else width
+        if self._trapped:
+            width, stop = min(width, _CURVED_RACE), replace(stop, max_steps=stop.max_steps or _CURVE)
         points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
         found = iterate(f, Homotopy() if curved else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
