@@ -25,7 +25,9 @@ from .solution import Status
 ROUNDS = ("race", "race", "race", "all", "race", "race", "all", "thorough", "thorough")
 """How the fixed points of each round are found: the first of 16 starts, all of 32, or all of 40 with Newton's method."""
 _WIDTHS = {"race": 16, "all": 32, "thorough": 40}
-_CURVED_RACE = 8  # starts of a race along curves: the first of them was at a fixed point after 90 steps, of four after 120
+_CURVED_RACE = (
+    8  # starts of a race along curves: the first was at a fixed point after 90 steps, the first of four after 120
+)
 _CURVES = 12  # starts of a round that follows curves in float32: one to three of them end at fixed points
 _CURVE = 300  # steps of each; of 72 curves of six transformers 11 ended in so many, and 13 in 400
 _SIDE_BY_SIDE = 1 << 20  # weights up to which starts side by side are cheaper than one after the other
