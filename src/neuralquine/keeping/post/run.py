@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ... import recipes
 from ...checking.spectrum import spectrum
-from ...errors import BadOption, NeuralQuineError, QuineFileError
+from ...errors import BadOption, NeuralQuineError, QuineFileError, installing
 from ...keeping.store import save
 from ...keeping.theorems import certify
 from ...quines.measure import Measurement, measure
@@ -196,9 +196,7 @@ def _solved(folder: Path, seed: int, *, exact: bool) -> tuple[Solution, Pair]:
 def _proof(folder: Path) -> Proof:
     """Prove that a real quine exists at the weights of a folder, or say why that was not proved."""
     if importlib.util.find_spec("flint") is None:
-        return Proof(
-            False, "not examined: the library of ball arithmetic is not installed (pip install 'neuralquine[proof]')"
-        )
+        return Proof(False, f"not examined: the library of ball arithmetic is not installed ({installing('proof')})")
     try:
         return Proof(True, str(certify(folder)["claim"]))
     except NeuralQuineError as error:
