@@ -14,6 +14,7 @@ import neuralquine as nq
 from neuralquine.files.folder import sha256
 from neuralquine.files.strict_json import canonical
 from neuralquine.proving.certificate import NotProved, _digest, certify, check
+from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
 from neuralquine.proving.proofs import krawczyk, refine, stored_code
@@ -334,7 +335,7 @@ def test_every_kind_of_network_is_proved_and_portable(expansion, skip, tmp_path)
     nq.solve(quine, exact=True)
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
-    computed = [float(v.mid()) for v in network.code(network.stored()).value]
+    computed = [float(v.mid()) for v in coded(network, stored(network)).value]
     assert np.abs(np.array(computed) - quine.real_code(quine.theta).detach().numpy()).max() < 1e-13
     certificate = certify(tmp_path / "q")
     assert certificate["kind"] == "bit-exact"
