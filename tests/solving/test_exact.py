@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
+from neuralquine.solving import harvest
 from neuralquine.solving.grids import Grid, settle
 from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
@@ -277,6 +278,26 @@ def test_where_evaluations_are_dear_curves_are_followed_in_float32(monkeypatch):
     rough, fine = (sum(n for kind, n in seen if kind is dtype) for dtype in (torch.float32, torch.float64))
     assert rough > 2 * fine
     assert solution.map_evaluations >= rough + fine
+
+
+def test_where_every_start_is_trapped_curves_are_followed(monkeypatch):
+    raced = []
+
+    class Trapped(harvest.Broyden):
+        def limits(self, n):
+            raced.append("broyden")
+            return 0, 1
+
+    class Followed(harvest.Homotopy):
+        def limits(self, n):
+            raced.append("homotopy")
+            return super().limits(n)
+
+    monkeypatch.setattr(harvest, "Broyden", Trapped)
+    monkeypatch.setattr(harvest, "Homotopy", Followed)
+    quine = nq.recipe("blog", seed=11)
+    assert nq.solve(quine, exact=True).bit_exact
+    assert raced[:2] == ["broyden", "homotopy"]
 
 
 def test_a_network_that_is_printed_in_place_is_exact(monkeypatch):
