@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 PLAIN, ADJOINT, STEPS, BLOCKS = "tube", "adjoint", "adjoints at every step", "norms of blocks and an adjoint"
 EFFORTS = PLAIN, ADJOINT, STEPS, BLOCKS
-FOR_LARGE = BLOCKS, STEPS  # the first is never wider than a tube and its adjoint, and these take some seconds of their own
+FOR_LARGE = (
+    BLOCKS,
+    STEPS,
+)  # the first is never wider than a tube and its adjoint, and these take some seconds of their own
 _LARGE = 1 << 24  # weights
 WORDS = {PLAIN: "a tube", ADJOINT: "an adjoint", STEPS: "adjoints at every step", BLOCKS: BLOCKS}
 
