@@ -31,7 +31,7 @@ from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
-from .printers.base import Slot, working_type
+from .printers.base import Slot, slots_of, working_type
 from .turns import Turn
 
 LARGE = 100_000  # weights above which a trunk keeps its own type and its printer is structured
@@ -215,7 +215,8 @@ class Trunk:
 
     def stored_pieces(self) -> list[tuple[Slot, Tensor]]:
         """The stored weights where they lie, as flat views: one for each tensor."""
-        return [(Slot(i, 0, p.numel()), p.detach().view(-1)) for i, p in enumerate(self.weights)]
+        flat = [p.detach().view(-1) for p in self.weights]
+        return list(zip(slots_of(tuple(part.numel() for part in flat)), flat, strict=True))
 
     def tensors(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut a weight vector ``(P,)`` into the module's named tensors (views)."""

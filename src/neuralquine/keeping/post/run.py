@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ... import recipes
 from ...checking.spectrum import spectrum
-from ...errors import BadOption, NeuralQuineError, QuineFileError, installing
+from ...errors import BadOption, NeuralQuineError, QuineFileError
 from ...keeping.store import save
 from ...keeping.theorems import certify
 from ...quines.measure import Measurement, measure
@@ -195,8 +194,6 @@ def _solved(folder: Path, seed: int, *, exact: bool) -> tuple[Solution, Pair]:
 
 def _proof(folder: Path) -> Proof:
     """Prove that a real quine exists at the weights of a folder, or say why that was not proved."""
-    if importlib.util.find_spec("flint") is None:
-        return Proof(False, f"not examined: the library of ball arithmetic is not installed ({installing('proof')})")
     try:
         return Proof(True, str(certify(folder)["claim"]))
     except NeuralQuineError as error:
