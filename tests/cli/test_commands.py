@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import re
 import subprocess
 import sys
 
