@@ -36,6 +36,7 @@ Recipe = Annotated[
     typer.Argument(
         help="A named problem (`neuralquine recipes` lists them), or a function of your own, FILE.py:FUNCTION.",
         autocompletion=completed("recipe"),
+        metavar="RECIPE",
     ),
 ]
 Folder = Annotated[

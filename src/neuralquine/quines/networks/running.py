@@ -96,8 +96,10 @@ def usable(device: str) -> torch.device:
     """
     try:
         found = torch.device(device)
-        torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=found).item()
+    except NotImplementedError as error:  # of the meta device
+        raise TrunkError(f"no device {device!r} here: it holds no numbers") from error
+    except (RuntimeError, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # what follows is a list of all there are
         raise TrunkError(f"no device {device!r} here: {reason}") from error
     return found
