@@ -34,8 +34,9 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
 _FORKING = threading.Lock()  # libraries refuse to be forked while another thread forks
-_LARGEST = 5_000_000  # weights; what a configuration shrinks no further is not a small network
+_LARGEST = 50_000_000  # weights; what a configuration shrinks no further takes too long
 _MEMORY = 6 << 30  # bytes for one of them
+_UNKNOWN = "no input that is known here"
 _PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
 _SECONDS = 120  # of the processor, for building, solving, verifying, saving and loading one of them
 _WIDTHS = (
@@ -78,14 +79,17 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
     "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
-HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8}
+HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "rotary_dim": 4}
 TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL: tuple[dict[str, Any], ...] = (
     {**SIZES, **HEADS, **TOKENS},
     {**SIZES, **TOKENS},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
+    {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in _LAYERS},
     {k: v for k, v in SIZES.items() if k in (*_LAYERS, "vocab_size")},
+    {"vocab_size": SIZES["vocab_size"]},
+    {},
 )
 """Sizes to try in turn: a configuration may hold one to another, or refuse a field to be set."""
 _TOKENS = [[5, 9, 17, 3, 44, 8, 21, 2]]
@@ -144,6 +148,12 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
     }
     beside = {name: value for name, value in _beside(ids).items() if name in taken}
     main = model.main_input_name if model.main_input_name in made else next((n for n in taken if n in made), None)
+    if "grid_thw" in taken:  # towers that take an image as a row for each of its patches
+        side = part("patch_size") or 14
+        depth = part("temporal_patch_size") or 1
+        rows = [ramp(16, colors * depth * side * side), ramp(16, colors, side, side)]
+        first = "hidden_states" if "hidden_states" in taken else "pixel_values"
+        yield from ({first: value, "grid_thw": torch.tensor([[1, 4, 4]])} | beside for value in rows)
     if main is None:
         return
     for value in made[main]:
@@ -179,6 +189,9 @@ def _beside(ids: Any) -> dict[str, Any]:
         "attention_mask": torch.ones_like(ids),
         "input_features_mask": torch.ones(1, 128, dtype=torch.long),
         "bbox": torch.arange(32).view(1, 8, 4),
+        "merge_sizes": torch.tensor([1]),
+        "past_values_padding": torch.zeros(1, 32),
+        "freq": torch.zeros(1, 1, dtype=torch.long),
     }
 
 
@@ -192,14 +205,14 @@ def built(name: str) -> tuple[Any, dict[str, Any]] | str:
     import torch
     from transformers import CONFIG_MAPPING, AutoModel
 
-    reason = "no input that is known here"
+    reason = _UNKNOWN
     for sizes in SMALL:
         try:
             asked_for = small(CONFIG_MAPPING[name], sizes)
             with torch.device("meta"):  # no memory for a network that turns out to be large
                 count = _count(AutoModel.from_config(copy.deepcopy(asked_for)))
             if count > _LARGEST:
-                reason = f"{count:,} weights"
+                reason = reason if reason != _UNKNOWN else f"{count:,} weights"
                 continue
             torch.manual_seed(0)
             model = AutoModel.from_config(asked_for).eval()

@@ -70,7 +70,7 @@ def test_it_finds_a_quine_of_any_seed(script, seed):
 def test_a_map_without_a_fixed_point_is_given_up(script, monkeypatch):
     monkeypatch.setattr(script, "network", lambda theta, x: theta + 1 + theta * theta)
     with pytest.raises(RuntimeError, match="none of 200 starts"):
-        script.solve(np.eye(4), None, np.random.default_rng(0))
+        script.solve(np.eye(20), None, np.random.default_rng(0))
 
 
 def test_run_as_a_program_it_prints_the_weights_twice_and_their_difference():

@@ -13,6 +13,7 @@ from torch import nn
 import neuralquine as nq
 from agreement import GENERATORS, RANKS, asked, true_agreement
 from neuralquine.proving.certificate import NotProved, certify
+from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
 from neuralquine.proving.rules import RULES, NoRule
@@ -54,7 +55,7 @@ def test_without_a_batch_axis_the_network_of_torch_is_proved_and_no_other(kind, 
     quine = nq.Quine(trunk, probe, code_size=8, seed=0, prints="code")
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
-    computed = [float(v.mid()) for v in network.code(network.stored()).value]
+    computed = [float(v.mid()) for v in coded(network, stored(network)).value]
     assert np.abs(np.array(computed) - quine.real_code().detach().numpy().reshape(-1)).max() < 1e-12
 
 

@@ -14,6 +14,7 @@ import neuralquine as nq
 from neuralquine.files.folder import sha256
 from neuralquine.files.strict_json import canonical
 from neuralquine.proving.certificate import NotProved, _digest, certify, check
+from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
 from neuralquine.proving.proofs import krawczyk, refine, stored_code
@@ -335,7 +336,7 @@ def test_every_kind_of_network_is_proved_and_portable(expansion, skip, tmp_path)
     nq.solve(quine, exact=True)
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
-    computed = [float(v.mid()) for v in network.code(network.stored()).value]
+    computed = [float(v.mid()) for v in coded(network, stored(network)).value]
     assert np.abs(np.array(computed) - quine.real_code(quine.theta).detach().numpy()).max() < 1e-13
     certificate = certify(tmp_path / "q")
     assert certificate["kind"] == "bit-exact"
@@ -368,13 +369,10 @@ def test_a_network_too_large_for_a_proof_is_refused_before_its_matrix_is_made(ex
         Network(exact)
 
 
-def test_a_code_too_large_for_krawczyk_is_refused_before_hours_are_spent(tmp_path):
-    torch.manual_seed(3)
-    quine = nq.Quine(torch.nn.Linear(1, 300), torch.randn(1, 1), code_size=300, seed=4, skip=0.01)
-    nq.solve(quine, throw=False)
-    nq.save(quine, tmp_path / "q")
-    with pytest.raises(NoRule, match="600 weights of a code of 300 are too many for a proof without a grid"):
-        certify(tmp_path / "q")
+def test_a_network_too_large_for_its_derivative_is_refused_before_memory_is_taken(smooth, monkeypatch):
+    monkeypatch.setattr("neuralquine.proving.slopes.contraction._LARGEST", 1000)
+    with pytest.raises(NoRule, match="1020 weights of a code of 20 are too many for a proof without a grid"):
+        certify(smooth)
 
 
 def test_a_recurrent_network_of_many_steps_is_proved_in_a_small_box(tmp_path):

@@ -9,6 +9,7 @@ from flint import ctx
 import neuralquine as nq
 from agreement import in_balls, in_tubes, outside
 from neuralquine.proving import network as networks
+from neuralquine.proving.enclosed import stored
 from neuralquine.proving.known import description
 from neuralquine.proving.network import Network
 from neuralquine.proving.portable import portability
@@ -70,7 +71,7 @@ def test_a_printer_in_a_stream_is_the_one_with_a_table(small, monkeypatch):
         off[place] = np.nextafter(off[place], np.float32(9))
         assert not stream.printer.prints(off, x)
     with pytest.raises(NoRule, match="too many for balls"):
-        stream.stored()
+        stored(stream)
     moved = [x[0] + 1, *x[1:]]
     assert not stream.printer.prints(table.theta, moved)
 

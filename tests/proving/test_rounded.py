@@ -19,6 +19,7 @@ from neuralquine.proving.checker import certify, check, portability
 from neuralquine.proving.checker.held import Machine
 from neuralquine.proving.checker.numbers import Bounded
 from neuralquine.proving.checker.rounded import Rounded
+from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.rules import NoRule
 from neuralquine.proving.tubes.margins import rounding_margin
@@ -133,7 +134,7 @@ def test_the_grid_is_part_of_what_is_proved(kept, tmp_path):
 def test_balls_and_tubes_do_not_prove_a_network_that_they_do_not_round(kept):
     network = Network(kept)
     with pytest.raises(NoRule, match="on a grid"):
-        network.code(network.stored())
+        coded(network, stored(network))
     with pytest.raises(NoRule, match="on a grid"):
         rounding_margin(network, [0] * network.d, "float64")
     with pytest.raises(NoRule, match="on a grid"):

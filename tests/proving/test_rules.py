@@ -14,6 +14,7 @@ import neuralquine as nq
 from modules import cases
 from neuralquine.proving.balls import Ball, Rounding, objects
 from neuralquine.proving.certificate import certify
+from neuralquine.proving.enclosed import coded, expanded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.rules import RULES, NoRule, common, rule, run
 from neuralquine.solving.maps import ReducedMap
@@ -39,7 +40,7 @@ def test_the_exact_value_agrees_with_torch_to_round_off(name, tmp_path):
     quine, _ = kept(name, tmp_path / "q")
     ctx.prec = 128
     network = Network(tmp_path / "q")
-    balls = network.code(network.stored()).value
+    balls = coded(network, stored(network)).value
     exact = np.array([float(v.mid()) for v in balls])
     assert np.abs(exact - quine.code(quine.theta).numpy()).max() < 1e-12
     assert max(float(v.rad()) for v in balls) < 1e-29
@@ -51,7 +52,7 @@ def test_the_rounding_model_contains_what_torch_computes(name, dtype, tmp_path):
     quine, _ = kept(name, tmp_path / "q", dtype)
     ctx.prec = 128
     network = Network(tmp_path / "q")
-    balls = network.code(network.stored(Rounding.of(network.dtype))).value
+    balls = coded(network, stored(network, Rounding.of(network.dtype))).value
     unit = torch.finfo(dtype).eps
     assert contains(balls, quine.code(quine.theta))
     assert max(float(v.rad()) for v in balls) < 1e6 * unit  # and says something
@@ -62,7 +63,7 @@ def test_the_derivative_agrees_with_autograd(name, tmp_path):
     quine, code = kept(name, tmp_path / "q")
     ctx.prec = 128
     network = Network(tmp_path / "q")
-    enclosed = network.code(network.printer.expand(Ball(objects(code.numpy()), objects(np.eye(8))))).grad
+    enclosed = coded(network, expanded(network, Ball(objects(code.numpy()), objects(np.eye(8))))).grad
     middle = np.array([[float(v.mid()) for v in row] for row in enclosed])
     claimed = ReducedMap(quine).jacobian(code[None])[0].numpy()
     assert np.abs(middle - claimed).max() < 1e-10 * max(1.0, np.abs(claimed).max())
@@ -77,7 +78,7 @@ def test_a_box_of_codes_contains_the_image_of_its_points(name, tmp_path):
     from flint import arb
 
     box = np.array([arb(float(c), radius) for c in code], dtype=object)
-    image = network.code(network.printer.expand(Ball(box))).value
+    image = coded(network, expanded(network, Ball(box))).value
     for corner in range(3):
         generator = torch.Generator().manual_seed(corner)
         signs = torch.sign(torch.randn(8, generator=generator, dtype=torch.float64))
@@ -108,7 +109,7 @@ def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
     with pytest.raises(NoRule, match="no proof rule for ELU"):
-        network.code(network.stored())
+        coded(network, stored(network))
 
 
 def test_a_module_of_ones_own_is_refused_by_name(tmp_path):

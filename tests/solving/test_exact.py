@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
-from neuralquine.solving.grids import Grid, settle
+from neuralquine.solving import harvest
+from neuralquine.solving.grids import Grid, Repels, regenerate, settle
 from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.prospect import prospect
@@ -160,7 +161,7 @@ def test_a_grid_that_does_not_settle_gives_nothing():
 
 
 def test_other_methods_are_refused_together_with_exact():
-    with pytest.raises(nq.BadOption, match="exact=True runs a search of its own: leave method out"):
+    with pytest.raises(nq.BadOption, match="an exact quine is sought by a search of its own: leave the method out"):
         nq.solve(nq.recipe("blog"), "newton", exact=True)
 
 
@@ -257,6 +258,17 @@ def test_a_contraction_that_flickers_on_its_grid_is_tried_on_others():
     assert all(s.code_phase for s in found)  # the grid that is not moved has none of them
 
 
+def test_what_does_not_contract_is_not_regenerated_for_long():
+    trunk, probe = _net()
+    quine = nq.Quine(trunk, probe, code_size=12, seed=40, skip=50.0, code_bits=8)
+    f = ReducedMap(quine)
+    with pytest.raises(Repels):
+        regenerate(quine, f, 8, torch.Generator().manual_seed(0))
+    assert f.evaluations == 17
+    slow = nq.Quine(trunk, probe, code_size=12, seed=40, skip=0.5, code_bits=12)
+    assert regenerate(slow, ReducedMap(slow), 12, torch.Generator().manual_seed(0)) is not None
+
+
 def test_progress_tells_the_trials_against_their_expected_number():
     points = []
     solution = nq.solve(nq.recipe("blog", seed=6302), exact=True, progress=points.append)
@@ -277,6 +289,26 @@ def test_where_evaluations_are_dear_curves_are_followed_in_float32(monkeypatch):
     rough, fine = (sum(n for kind, n in seen if kind is dtype) for dtype in (torch.float32, torch.float64))
     assert rough > 2 * fine
     assert solution.map_evaluations >= rough + fine
+
+
+def test_where_every_start_is_trapped_curves_are_followed(monkeypatch):
+    raced = []
+
+    class Trapped(harvest.Broyden):
+        def limits(self, n):
+            raced.append("broyden")
+            return 0, 1
+
+    class Followed(harvest.Homotopy):
+        def limits(self, n):
+            raced.append("homotopy")
+            return super().limits(n)
+
+    monkeypatch.setattr(harvest, "Broyden", Trapped)
+    monkeypatch.setattr(harvest, "Homotopy", Followed)
+    quine = nq.recipe("blog", seed=11)
+    assert nq.solve(quine, exact=True).bit_exact
+    assert raced[:2] == ["broyden", "homotopy"]
 
 
 def test_a_network_that_is_printed_in_place_is_exact(monkeypatch):

@@ -327,3 +327,12 @@ def test_a_curve_is_followed_to_the_network_itself():
     assert float(torch.linalg.vector_norm(small.answers(end) - end)) < 1e-4 * float(torch.linalg.vector_norm(end))
     assert counted
     assert counted[0] == (3, 36)
+
+
+def test_time_that_runs_out_on_a_curve_of_bent_networks_ends_the_search_in_good_order(monkeypatch):
+    asked = iter(range(10**6))
+    monkeypatch.setattr(Stop, "clock", lambda self, trace: lambda: next(asked) > 30)
+    quine = nq.recipe("queried-121", seed=31, activation="relu", scale=10**-0.5)
+    solution = nq.solve(quine, throw=False, stop=Stop(time_limit=600.0))
+    assert solution.status is Status.TIME_LIMIT
+    assert 0 < solution.relative_residual < 1e3

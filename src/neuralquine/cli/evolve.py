@@ -22,6 +22,7 @@ WorldName = Annotated[
     typer.Argument(
         help="A world: soup, digits or fertility. docs/evolution.md describes them.",
         autocompletion=completed("world"),
+        metavar="WORLD",
     ),
 ]
 Generations = Annotated[

@@ -49,6 +49,15 @@ class Verb(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return spared(super().get_params(ctx))
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]  # braces are newer typers'
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for argument in self.get_params(ctx):
+            if argument.param_type_name == "argument":  # its name says what it is; newer typers add a type of Python
+                vars(argument)["display_type_rich"] = lambda ctx: None
+        super().format_options(ctx, formatter)
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # of click, or of the copy inside newer typers
         super().format_epilog(ctx, formatter)
         if lines := EXAMPLES.get(self.name or ""):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, TooLarge, needed
+from ..errors import NeuralQuineError, TooLarge
 from ..files.names import CERTIFICATE
 from ..keeping.examples import located, own
 from .group import App, Group
@@ -36,6 +36,7 @@ Recipe = Annotated[
     typer.Argument(
         help="A named problem (`neuralquine recipes` lists them), or a function of your own, FILE.py:FUNCTION.",
         autocompletion=completed("recipe"),
+        metavar="RECIPE",
     ),
 ]
 Folder = Annotated[
@@ -86,30 +87,15 @@ def load_quine(folder: Path, trunk: str, device: str = "cpu") -> Quine:
     return load(folder, trunk=import_trunk(trunk) if trunk else None).to(place)
 
 
-def require_flint(folder: Path | None = None) -> None:
-    """Refuse in one line to prove anything where the library of ball arithmetic is not installed, and needed for this quine."""
-    from ..proving import checker
-
-    try:
-        covered = folder is not None and checker.covers(folder)
-    except NeuralQuineError:  # whoever reads the folder next says what is wrong with it
-        covered = False
-    if not covered:
-        needed("flint", "proof", "proofs need", "python-flint")
-
-
 def check_certificate(folder: Path) -> tuple[bool | None, str]:
     """Check the folder's own certificate.
 
     Returns:
-        Whether it holds, and if not, why. None if there is no certificate, no library to check it with, or not the time.
+        Whether it holds, and if not, why. None if there is no certificate, or not the time.
     """
-    import importlib.util
-
-    from ..proving.checker import covers
     from ..proving.verbs import check
 
-    if not (folder / CERTIFICATE).exists() or (importlib.util.find_spec("flint") is None and not covers(folder)):
+    if not (folder / CERTIFICATE).exists():
         return None, ""
     try:
         check(folder / CERTIFICATE)

@@ -14,7 +14,9 @@ from .report import print_json
 
 @app.command()
 def sweep(
-    spec: Annotated[Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].")],
+    spec: Annotated[
+        Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].", metavar="FILE")
+    ],
     out: Annotated[
         Path,
         typer.Option(

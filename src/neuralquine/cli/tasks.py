@@ -186,7 +186,9 @@ def _verb(count: int) -> str:
 @app.command()
 def predict(
     folder: Folder,
-    image: Annotated[Path, typer.Argument(help="A picture, or a .npy array of one input or a batch of them.")],
+    image: Annotated[
+        Path, typer.Argument(help="A picture, or a .npy array of one input or a batch of them.", metavar="PICTURE")
+    ],
     invert: Annotated[
         bool,
         typer.Option("--invert", help="Invert the picture first: the digits were learned as light on dark."),

@@ -13,11 +13,13 @@ import numpy as np
 from flint import arb, ctx
 
 from .balls import Ball, objects
-from .certificate import NotProved, hear, printed_as_stored
+from .certificate import printed_as_stored
+from .enclosed import expanded, stored
 from .krawczyk import column, krawczyk_image, lies_inside, matrix, value_and_derivative
 from .network import Network
 from .proofs import refine, stored_code
-from .witness import Asked
+from .verdicts import NotProved
+from .witness import Asked, hear
 
 _GUARD = 64  # bits beyond what the digits need
 
@@ -43,11 +45,11 @@ def digits(folder: str | Path, count: int, *, witness: Asked = "evaluation") -> 
     if network.code_bits is None:
         box = _enclose(network, refine_to(network, target), target)
         ctx.prec = target + _GUARD
-        weights = network.printer.expand(Ball(box)).value
+        weights = expanded(network, Ball(box)).value
     else:
         printed_as_stored(network)
         ctx.prec = target + _GUARD
-        weights = network.stored().value
+        weights = stored(network).value
     hear(witness, folder)
     return [_decimal(w, count) for w in weights]
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..quines.tables.phases import offset, unit_bits
-from .balls import Ball
 
 _TYPES = {"float64": np.float64, "float32": np.float32}
 _MANTISSA = {"float64": 53, "float32": 24}
@@ -27,8 +26,9 @@ class DirectPrinter:
         self.unit = 0 if self.bits is None else unit_bits(self.bits, self.phase)
         self.offset = offset(config["seed"], self.phase, self.d)
 
-    def expand(self, code: Ball) -> Ball:
-        return code
+    def parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Mean, gain and matrix of ``E(c) = mean + gain * (A c)``, exactly."""
+        return np.zeros(self.d), np.ones(self.d), np.eye(self.d)
 
     def grid_code(self, theta: NDArray[Any]) -> list[int] | None:
         """The integers x with ``theta = x / 2^m``; None if there are none, or none on the grid."""

@@ -19,13 +19,14 @@ from flint import arb, arb_mat
 from numpy.typing import NDArray
 
 from .balls import Ball, Objects, objects
+from .enclosed import coded, expanded
 from .network import Network
 
 
 def value_and_derivative(network: Network, code: Objects, *, derivative: bool = True) -> Ball:
     """``g`` over a box of codes (object array of balls), with ``g'`` if asked for."""
     grad = objects(np.eye(network.d)) if derivative else None
-    return network.code(network.printer.expand(Ball(code, grad)))
+    return coded(network, expanded(network, Ball(code, grad)))
 
 
 def krawczyk_image(network: Network, point: Objects, radius: arb) -> tuple[Objects, Objects] | None:

@@ -1,4 +1,4 @@
-"""A stored quine as arithmetic: its network, read from the folder and computed in balls or in a graph."""
+"""A stored quine as arithmetic: its network, read from the folder and computed in whatever arithmetic its rules are run in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ..files.names import CONFIG, WEIGHTS
 from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from . import own_matrix
-from .balls import Ball, Rounding
 from .direct import DirectPrinter
 from .known import description, named_probe, read_logits
 from .printers import LARGEST, REFUSED, MatrixPrinter
@@ -91,16 +90,6 @@ class Network:
         named = zip(self.names, self.shapes, pieces, strict=True)
         return {**self.buffers, **{name: piece.reshape(shape) for name, shape, piece in named}}
 
-    def code(self, theta: Ball) -> Ball:
-        """``N(R trunk(z; theta))``, anchored or not, before any quantization; theta ``(P,)`` in balls."""
-        rounding = theta.rounding
-        parameters = {k: Ball.exact(v, rounding) for k, v in self.buffers.items()}
-        start = 0
-        for name, shape, size in zip(self.names, self.shapes, self.sizes, strict=True):
-            parameters[name] = theta[start : start + size].reshape(*shape)
-            start += size
-        return self.computed(parameters.get, lambda _, numbers: Ball.exact(numbers, rounding)).reshape(self.d)
-
     def computed(self, weights: Weights[A], hold: Callable[[str, NDArray[Any]], A], *, stepped: bool = False) -> A:
         """The code before any quantization, ``(1, d)``, in the arithmetic of the weights.
 
@@ -142,16 +131,6 @@ class Network:
     def anchor_gain(self) -> np.floating[Any]:
         """beta, the factor of the trunk's part in an anchored code, in the type of the weights."""
         return _TYPES[self.dtype](self.skip)
-
-    def stored(self, rounding: Rounding | None = None) -> Ball:
-        """The stored weights, exactly.
-
-        Raises:
-            NoRule: they are too many for balls.
-        """
-        if isinstance(self.printer, StreamedSigns):
-            raise NoRule(f"{len(self.theta)} weights of a code of {self.d} are too many for balls")
-        return Ball.exact(self.theta, rounding)
 
 
 def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:

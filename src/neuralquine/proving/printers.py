@@ -1,4 +1,4 @@
-"""Printers as a proof sees them: matrices of short binary fractions, their sums in balls and in whole numbers.
+"""Printers as a proof sees them: matrices of short binary fractions, and their sums in whole numbers.
 
 ``PRINTERS`` has one entry for each expansion that a proof covers, under its name in ``config.json``;
 :class:`MatrixPrinter` says what an entry holds.
@@ -17,14 +17,9 @@ from numpy.typing import NDArray
 from ..quines.tables.phases import offset, unit_bits
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from ..quines.tables.signs import sign_matrix
-from .balls import Ball, objects
 from .rules import NoRule
 
 LARGEST = 2**27  # entries of the matrix, which a proof writes out: 1 GiB of float64
-_LARGEST_DERIVATIVE = 2**22  # the same for balls, which take some 100 bytes each
-_LARGEST_CODE = (
-    256  # code entries of a proof by Krawczyk: its products of d x d balls take seconds there, minutes at 1,000
-)
 _SMALL = 2**40, 2**16  # code entries and code sizes whose sums fit 64 bits: entries of 4 A are below 2^6
 _TYPES = {"float64": np.float64, "float32": np.float32}
 _FITS = {np.float64: 2**53, np.float32: 2**29}  # sums below this have products with a gain that are rounded only once
@@ -85,13 +80,9 @@ class MatrixPrinter:
         """Entries of the matrix, ``P d``."""
         return len(self.mean) * self.d
 
-    def expand(self, code: Ball) -> Ball:
-        """``E(c)`` in exact real arithmetic, with the derivative if the code carries one."""
-        if self.count > _LARGEST_DERIVATIVE or self.d > _LARGEST_CODE:
-            raise NoRule(f"{len(self.mean)} weights of a code of {self.d} are too many for a proof without a grid")
-        scaled = objects(self.matrix) * objects(self.gain.astype(np.float64))[:, None]
-        value = objects(self.mean.astype(np.float64)) + scaled.dot(code.value)
-        return Ball(value, scaled if code.grad is not None else None)
+    def parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Mean, gain and matrix of ``E(c) = mean + gain * (A c)``, exactly."""
+        return self.mean.astype(np.float64), self.gain.astype(np.float64), self.matrix.astype(np.float64, copy=False)
 
     def grid_code(self, theta: NDArray[Any]) -> list[int] | None:
         """The integers x with ``theta = E(x / 2^m)``, bit for bit in any IEEE arithmetic; None if there are none.

@@ -15,6 +15,7 @@ import numpy as np
 from flint import arb, ctx
 
 from .balls import Ball, Rounding, objects
+from .enclosed import coded, expanded, stored
 from .krawczyk import krawczyk_image, lies_inside, midpoints, value_and_derivative
 from .network import Network
 
@@ -43,7 +44,7 @@ def krawczyk(network: Network, midpoint: list[float], radius: float, *, precisio
     if found is None:
         return Enclosure(False, False, float("inf"))
     box, image = found
-    weights = network.printer.expand(Ball(box)).value
+    weights = expanded(network, Ball(box)).value
     distance = max(float((w - arb(float(t))).abs_upper()) for w, t in zip(weights, network.theta, strict=True))
     nonzero = any(not x.contains(arb(0)) for x in box) and any(not w.contains(arb(0)) for w in weights)
     return Enclosure(lies_inside(image, box), nonzero, float(np.nextafter(distance, np.inf)))
@@ -69,7 +70,7 @@ def refine(network: Network, code: list[float], *, steps: int = 3) -> list[float
 def stored_code(network: Network) -> list[float]:
     """The code that the stored weights lead to, to the nearest floats."""
     ctx.prec = PRECISION
-    return midpoints(network.code(network.stored()).value).tolist()
+    return midpoints(coded(network, stored(network)).value).tolist()
 
 
 def rounding_margin(
@@ -82,7 +83,7 @@ def rounding_margin(
     """
     ctx.prec = precision
     assert network.code_bits is not None
-    h = network.code(network.stored(rounding)).value
+    h = coded(network, stored(network, rounding)).value
     scale, steps = arb(2) ** network.code_bits, 2 ** (network.printer.unit - network.code_bits)
     # A moved grid: the machine subtracts the offset before it rounds, once, from a number of about this size.
     unit = 0.0 if rounding is None or steps == 1 else 2 * rounding.unit

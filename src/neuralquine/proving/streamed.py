@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..quines.tables.phases import offset, unit_bits
 from ..quines.tables.signs import block_size, hadamard, sign_bytes, sign_matrix
-from .balls import Ball
 from .rules import NoRule
 
 _BLOCKS = 1 << 15  # blocks of weights that are printed at once
@@ -38,7 +37,7 @@ class StreamedSigns:
         self.unit = 0 if self.bits is None else unit_bits(self.bits, phase)
         self.offset = offset(config["seed"], phase, self.d)
 
-    def expand(self, code: Ball) -> Ball:
+    def parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         raise NoRule(f"{sum(self.sizes)} weights of a code of {self.d} are too many for a proof without a grid")
 
     def grid_code(self, theta: NDArray[Any]) -> list[int] | None:

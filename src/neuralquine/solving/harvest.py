@@ -25,6 +25,9 @@ from .solution import Status
 ROUNDS = ("race", "race", "race", "all", "race", "race", "all", "thorough", "thorough")
 """How the fixed points of each round are found: the first of 16 starts, all of 32, or all of 40 with Newton's method."""
 _WIDTHS = {"race": 16, "all": 32, "thorough": 40}
+_CURVED_RACE = (
+    8  # starts of a race along curves: the first was at a fixed point after 90 steps, the first of four after 120
+)
 _CURVES = 12  # starts of a round that follows curves in float32: one to three of them end at fixed points
 _CURVE = 300  # steps of each; of 72 curves of six transformers 11 ended in so many, and 13 in 400
 _SIDE_BY_SIDE = 1 << 20  # weights up to which starts side by side are cheaper than one after the other
@@ -56,6 +59,7 @@ class Harvest:
                 self._rough = map_in(f, torch.float32)
             except NeuralQuineError:  # a trunk that runs in its own type only
                 self._rough = None
+        self._trapped = False
         self._single = quine.in_place or quine.parameter_count > _SIDE_BY_SIDE
         self._spent = 0
 
@@ -87,9 +91,14 @@ class Harvest:
         if kind != "race":
             thorough = kind == "thorough"
             return fixed_points(f.together, f, width, self._generator, stop, self._trace, own=own, thorough=thorough)
+        curved = self._trapped or costly(f.quine)
+        if self._trapped:
+            width, stop = min(width, _CURVED_RACE), replace(stop, max_steps=stop.max_steps or _CURVE)
         points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
-        found = iterate(f, Homotopy() if costly(f.quine) else Broyden(), points, stop, self._trace)
+        found = iterate(f, Homotopy() if curved else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
+        # A map that nearly has a fixed point elsewhere traps every start of Broyden's method, 31 of 32 once; no curve ends there.
+        self._trapped = Status.CONVERGED not in found.status
         return found.status
 
     def _one_by_one(self, *, own: bool) -> list[Status]:

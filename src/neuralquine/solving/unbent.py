@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..quines.stack import Stack
+from .maps import OutOfTime
 
 Array = NDArray[np.float64]
 
@@ -48,11 +49,14 @@ def unbent_starts(
         stack: the network.
         starts: the quines.
         count: told every evaluation of the map and every column of its derivative.
-        over: whether there is no time left.
+        over: whether there is no time left; where ``count`` says so in the middle of a curve, that is the last one.
     """
     bend = _Bend(stack, count)
     for start in starts:
-        end = _followed(bend, start.cpu().double().numpy(), over)
+        try:
+            end = _followed(bend, start.cpu().double().numpy(), over)
+        except OutOfTime:
+            return
         if end is not None:
             yield start.new_tensor(end)
         if over():

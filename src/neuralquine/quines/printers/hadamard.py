@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...errors import check_bytes
 from ..tables.signs import block_size, hadamard, sign_bytes, signs
-from .base import Slot, printer, working_type, write_pieces
+from .base import Slot, printer, slots_of, working_type, write_pieces
 from .fused import Fused
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
@@ -81,7 +81,7 @@ class HadamardExpansion:
     @property
     def slots(self) -> list[Slot]:
         """One slot for every tensor."""
-        return [Slot(i, 0, size) for i, size in enumerate(self.sizes)]
+        return list(slots_of(tuple(self.sizes)))
 
     # -- in place -----------------------------------------------------------------------------------------------
 
@@ -93,25 +93,22 @@ class HadamardExpansion:
     @torch.no_grad()
     def write(self, c: Tensor, targets: Sequence[tuple[Slot, Tensor]]) -> None:
         """Write ``E(c)`` of one code ``(d,)`` into flat tensors, each the stretch that its slot names."""
-        parts = None if self._fused is None else self._fused.parts(c)
-        if self._fused is not None and parts is not None and all(t.is_contiguous() for _, t in targets):
-            self._fused.write(parts, targets)
-        else:
+        if self._fused is None or not self._fused.written(c, targets):
             write_pieces(self.plain_pieces(c, [slot for slot, _ in targets]), targets)
 
     @torch.no_grad()
     def pieces(self, c: Tensor, slots: Sequence[Slot] | None = None) -> Iterator[tuple[int, int, Tensor]]:
         """``E(c)`` of one code ``(d,)``, cut into pieces: (number of the slot, offset in it, values)."""
         slots = self.slots if slots is None else slots
-        parts = None if self._fused is None else self._fused.parts(c)
-        if self._fused is None or parts is None:
+        way = None if self._fused is None else self._fused.way(c)
+        if self._fused is None or way is None:
             yield from self.plain_pieces(c, slots)
             return
         for number, slot in enumerate(slots):
             for start in range(0, slot.count, _FUSED_CHUNK):
                 part = Slot(slot.tensor, slot.first + start, min(_FUSED_CHUNK, slot.count - start))
                 values = torch.empty(part.count, dtype=self.dtype, device=self.device)
-                self._fused.write(parts, [(part, values)])
+                self._fused.write(c, [(part, values)], way)
                 yield number, start, values
 
     @torch.no_grad()
