@@ -227,12 +227,23 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
-        if theta is None:
-            return self.run(self.inputs)
-        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
-        # stored ones do: the bits would not be those of the network that holds these weights.
-        return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``.
+
+        Raises:
+            TrunkError: it has another size than at the module's first weights.
+        """
+        tensors = None
+        if theta is not None:
+            # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+            # stored ones do: the bits would not be those of the network that holds these weights.
+            tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        answer = self.run(self.inputs, tensors)
+        if answer.numel() != self.width:
+            raise TrunkError(
+                f"the size of the trunk's output depends on its weights ({self.width:,} numbers before, now "
+                f"{answer.numel():,}): choose an output of fixed size with select="
+            )
+        return answer
 
     def stepped(self) -> AbstractContextManager[None]:
         """Let the module's activations be rounded to their grid, if they have one."""
