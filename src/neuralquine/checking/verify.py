@@ -10,8 +10,8 @@ import torch
 
 from ..errors import TooLarge, word
 from ..files.strict_json import finite_or_none
-from ..quines.derivatives import norms_shared
-from ..quines.measure import Measurement, measure, norm, round_off
+from ..quines.known import known_once
+from ..quines.measure import Measurement, measured_once, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from .counting import count, counted, runs_foreign_code
@@ -152,13 +152,13 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
-    with quine.turn, norms_shared():  # other weights are installed for a while
+    with quine.turn, known_once():  # other weights are installed for a while
         return _verified(quine, rtol, tries)
 
 
 def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     witness = Witness(quine)
-    measured = measure(quine)
+    measured = measured_once(quine)
     finite = measured.nonfinite_weights == 0
     findings = triviality(quine) if finite else []
     try:
