@@ -1,7 +1,7 @@
 """How the starts of Chang and Lipson's network fare, by kind and by the settings of the method that follows them.
 
     python benchmarks/starts.py [--width 100] [--seeds 11-15] [--tools "linear;averaged;averaged,eta=0.2"] [--jobs N]
-                                [--seconds 200] [--out benchmarks/results/starts.json]
+                                [--seconds 200] [--device cuda] [--out benchmarks/results/starts.json]
 
 A tool is a kind of start, ``linear`` or ``averaged``, and settings of ``KrylovLM``. Every (tool, seed) is a process of its own
 with one thread that follows one start after the other, also after a success, for so many seconds. Written: of every start
@@ -30,7 +30,7 @@ MOST = 4000  # products after which a start is given up in any case
 Row = dict[str, Any]
 
 
-def one(tool: str, seed: int, width: int, scale: float, seconds: float) -> list[Row]:
+def one(tool: str, seed: int, width: int, scale: float, seconds: float, device: str) -> list[Row]:
     """Follow starts in this process."""
     import torch
 
@@ -41,7 +41,7 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float) -> list[
     from neuralquine.solving.methods.krylov_lm import KrylovLM, _Memory, relative
     from neuralquine.solving.queried_map import QueryMap
 
-    quine = nq.recipe("chang-lipson", seed=seed, width=width, scale=scale)
+    quine = nq.recipe("chang-lipson", seed=seed, width=width, scale=scale, device=None if device == "cpu" else device)
     assert isinstance(quine, QueryQuine)
     kind, *settings = tool.split(",")
     options = {name: json.loads(value) for name, value in (setting.split("=") for setting in settings)}
@@ -49,13 +49,16 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float) -> list[
     f, solver, rows = QueryMap(quine), KrylovLM(**options), []
     assert f.stack is not None
     started = time.perf_counter()
-    starts = linear_starts(f.stack, torch.Generator().manual_seed(seed), batch=batch)
+    over = lambda: time.perf_counter() - started > seconds  # noqa: E731
+    starts = linear_starts(f.stack, torch.Generator().manual_seed(seed), batch=batch, late=over)
     clock = time.process_time()
     for x in averaged_starts(f.stack, starts) if kind == "averaged" else starts:
         making, clock = time.process_time() - clock, time.process_time()
         fx, memory, first, asked, took = f(x[None])[0], _Memory(), x, f.evaluations, f.jvps
-        while not memory.stuck and memory.products < MOST and relative(x, fx) > 1.2e-15:
+        while not memory.stuck and memory.products < MOST and relative(x, fx) > 1.2e-15 and not over():
             x, fx = solver._step(f, x, fx, memory)
+        if over():  # a start that was cut off counts for nothing
+            break
         rows.append(
             {
                 "rms": float(first.square().mean().sqrt()),
@@ -69,15 +72,13 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float) -> list[
             }
         )
         clock = time.process_time()
-        if time.perf_counter() - started > seconds:
-            break
     return rows
 
 
 def run(tool: str, seed: int, options: argparse.Namespace) -> list[Row]:
     """Run :func:`one` in a process of its own."""
     here = [sys.executable, __file__, "--one", tool, str(seed), "--seconds", str(options.seconds)]
-    here += ["--width", str(options.width), "--scale", str(options.scale)]
+    here += ["--width", str(options.width), "--scale", str(options.scale), "--device", options.device]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(here, capture_output=True, text=True, env=os.environ | threads)
     if done.returncode:
@@ -88,7 +89,7 @@ def run(tool: str, seed: int, options: argparse.Namespace) -> list[Row]:
 
 def report(rows: list[Row], options: argparse.Namespace) -> str:
     lines = [
-        f"# Starts of chang-lipson, width {options.width}, queries scaled by {options.scale:g}",
+        f"# Starts of chang-lipson, width {options.width}, queries scaled by {options.scale:g}, {options.device}",
         "",
         "| tool | starts | quines | products a quine | s a quine | s to make a start | ms a product |",
         "|---|---|---|---|---|---|---|",
@@ -113,13 +114,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=seeds_of, default=seeds_of("11-15"))
     parser.add_argument("--tools", default="linear;averaged;averaged,eta=0.2")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=200)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "starts.json")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         tool, seed = options.one
-        print(json.dumps(one(tool, int(seed), options.width, options.scale, options.seconds)))
+        print(json.dumps(one(tool, int(seed), options.width, options.scale, options.seconds, options.device)))
         return
     rows: list[Row] = []
     with ThreadPoolExecutor(options.jobs) as pool:

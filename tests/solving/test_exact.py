@@ -161,7 +161,7 @@ def test_a_grid_that_does_not_settle_gives_nothing():
 
 
 def test_other_methods_are_refused_together_with_exact():
-    with pytest.raises(nq.BadOption, match="exact=True runs a search of its own: leave method out"):
+    with pytest.raises(nq.BadOption, match="an exact quine is sought by a search of its own: leave the method out"):
         nq.solve(nq.recipe("blog"), "newton", exact=True)
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import NeuralQuineError, QuineFileError, check_bytes
+from ..errors import NeuralQuineError, QuineFileError, check_bytes, installing
 from ..files.atomic import replace_file
 from ..files.folder import kind_of, read_config
 from ..files.strict_json import canonical
@@ -283,4 +283,4 @@ EXPANSIONS: dict[str, Callable[[Graph, Network, Value], list[Value]]] = {"gaussi
 def _check_extras() -> None:
     for package, name in (("onnx", "onnx"), ("onnxruntime", "onnxruntime")):
         if importlib.util.find_spec(package) is None:
-            raise NeuralQuineError(f"export needs {name}: pip install 'neuralquine[onnx]'")
+            raise NeuralQuineError(f"export needs {name}: {installing('onnx')}")

@@ -25,6 +25,7 @@ from .networks.running import (
     probe_inputs,
     selected,
     unwrapped,
+    which,
 )
 from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
@@ -83,7 +84,7 @@ class Trunk:
         self.layout: Layout | None = None
         self.doubt: str | None = None
         self.answered: torch.dtype | None = None
-        self._whole = False
+        self._whole, self._number = False, 0
         self.turn = Turn()
         inputs, failure = probe_inputs(probe), None
         parameters = self._checked(module)
@@ -226,12 +227,23 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
-        if theta is None:
-            return self.run(self.inputs)
-        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
-        # stored ones do: the bits would not be those of the network that holds these weights.
-        return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``.
+
+        Raises:
+            TrunkError: it has another size than at the module's first weights.
+        """
+        tensors = None
+        if theta is not None:
+            # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+            # stored ones do: the bits would not be those of the network that holds these weights.
+            tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        answer = self.run(self.inputs, tensors)
+        if answer.numel() != self.width:
+            raise TrunkError(
+                f"the size of the trunk's output depends on its weights ({self.width:,} numbers before, now "
+                f"{answer.numel():,}): choose an output of fixed size with select="
+            )
+        return answer
 
     def stepped(self) -> AbstractContextManager[None]:
         """Let the module's activations be rounded to their grid, if they have one."""
@@ -250,11 +262,16 @@ class Trunk:
         if self.answered is None:
             shapes = {name: p.shape for name, p in self.named_weights()}
             self.layout, self.doubt = layout_of(output, shapes), doubt_about(output, shapes)
-        picked = self.layout.join(output) if self._whole and self.layout is not None else pick(output, None)
+            self._number = which(output)
+        picked = self.layout.join(output) if self._whole and self.layout is not None else self.picked(output)
         if not picked.is_floating_point():
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         self.answered = picked.dtype
         return picked.reshape(-1).to(self.code_dtype)
+
+    def picked(self, output: Any) -> Tensor:
+        """The tensor of a selected output that is read: always the same one, also where it has a single number."""
+        return pick(output, self._number)
 
     def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
         """The part of the module's output that ``select`` names."""

@@ -10,7 +10,7 @@ in minutes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -92,10 +92,14 @@ class Averaged:
         return None if found is None else (wide @ found.to(wide)).to(theta)
 
 
-def averaged_starts(stack: Stack, starts: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield the quines of the averaged network that the quines ``(P,)`` of the linearized one lead to."""
+def averaged_starts(
+    stack: Stack, starts: Iterator[Tensor], *, late: Callable[[], bool] | None = None
+) -> Iterator[Tensor]:
+    """Yield the quines of the averaged network that the quines ``(P,)`` of the linearized one lead to, until ``late`` says so."""
     averaged = Averaged(stack)
     for start in starts:
+        if late is not None and late():
+            return
         found = averaged.quine_near(start)
         if found is not None:
             yield found

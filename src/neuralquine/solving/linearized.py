@@ -102,7 +102,7 @@ def linear_starts(
     fruitless = 0
     while fruitless < _FRUITLESS:
         found: list[tuple[float, Tensor]] = []
-        for v in _directions(linearized, generator, batch):
+        for v in _directions(linearized, generator, batch, late):
             found += _another(linearized, v, seen)
             if late is not None and late():
                 fruitless = _FRUITLESS
@@ -114,13 +114,17 @@ def linear_starts(
                 yield theta
 
 
-def _directions(linearized: Linearized, generator: torch.Generator, count: int) -> Iterator[Tensor]:
+def _directions(
+    linearized: Linearized, generator: torch.Generator, count: int, late: Callable[[], bool] | None
+) -> Iterator[Tensor]:
     """Directions ``(n,)`` from which quines of the linearized network are looked for."""
     if linearized.stack.affine:
         for _ in range(count):
             yield torch.randn(linearized.n, generator=generator, dtype=torch.float32)
     else:
-        yield from annealed(linearized, torch.randn(count, linearized.n, generator=generator, dtype=torch.float32))
+        yield from annealed(
+            linearized, torch.randn(count, linearized.n, generator=generator, dtype=torch.float32), late
+        )
 
 
 def _another(linearized: Linearized, v: Tensor, seen: list[Tensor]) -> list[tuple[float, Tensor]]:
@@ -153,16 +157,18 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return float(torch.linalg.vector_norm(a - b)) < 1e-2 * float(torch.linalg.vector_norm(a))
 
 
-def annealed(linearized: Linearized, v: Tensor) -> Tensor:
+def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None = None) -> Tensor:
     """Unit vectors near eigenvectors of large eigenvalue, from random ones, all at once: ``(B, n)`` to ``(B, n)``.
 
     Climbs ``log(v . G(v)) - k (|the part of G(v) across v| / |G(v)|)^2`` while k grows from 0: large eigenvalues mean small
-    weights, of which the derivative of the network has few eigenvalues above 1.
+    weights, of which the derivative of the network has few eigenvalues above 1. Ends early once ``late`` says so.
     """
     with torch.enable_grad():
         v = torch.nn.functional.normalize(v, dim=1).requires_grad_(True)
         adam = torch.optim.Adam([v], lr=_ANNEALED_RATE)
         for step in range(_ANNEALED_STEPS):
+            if late is not None and late():
+                break
             part = step / _ANNEALED_STEPS
             unit = torch.nn.functional.normalize(v, dim=1)
             g = linearized.answers(unit)

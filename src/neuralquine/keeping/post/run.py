@@ -134,7 +134,7 @@ def run(out: Path, wanted: Plan, show: Show) -> Story:
 def _check(out: Path) -> None:
     """Refuse a folder with files that are not the post's."""
     if out.exists() and not out.is_dir():
-        raise BadOption(f"{out} is no folder: choose another place")
+        raise BadOption(f"{out} is a file: choose a folder")
     foreign = sorted(f.name for f in out.iterdir() if f.name not in _OURS) if out.exists() else []
     if foreign:
         raise BadOption(f"{out} holds files that are not this command's, such as {foreign[0]}: choose another folder")
