@@ -10,6 +10,8 @@ from .rules.resnet import RESNET, resnet_arguments
 
 Spec = dict[str, Any]
 
+_SMALLEST = {"float64": 2.0**-52, "float32": 2.0**-23}  # distance from 1 to the next number
+
 _GPT2 = "transformers.models.gpt2.modeling_gpt2"
 _RESNET = "transformers.models.resnet.modeling_resnet"
 _SEQUENCE = (
@@ -29,7 +31,7 @@ def description(config: Spec) -> Spec:
     """
     trunk = config.get("trunk")
     if trunk is not None:
-        return trunk
+        return _pinned(trunk, _SMALLEST.get(config["dtype"]))
     whole, shapes = config["trunk_class"], dict(map(tuple, config["tensors"]))
     home, _, name = whole.rpartition(".")
     if f"{home}." in _SEQUENCE:
@@ -45,6 +47,17 @@ def description(config: Spec) -> Spec:
     ):
         return {"type": RESNET, "arguments": resnet_arguments(shapes)}
     raise NoRule(f"no proof rule for {name[:80]}: only listed torch modules have one")
+
+
+def _pinned(spec: Spec, smallest: float | None) -> Spec:
+    """The description with the number that torch adds in a normalization which names none: it depends on the type."""
+    if spec["type"] == "Sequential":
+        return spec | {"children": [[name, _pinned(child, smallest)] for name, child in spec["children"]]}
+    if spec["type"] == "RMSNorm" and spec["arguments"].get("eps") is None:
+        return spec | {"arguments": spec["arguments"] | {"eps": smallest}}
+    if "parts" in spec:
+        return spec | {"parts": {name: _pinned(part, smallest) for name, part in spec["parts"].items()}}
+    return spec
 
 
 def _spec(name: str, **arguments: int) -> Spec:

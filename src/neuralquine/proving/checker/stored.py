@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +30,11 @@ _READ = {  # models of transformers, with the inputs that their rules are about
 }
 
 
-class Stored:
-    """What a folder holds.
+class Stored(ABC):
+    """What a folder holds, and what a certificate says of it.
 
     Attributes:
+        name: of the theorem, as a certificate calls its kind.
         config: its configuration, which was found to be the one that the weights were written with.
         kind: of the quine.
         sha256: of the weights file, which holds the configuration, too.
@@ -45,6 +47,8 @@ class Stored:
         QuineFileError: the folder does not hold a readable quine.
         NoRule: its type or its probe has no rule.
     """
+
+    name: ClassVar[str]
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
@@ -74,6 +78,37 @@ class Stored:
         if not len(config["means"]) == len(config["gains"]) == len(tensors):
             raise QuineFileError(f"{folder / CONFIG} has not one mean and one gain for each tensor")
         self.theta: NDArray[Any] = np.concatenate([t.reshape(-1) for t in tensors])
+
+    # -- what a certificate says ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """What a certificate says of the network, beside its weights."""
+
+    @abstractmethod
+    def proved(self, dtype: str) -> dict[str, float]:
+        """What is proved of the machines of a type, a little less than was found: other computers find other last bits.
+
+        Raises:
+            NotProved: nothing.
+        """
+
+    @abstractmethod
+    def check_said(self, said: dict[str, Any], dtype: str) -> None:
+        """Raise NotProved where a certificate claims more than that."""
+
+    @staticmethod
+    @abstractmethod
+    def claim(c: dict[str, Any], types: str, least: float) -> str:
+        """The theorem in a sentence.
+
+        Args:
+            c: the certificate.
+            types: the machines that it speaks of.
+            least: the smallest margin on any of them.
+        """
+
+    # -- what the folder holds ------------------------------------------------------------------------------------------
 
     def _inputs(self, found: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """What the network is asked with, if its output is read as its rule gives it."""
