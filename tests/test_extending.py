@@ -92,7 +92,7 @@ PORTABLE = ["verify", "q", "--portable", "--json"]
 
 
 def test_every_file_of_the_guide_is_used_here_and_short():
-    assert set(ADDED) == {"halfway", "cosines", "wide", "leaky", "halved", "mirrored"}
+    assert set(ADDED) == {"halfway", "cosines", "wide", "clipped", "halved", "mirrored"}
     assert all(len([line for line in text.splitlines() if line.strip()]) <= 20 for text in ADDED.values())
 
 

@@ -59,6 +59,7 @@ def _common(network: Network, kind: str) -> dict[str, Any]:
         "parameters": len(network.theta),
         "code_size": network.d,
         "dtype": network.dtype,
+        **({} if network.trunk_dtype == network.dtype else {"trunk_dtype": network.trunk_dtype}),
         "precision": PRECISION,
     }
 

@@ -31,7 +31,7 @@ def description(config: Spec) -> Spec:
     """
     trunk = config.get("trunk")
     if trunk is not None:
-        return _pinned(trunk, _SMALLEST.get(config["dtype"]))
+        return _pinned(trunk, _SMALLEST.get(config.get("trunk_dtype", config["dtype"])))
     whole, shapes = config["trunk_class"], dict(map(tuple, config["tensors"]))
     home, _, name = whole.rpartition(".")
     if f"{home}." in _SEQUENCE:

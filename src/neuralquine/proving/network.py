@@ -33,6 +33,7 @@ class Network:
 
     Attributes:
         spec: plain-data description of the trunk.
+        dtype, trunk_dtype: types of the weights, and of the numbers that the trunk computes with.
         theta: ``(P,)`` stored weights, exact.
         d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
@@ -50,6 +51,7 @@ class Network:
         folder = Path(folder)
         config = read_config(folder)
         self.spec, self.dtype = description(config), config["dtype"]
+        self.trunk_dtype = config.get("trunk_dtype", self.dtype)
         _refuse(config, self.spec)
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.code_phase = config.get("code_phase", 0)
@@ -120,17 +122,17 @@ class Network:
         return (c.scale(float(self.anchor_gain)) + hold("anchor", self.anchor)).normalize(self.eps)
 
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
-        """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
+        """The fixed ``(d, n)`` projection of the features, in the type of the trunk's numbers."""
         if self.expansion == own_matrix.KIND:
             raise NoRule("no proof rule for a module that prints its own weights itself, in several rows")
         # The same numbers as in quines/coding.py: dyadic entries divided by sqrt(n), in double precision, then cast.
         entries = dyadic_gaussian(self.seed, Stream.READOUT, 0, self.d * features).reshape(self.d, features)
-        return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])
+        return (entries / np.sqrt(float(features))).astype(_TYPES[self.trunk_dtype])
 
     @property
     def anchor_gain(self) -> np.floating[Any]:
-        """beta, the factor of the trunk's part in an anchored code, in the type of the weights."""
-        return _TYPES[self.dtype](self.skip)
+        """beta, the factor of the trunk's part in an anchored code, in the type of the trunk's numbers."""
+        return _TYPES[self.trunk_dtype](self.skip)
 
 
 def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:

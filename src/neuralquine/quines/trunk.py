@@ -30,6 +30,7 @@ from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
+from .networks.wider import refuse_narrow, wide_tensors
 from .printers.base import Slot, working_type
 from .turns import Turn
 
@@ -50,6 +51,7 @@ class Trunk:
         print_frozen: whether parameters with ``requires_grad=False`` belong to theta, too.
         copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
         activation_bits: k, activations are rounded to multiples of ``2^-k`` (``networks/stepped.py``); None: they are not.
+        trunk_dtype: type in which the module runs, if it is wider than that of its weights (``networks/wider.py``).
 
     Attributes:
         module: the module, in ``dtype``.
@@ -60,6 +62,7 @@ class Trunk:
         answered: the type of the output's numbers.
         plain: the module is made of torch's and this package's classes alone.
         turn: whoever holds it has the module to himself.
+        wide: the type in which the module runs, where it is wider than that of its weights; None where it is not.
 
     Raises:
         TrunkError: the module has no weights, fails on the probe, gives no finite numbers, or others when asked again.
@@ -75,8 +78,9 @@ class Trunk:
         print_frozen: bool = True,
         copy: bool = True,
         activation_bits: int | None = None,
+        trunk_dtype: torch.dtype | None = None,
     ) -> None:
-        module, self.activation_bits = modular(module), activation_bits
+        module, self.activation_bits, self.wide = modular(module), activation_bits, None
         if activation_bits is not None:
             rounded_modules(module)  # refuses a module that has none
         self.select, self.print_frozen = checked_select(select), print_frozen
@@ -91,6 +95,8 @@ class Trunk:
         for candidate in _types(parameters, dtype):
             made = in_type(copied(module) if copy else module, candidate)
             made.eval()  # as a statement: some modules' train() returns nothing
+            wider = trunk_dtype is not None and torch.finfo(trunk_dtype).bits > torch.finfo(candidate).bits
+            self.wide = trunk_dtype if wider else None
             try:
                 features = self._take(made, candidate, inputs)
                 if sum(self.sizes) <= LARGE:  # of a larger one an evaluation is dear; `verify` asks it often enough
@@ -112,6 +118,8 @@ class Trunk:
             raise TrunkError("the trunk answers with no numbers on the probe: is its batch empty?")
         if not self._finite:
             raise TrunkError("the trunk gives NaN or infinity on the probe")
+        if self.wide is not None and sum(self.sizes) <= LARGE:
+            refuse_narrow(self._is_rough_in_wide, self.wide)
 
     def _is_of(self, module: nn.Module, inputs: Inputs, own: torch.dtype) -> bool:
         """Whether the copy that was taken, of another type, computes what the module does, and in its whole width."""
@@ -121,12 +129,20 @@ class Trunk:
             return False
         return self.dtype != torch.float64 or not is_rough(lambda: self.run(self.inputs), self.weights)
 
+    def _is_rough_in_wide(self) -> bool:
+        """Whether a copy of the module with weights of the wider type answers in steps all the same."""
+        assert self.wide is not None
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__ | {"wide": None})
+        other._take(in_type(copied(self.module), self.wide), self.wide, self.inputs)
+        return is_rough(lambda: other.run(other.inputs), other.weights)
+
     def _answers_as(self, module: nn.Module, inputs: Inputs, dtype: torch.dtype) -> bool:
         """Whether a module of another type gives the same features up to its round-off; where it fails there is nothing to say."""
         module.eval()
         try:
             other = object.__new__(type(self))
-            other.__dict__.update(self.__dict__)
+            other.__dict__.update(self.__dict__ | {"wide": None})
             other._take(module, dtype, inputs)
             with torch.no_grad():
                 mine, answer = self.run(self.inputs), other.run(other.inputs)
@@ -198,6 +214,11 @@ class Trunk:
         """Type of what is read of the output: float32 where the weights are narrower."""
         return working_type(self.dtype)
 
+    @property
+    def read_dtype(self) -> torch.dtype:
+        """Type of the module's output as it is read, and of what the code is computed in before it is rounded."""
+        return self.code_dtype if self.wide is None else self.wide
+
     def named_weights(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""
         return [(n, p) for n, p in self.module.named_parameters() if self.print_frozen or p.requires_grad]
@@ -253,15 +274,19 @@ class Trunk:
         if not picked.is_floating_point():
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         self.answered = picked.dtype
-        return picked.reshape(-1).to(self.code_dtype)
+        return picked.reshape(-1).to(self.read_dtype)
 
     def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
         """The part of the module's output that ``select`` names."""
-        if tensors is None:
+        placed = None if tensors is None else {p: t for name, t in tensors.items() for p in self.places[name]}
+        if self.wide is not None:
+            placed = wide_tensors(self.module, placed or {}, self.wide)
+            args = tuple(cast(args, self.wide))
+            kwargs = dict(cast(kwargs, self.wide))
+        if placed is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                 output = self.module(*args, **kwargs)
         else:
-            placed = {place: t for name, t in tensors.items() for place in self.places[name]}
             try:
                 with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                     output = functional_call(self.module, placed, args, kwargs, tie_weights=False)

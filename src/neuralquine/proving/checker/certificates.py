@@ -78,16 +78,17 @@ def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked 
 
 
 def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
-    """Whether every machine prints the stored bits, with the trunk run in the type of the weights."""
+    """Whether every machine prints the stored bits, with the trunk run in the type that the folder says."""
     try:
         certificate = _proved(Path(folder))
         hear(witness, folder)
     except NotProved as error:
         return Portability(False, str(error), ulps=ULPS)
-    machines, dtype = certificate["machines"], certificate["dtype"]
+    machines, dtype = certificate["machines"], certificate.get("trunk_dtype", certificate["dtype"])
     if dtype not in machines:
         reason = (
-            f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere"
+            f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere: "
+            "make it with trunk_dtype=float64"
         )
         return Portability(False, reason, ulps=ULPS, wider="float64")
     margin = machines[dtype]["margin"]
@@ -101,7 +102,7 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portabi
 def _proved(folder: Path) -> dict[str, Any]:
     """The certificate of what is proved, without its digest."""
     quine, machines, reason = read(folder), {}, ""
-    for dtype in dict.fromkeys((quine.dtype, "float64")):
+    for dtype in dict.fromkeys((quine.trunk_dtype, "float64")):
         try:
             machines[dtype] = quine.proved(dtype)
         except NotProved as error:
@@ -119,6 +120,7 @@ def _common(quine: Stored) -> dict[str, Any]:
         "weights_sha256": quine.sha256,
         "parameters": len(quine.theta),
         "dtype": quine.dtype,
+        **({} if quine.trunk_dtype == quine.dtype else {"trunk_dtype": quine.trunk_dtype}),
         **quine.about(),
     }
 
@@ -131,7 +133,7 @@ def _check(c: dict[str, Any], folder: Path) -> None:
     check_seal(c, _KINDS)
     quine = read(folder)
     check_words(c, _common(quine), ["machines"], lambda said: _claim(said, quine))
-    if not c["machines"] or not set(c["machines"]) <= {quine.dtype, "float64"}:
+    if not c["machines"] or not set(c["machines"]) <= {quine.trunk_dtype, "float64"}:
         raise NotProved("the certificate is of machines that are not looked at")
     for dtype, said in c["machines"].items():
         quine.check_said(said, dtype)

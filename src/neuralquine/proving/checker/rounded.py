@@ -96,7 +96,7 @@ class Rounded(Stored):
 
     def code(self, machine: Machine) -> Bounded:
         """The code before it is rounded, ``(1, d)``, on every machine of a type."""
-        config, kind = self.config, FLOATS[self.dtype]
+        config, kind = self.config, FLOATS[self.trunk_dtype]
         weights = self.bounded(machine)
 
         def held(numbers: NDArray[Any]) -> Bounded:

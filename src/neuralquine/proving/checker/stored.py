@@ -39,6 +39,7 @@ class Stored(ABC):
         kind: of the quine.
         sha256: of the weights file, which holds the configuration, too.
         names, shapes, sizes: of the printed tensors, in the order of theta.
+        trunk_dtype: of the numbers that the network computes with; that of the weights is ``dtype``.
         theta: ``(P,)``, the stored weights in their own type.
         held: all tensors by the names that the trunk has for them.
         inputs: of the network; the first one is the ``probe`` that it is run on.
@@ -54,7 +55,7 @@ class Stored(ABC):
         folder = Path(folder)
         self.config = config = read_config(folder)
         self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], description(config)
-        self.expansion = config["expansion"]
+        self.expansion, self.trunk_dtype = config["expansion"], config.get("trunk_dtype", self.dtype)
         if self.dtype not in FLOATS:
             raise NoRule(f"no proof rule for weights in {self.dtype}")
         self.sha256 = sha256(folder / WEIGHTS)

@@ -62,13 +62,17 @@ def group_norm(x: A, arguments: Spec, weights: Weights[A]) -> A:
 
 
 def _by_channel(y: A, weights: Weights[A], channels: int) -> A:
-    """``y * weight + bias``, whose channels are axis 1."""
+    """``y * weight + bias``, whose channels are axis 1.
 
-    def column(name: str) -> A | None:
-        part = weights(name)
-        return None if part is None else part.reshape(1, channels, *(1,) * (len(y.shape) - 2))
-
-    return scaled(y, column)
+    A machine may fold this into the normalization before it, as of frozen statistics: so it is one with a mean of 0 and a
+    variance of 0 + 1.
+    """
+    column = (1, channels, *(1,) * (len(y.shape) - 2))
+    weight, bias = (None if (part := weights(name)) is None else part.reshape(*column) for name in ("weight", "bias"))
+    if weight is None:
+        return y
+    zero = y.zeros(*column)
+    return y.batch_norm(zero, zero, weight, bias, 1.0)
 
 
 def _instance(arguments: Spec) -> Shapes:
