@@ -18,10 +18,12 @@ from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from . import own_matrix
 from .direct import DirectPrinter
-from .known import description, named_probe, read_logits
+from .known import description, named_probe
 from .printers import LARGEST, REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
+from .rules.models import MODELS
+from .rules.resnet import RESNET
 from .streamed import StreamedSigns
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # buffers of batch normalization, never printed
@@ -141,7 +143,9 @@ def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:
         raise NoRule(f"no proof rule for {REFUSED[config['expansion']]}")
     if config["dtype"] not in _TYPES:
         raise NoRule(f"no proof rule for weights in {config['dtype']}")
-    if read_logits(config, spec):
+    if spec["type"] == RESNET and config["trunk"] is None:
+        raise NoRule("no proof rule for a ResNet of a recipe but on a grid of activations: its tubes are too wide")
+    if spec["type"] in MODELS:
         return
     if config["select"] is not None and not (config["select"] == 0 and spec.get("type") in SEQUENCES):
         raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
@@ -162,11 +166,11 @@ def _inputs(
     config: dict[str, Any], spec: dict[str, Any], held: dict[str, NDArray[Any]], dtype: str
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """What the trunk is run on, and all of the inputs that an anchor is made from."""
-    if read_logits(config, spec):
-        ids, kept = (held[f"probe.{name}"] for name in config["probe"])
-        if ids.ndim != 2 or len(ids) != 1 or kept.tolist() != [ids.shape[1] - 1]:
+    if isinstance(config["probe"], list) and spec["type"] in MODELS:
+        first, *others = (held[f"probe.{name}"] for name in config["probe"])
+        if others and (first.ndim != 2 or others[0].tolist() != [first.shape[1] - 1]):
             raise NoRule("no proof rule for a language model that is read elsewhere than at its last token")
-        return ids, [ids, kept]
+        return first, [first, *others]
     named = named_probe(config)
     probe = held["probe.0"] if named is None else named.astype(_TYPES[dtype])
     return probe, [probe]

@@ -26,7 +26,7 @@ from ...quines.tables.philox import Stream, dyadic_gaussian
 from ...quines.tables.signs import block_size, hadamard, sign_bytes
 from ..rules import NoRule, run
 from ..rules.common import described, kinds
-from ..rules.resnet import RESNET
+from ..rules.models import MODELS
 from ..verdicts import NotProved
 from .held import OWN, Floats, Machine
 from .numbers import Bounded
@@ -36,11 +36,11 @@ GRID = "activation_bits"  # k, in the configuration of such a quine
 # The modules whose rules round where the network does, and those that have nothing to round.
 _NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "BatchNorm1d", "BatchNorm2d")
 _ROUNDED = ("Linear", "Conv1d", "Conv2d", *_NORMS, "neuralquine.InstanceNorm")
-_WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer", RESNET)
+_WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer")
 _PLAIN = ("Tanh", "ReLU", "LeakyReLU", "Sigmoid", "SiLU", "GELU", "GLU", "Softmax")
 _MOVED = ("Embedding", "Identity", "Dropout", "Flatten")
 _POOLS = ("MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")
-_KNOWN = {*_ROUNDED, *_WHOLE, *_PLAIN, *_MOVED, *_POOLS}
+_KNOWN = {*MODELS, *_ROUNDED, *_WHOLE, *_PLAIN, *_MOVED, *_POOLS}
 _GIVEN = 1e-9  # of a margin in grid steps, above what two computers' float64 can differ by
 _CHUNK = 1 << 22  # numbers of the expansion's table at once
 

@@ -17,17 +17,13 @@ from ...files.names import CONFIG, WEIGHTS
 from ..known import description
 from ..rules import SEQUENCES, NoRule
 from ..rules.common import Shapes
+from ..rules.models import MODELS
 from .held import Machine
 from .numbers import Bounded
 
 FLOATS: dict[str, type[np.floating[Any]]] = {"float64": np.float64, "float32": np.float32}
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
-
-_READ = {  # models of transformers, with the inputs that their rules are about
-    "transformers.ResNetForImageClassification": ["pixel_values"],
-    "transformers.GPT2LMHeadModel": ["input_ids", "logits_to_keep"],
-}
 
 
 class Stored(ABC):
@@ -114,10 +110,7 @@ class Stored(ABC):
     def _inputs(self, found: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """What the network is asked with, if its output is read as its rule gives it."""
         names, select, kind = self.config["probe"], self.config["select"], self.spec["type"]
-        if kind in _READ:
-            if names != _READ[kind] or select != "logits":
-                raise NoRule(f"no proof rule for a {kind} that is asked for anything but its logits")
-        elif names != 1 or not (select is None or (select == 0 and kind in SEQUENCES)):
+        if kind not in MODELS and (names != 1 or not (select is None or (select == 0 and kind in SEQUENCES))):
             raise NoRule("no proof rule for several inputs, or for select=: wrap the trunk so that its output is read")
         places = [f"probe.{name}" for name in (["0"] if names == 1 else names)]
         if not set(places) <= set(found):
