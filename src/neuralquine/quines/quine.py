@@ -135,19 +135,17 @@ class Quine(SelfPrinter):
         alpha, skip = (None if v is None else real(n, v) for n, v in (("alpha", alpha), ("skip", skip)))
         check_options(code_size, seed, bool(normalize), eps, alpha, skip, expansion)
         check_grid(code_bits, code_phase, activation_bits)
-        wide = wider_type(trunk_dtype)
 
         def held_in(kind: torch.dtype | None) -> Trunk:
             shared: dict[str, Any] = {"select": select, "print_frozen": print_frozen, "copy": copy}
-            return Trunk(module, probe, dtype=kind, activation_bits=activation_bits, trunk_dtype=wide, **shared)
+            shared |= {"activation_bits": activation_bits, "trunk_dtype": wider_type(trunk_dtype)}
+            return Trunk(module, probe, dtype=kind, **shared)
 
         held = held_in(dtype)
         if _prints_itself(held, prints):
-            given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
-            given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
-            given |= {"code_phase": code_phase != 0, "activation_bits": activation_bits is not None}
-            given |= {"trunk_dtype": wide is not None}
-            _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
+            options = {"code_size": code_size, "code_bits": code_bits, "normalize": bool(normalize), "alpha": alpha}
+            options |= {"skip": skip, "expansion": expansion, "code_phase": code_phase, "eps": eps, "scales": scales}
+            _refuse_given(options | {"activation_bits": activation_bits, "trunk_dtype": trunk_dtype}, sum(held.sizes))
             self._become_itself(held, seed, held_in if dtype is None else None)
             return
         count = sum(held.sizes)
@@ -310,9 +308,12 @@ def _prints_itself(held: Trunk, prints: str | None) -> bool:
     return held.layout is not None
 
 
-def _refuse_given(given: dict[str, bool], count: int) -> None:
+_USUAL = {"code_size": 20, "normalize": True, "code_phase": 0, "eps": 1e-5}  # what nobody has to give
+
+
+def _refuse_given(options: dict[str, Any], count: int) -> None:
     """Refuse options of a code for a module that prints itself."""
-    option = next((name for name, is_given in given.items() if is_given), None)
+    option = next((name for name, value in options.items() if value is not None and value != _USUAL.get(name)), None)
     if option is not None:
         raise BadOption(
             f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "

@@ -30,7 +30,7 @@ from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
-from .networks.wider import refuse_narrow, wide_tensors
+from .networks.wider import refuse_narrow, wide_tensors, wider_than
 from .printers.base import Slot, working_type
 from .turns import Turn
 
@@ -95,8 +95,7 @@ class Trunk:
         for candidate in _types(parameters, dtype):
             made = in_type(copied(module) if copy else module, candidate)
             made.eval()  # as a statement: some modules' train() returns nothing
-            wider = trunk_dtype is not None and torch.finfo(trunk_dtype).bits > torch.finfo(candidate).bits
-            self.wide = trunk_dtype if wider else None
+            self.wide = wider_than(candidate, trunk_dtype)
             try:
                 features = self._take(made, candidate, inputs)
                 if sum(self.sizes) <= LARGE:  # of a larger one an evaluation is dear; `verify` asks it often enough
@@ -114,6 +113,10 @@ class Trunk:
         else:
             assert failure is not None
             raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
+        self._refuse_useless()
+
+    def _refuse_useless(self) -> None:
+        """Refuse a trunk that answers with no numbers that could be read, or in another type than it is said to."""
         if not self.width:
             raise TrunkError("the trunk answers with no numbers on the probe: is its batch empty?")
         if not self._finite:
@@ -262,6 +265,7 @@ class Trunk:
 
         The module is lent a copy of the inputs, because it may write into them.
         """
+        inputs = inputs if self.wide is None else cast(inputs, self.wide)
         with self.turn:
             return self._read(self._run(*arguments(inputs), tensors))
 
@@ -281,8 +285,6 @@ class Trunk:
         placed = None if tensors is None else {p: t for name, t in tensors.items() for p in self.places[name]}
         if self.wide is not None:
             placed = wide_tensors(self.module, placed or {}, self.wide)
-            args = tuple(cast(args, self.wide))
-            kwargs = dict(cast(kwargs, self.wide))
         if placed is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                 output = self.module(*args, **kwargs)

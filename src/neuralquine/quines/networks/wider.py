@@ -28,6 +28,11 @@ def wider_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
     return found
 
 
+def wider_than(own: torch.dtype, dtype: torch.dtype | None) -> torch.dtype | None:
+    """A type, if it is wider than one's own; else None."""
+    return dtype if dtype is not None and torch.finfo(dtype).bits > torch.finfo(own).bits else None
+
+
 def wide_tensors(module: nn.Module, given: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Every parameter and buffer of a module by its places, in a type; those that are given take the places of its own."""
     held: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
