@@ -1,18 +1,18 @@
-"""All measurements on one GPU, in at most 150 s and 80 GB: bits, printing beside copying, the pull-back, and Llama 3.1 8B.
+"""All measurements on one GPU, in at most 200 s and 80 GB: bits, printing beside copying, the pull-back, and Llama 3.1 8B.
 
-    python benchmarks/gpu.py --out FOLDER [--seconds 150] [--only launch,bits,scale,tiles,llama,pull,recipes]
+    python benchmarks/gpu.py --out FOLDER [--seconds 190] [--only launch,bits,scale,llama,tiles,pull,recipes]
 
 Every part is guarded: one that fails leaves its error in the results, and the others run. The results are FOLDER/gpu.json and
-FOLDER/gpu.md (and scale-cuda.md). ``PYTHONPATH=src`` is enough, nothing has to be installed beside torch, numpy, safetensors
+FOLDER/gpu.md (and scale-cuda.md, recipes.md). ``PYTHONPATH=src`` is enough, nothing has to be installed beside torch, numpy, safetensors
 and typer; without the library ``transformers`` a plain module with the tensors of Llama 3.1 8B takes the recipe's place.
 
     launch   both kernels once, with the whole traceback of what fails
     bits     the kernels against the plain path and against the CPU, by code size, type, grid and offset
     scale    benchmarks/scale.py --device cuda, and 4e9 weights in bfloat16
-    tiles    the kernel at 1e9 weights with other sizes of its tiles
+    tiles    the kernel by itself, at 1e8 and 1e9 weights, with other sizes of its tiles
     pull     the pull-back's kernel against the plain path, and its seconds at 1e8 weights
-    llama    `solve llama-8b --device cuda` as a process of its own: seconds, peak of memory, bits, and `verify`
-    recipes  anchored recipes: solved on the GPU, printed on the CPU
+    llama    `solve llama-8b --device cuda` as a process of its own: seconds, peak of memory, bits; and then `verify`
+    recipes  benchmarks/recipes.py --device cuda, as far as there is time
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import faulthandler
 import json
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -29,7 +30,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from scale import best_of, on_cuda, problem, row
 from torch import Tensor, nn
@@ -38,15 +38,16 @@ import neuralquine as nq
 from neuralquine.quines.bits import same
 from neuralquine.quines.printers import fused
 from neuralquine.quines.printers.hadamard import HadamardExpansion, Slot
-from neuralquine.recipes import printed_first
+from neuralquine.recipes import RECIPES, printed_first
 from neuralquine.recipes.laws import without_drawing
 from neuralquine.recipes.problem import Problem, tokens
 from neuralquine.solving.solution import environment
+from recipes import HUGE, all_of
 
 WIDE, ALL = (torch.float32,), (torch.float32, torch.bfloat16, torch.float16)
 Record = dict[str, Any]
-ANCHORED = {"cnn": 10, "rnn": 10, "gru": 10, "lstm": 10, "transformer": 6}  # recipes and the bits of their grids
-TILES = [(32, 1), (64, 2), (64, 4), (128, 4), (128, 8)]  # counters and warps of a program
+LLAMA_SECONDS = 110.0  # of its process, verification included
+TILES = [(32, 4), (64, 4), (64, 8), (128, 4), (128, 8), (256, 8)]  # counters and warps of a program
 
 
 def printer(code: int, dtype: torch.dtype, device: str, seed: int = 7) -> HadamardExpansion:
@@ -63,12 +64,10 @@ def on_grid(code: int, bits: int) -> Tensor:
 def launch(_: float) -> Record:
     """Launch both kernels once without the printer's caution, so that whatever fails is seen whole."""
     e, c = printer(64, torch.float32, "cuda"), on_grid(64, 8).cuda()
-    made, found = fused.Fused(e), fused.parts_of(on_grid(64, 8).double().numpy())
-    assert found is not None
-    halves = torch.from_numpy(np.tile(found, 2)).cuda()
+    made = fused.Fused(e)
     targets = [(s, torch.zeros(s.count, device="cuda")) for s in e.slots]
     started = time.perf_counter()
-    made.write(fused.Parts(halves, 1.0, exact=True), targets)
+    made._launch(c, fused.Way(1, 1.0, exact=True), made._tables(targets))
     torch.cuda.synchronize()
     compiled = time.perf_counter() - started
     wanted = printer(64, torch.float32, "cpu")(c.cpu()).split(e.sizes)
@@ -92,8 +91,11 @@ def bits(_: float) -> list[Record]:
                 targets = [(s, torch.empty(s.count, dtype=dtype, device="cuda")) for s in there.slots]
                 with warnings.catch_warnings(record=True) as said:
                     warnings.simplefilter("always")
-                    parts = None if there._fused is None else there._fused.parts(c.cuda())
-                    there.write(c.cuda(), targets)
+                    kernel = False
+                    for _ in range(2):  # the second time in the way of the first
+                        kernel = there._fused is not None and there._fused.written(c.cuda(), targets)
+                    if not kernel:
+                        there.write(c.cuda(), targets)
                 expected = here(c).split(here.sizes)
                 equal = all(same(t.cpu(), e) for (_, t), e in zip(targets, expected, strict=True))
                 rows.append(
@@ -101,7 +103,7 @@ def bits(_: float) -> list[Record]:
                         "code": code,
                         "type": str(dtype).removeprefix("torch."),
                         "grid": fine,
-                        "kernel": parts is not None,
+                        "kernel": kernel,
                         "equal": equal,
                         "said": [str(w.message) for w in said],
                     }
@@ -123,21 +125,44 @@ def scale(_: float) -> Record:
 
 
 def tiles(_: float) -> list[Record]:
-    quine, before, rows = problem(1e9, "cuda"), (fused._COUNTERS, fused._WARPS), []
-    code = quine.code().detach()
+    rows: list[Record] = []
+    for weights in (1e8, 1e9):
+        rows += [{"weights": weights, **row} for row in by_itself(weights)]
+        torch.cuda.empty_cache()
+    return rows
+
+
+def by_itself(weights: float) -> list[Record]:
+    """The kernel without what surrounds it, in tiles of several sizes; and what surrounds it."""
+    quine, before, rows = problem(weights, "cuda"), (fused._COUNTERS, fused._WARPS), []
+    code, kernel, pieces = quine.code().detach(), quine.printer._fused, quine.stored_pieces()  # type: ignore
     for counters, warps in TILES:
+        fused._COUNTERS, fused._WARPS = counters, warps
         try:
-            fused._COUNTERS, fused._WARPS = counters, warps
-            quine.printer._fused._plan = None  # type: ignore
-            quine.install(code)
-            seconds = best_of(5, lambda: quine.install(code), "cuda")
+            tables = kernel._tables(pieces)
+            seconds = of_the_gpu(lambda t=tables: kernel._launch(code, fused.Way(1, 1.0, exact=True), t))
             rows.append({"counters": counters, "warps": warps, "seconds": seconds})
         except Exception as error:
             rows.append({"counters": counters, "warps": warps, "error": repr(error)})
     fused._COUNTERS, fused._WARPS = before
+    kernel._plan = None
     held = [torch.empty_like(p) for p in quine.weights]
-    fill = best_of(5, lambda: [t.fill_(1.0) for t in held], "cuda")
-    return [*rows, {"filling with one number": fill}]
+    rows.append({"filling with one number": of_the_gpu(lambda: [t.fill_(1.0) for t in held])})
+    rows.append({"installing": best_of(9, lambda: quine.install(code), "cuda")})
+    rows.append({"installing, of the GPU": of_the_gpu(lambda: quine.install(code))})
+    return [*rows, {"finding the pieces": best_of(9, quine.stored_pieces, "cuda")}]
+
+
+def of_the_gpu(act: Callable[[], object], times: int = 10) -> float:
+    """Seconds by the GPU's own clock, the mean of some that follow each other."""
+    act()
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begun.record()
+    for _ in range(times):
+        act()
+    ended.record()
+    torch.cuda.synchronize()
+    return begun.elapsed_time(ended) / 1000 / times
 
 
 def pull(_: float) -> Record:
@@ -221,8 +246,8 @@ def llama_quine() -> tuple[nq.Quine, str]:
         return quine, "module with its tensors"
 
 
-def llama_alone(*, verifying: bool) -> None:
-    """What the process of its own does; it prints its figures as JSON."""
+def llama_alone() -> None:
+    """What the process of its own does; it prints its figures as JSON, those of the solve first."""
     started = time.perf_counter()
     quine, what = llama_quine()
     torch.cuda.synchronize()
@@ -246,58 +271,44 @@ def llama_alone(*, verifying: bool) -> None:
         "peak / weights": peak / size,
         "kernel": bool(quine.printer._fused and quine.printer._fused._believed.get((1, True))),  # type: ignore
     }
-    if verifying:
-        torch.cuda.reset_peak_memory_stats()
-        report = nq.verify(quine, tries=3)
-        torch.cuda.synchronize()
-        found |= {
-            "verified": report.is_quine and report.bit_exact,
-            "trivial": list(report.trivial),
-            "seconds to verify": time.perf_counter() - solved,
-            "peak / weights, verifying": torch.cuda.max_memory_allocated() / size,
-        }
+    print("FIGURES " + json.dumps(found), flush=True)
+    torch.cuda.reset_peak_memory_stats()
+    report = nq.verify(quine)
+    torch.cuda.synchronize()
+    found = {
+        "verified": report.is_quine and report.bit_exact,
+        "trivial": list(report.trivial),
+        "seconds to verify": time.perf_counter() - solved,
+        "peak / weights, verifying": torch.cuda.max_memory_allocated() / size,
+    }
     print("FIGURES " + json.dumps(found), flush=True)
 
 
 def llama(left: float) -> Record:
-    found: Record = {}
-    until = time.perf_counter() + left
-    for name, flag in (("solve and verify", "--llama-verified"), ("solve", "--llama-alone")):
-        started, room = time.perf_counter(), max(15.0, until - time.perf_counter())
-        with subprocess.Popen(
-            [sys.executable, __file__, flag], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as run:
-            try:
-                out, error = run.communicate(timeout=min(60.0, room))
-            except subprocess.TimeoutExpired:
-                run.kill()
-                out, error = run.communicate()
-        said = [line for line in out.splitlines() if line.startswith("FIGURES ")]
-        figures = json.loads(said[0].removeprefix("FIGURES ")) if said else {"error": out[-1000:]}
-        found[name] = {**figures, "seconds of the process": time.perf_counter() - started, "said": error[-1500:]}
-    return found
+    """The process by itself: its seconds are taken when it has printed what the solve gave."""
+    started, found = time.perf_counter(), {}
+    with subprocess.Popen([sys.executable, __file__, "--llama-alone"], stdout=subprocess.PIPE, text=True) as run:
+        alarm = threading.Timer(min(LLAMA_SECONDS, left), run.kill)
+        alarm.start()
+        for line in run.stdout or ():
+            if line.startswith("FIGURES "):
+                found.setdefault("seconds of the process, solving", time.perf_counter() - started)
+                found |= json.loads(line.removeprefix("FIGURES "))
+        alarm.cancel()
+    return {**found, "seconds of the process": time.perf_counter() - started, "ended with": run.returncode}
 
 
-def recipes(left: float) -> list[Record]:
-    rows, until = [], time.perf_counter() + left
-    for name, fine in ANCHORED.items():
-        if time.perf_counter() > until:
-            break
-        quine = nq.recipe(name, seed=1, skip=0.1, code_bits=fine, device="cuda")
-        started = time.perf_counter()
-        solution = nq.solve(quine, throw=False, time_limit=20)
-        seconds, theta = time.perf_counter() - started, quine.theta.cpu()
-        on_cpu = bool(torch.equal(quine.to("cpu").printed(), theta))
-        rows.append({"recipe": name, "bit_exact": solution.bit_exact, "same on the CPU": on_cpu, "seconds": seconds})
-    return rows
+def recipes(left: float) -> Record:
+    names = [name for name in RECIPES if name not in HUGE]
+    return all_of(names[::-1], "cuda", 10.0, left - 5.0, OUT)  # the largest first
 
 
 PARTS: dict[str, Callable[[float], Any]] = {
     "launch": launch,
     "bits": bits,
     "scale": scale,
-    "tiles": tiles,
     "llama": llama,
+    "tiles": tiles,
     "pull": pull,
     "recipes": recipes,
 }
@@ -308,14 +319,13 @@ def main() -> None:
     global OUT
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seconds", type=float, default=150.0, help="parts that would begin later are left out")
+    parser.add_argument("--seconds", type=float, default=190.0, help="parts that would begin later are left out")
     parser.add_argument("--only", default=",".join(PARTS), help="the parts, with commas")
     parser.add_argument("--llama-alone", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--llama-verified", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.llama_alone or given.llama_verified:
-        faulthandler.dump_traceback_later(50, exit=False)  # what it does when the time is nearly up
-        llama_alone(verifying=given.llama_verified)
+    if given.llama_alone:
+        faulthandler.dump_traceback_later(LLAMA_SECONDS - 10, exit=False)  # what it does when the time is nearly up
+        llama_alone()
         return
     OUT, started = given.out, time.perf_counter()
     OUT.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ that ends, as JSON with every seed's figures and as a table (the same name with 
 distance of the spectrum to 1, generations survived of 100, derivative products, seconds of the processor and of the clock.
 Seconds of several runs at once are longer than those of one alone. A seed counts as solved where ``verify`` finds a quine
 without a trick, of relative residual <= 1e-14 and RMS weight > 0.01. ``PYTHONPATH=src`` is enough: beside the package it
-needs torch, NumPy, SciPy and safetensors.
+needs torch, NumPy, SciPy and safetensors. Stopped by SIGTERM it ends its runs and writes the table of those that had ended.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,6 +49,8 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "fletcher-rnn": ("fletcher-rnn", {}),
 }
 """Names of problems, with the recipe and its options."""
+
+RUNNING: list[subprocess.Popen[str]] = []
 
 
 def one(name: str, seed: int, limit: float, device: str) -> Row:
@@ -102,11 +105,15 @@ def run(name: str, seed: int, limit: float, device: str) -> Row:
     """Run :func:`one` in a process of its own, which is ended once it is late."""
     here = [sys.executable, __file__, "--one", name, str(seed), "--time-limit", str(limit), "--device", device]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(here, capture_output=True, text=True, timeout=limit + GRACE, env=os.environ | threads)
-        row = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": done.stderr[-2000:]}
-    except subprocess.TimeoutExpired:
-        row = {"error": f"was ended {GRACE} s after its limit"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(here, stdout=pipe, stderr=pipe, text=True, env=os.environ | threads) as process:
+        RUNNING.append(process)
+        try:
+            out, told = process.communicate(timeout=limit + GRACE)
+            row = json.loads(out.splitlines()[-1]) if process.returncode == 0 else {"error": told[-2000:] or "stopped"}
+        except subprocess.TimeoutExpired:
+            process.kill()
+            row = {"error": f"was ended {GRACE} s after its limit"}
     return {"problem": name, "seed": seed, "limit": limit, "solved": False} | row
 
 
@@ -196,6 +203,16 @@ def main() -> None:
         rows = [row for row in json.loads(options.out.read_text()) if "error" not in row]
     done = {(row["problem"], row["seed"]) for row in rows}
     todo = [(name, seed) for name in names for seed in options.seeds if (name, seed) not in done]
+
+    def stop(*_: object) -> None:
+        missing = [each for each in todo if each not in {(row["problem"], row["seed"]) for row in rows}]
+        stopped = {"limit": options.time_limit, "solved": False, "error": "stopped before its end"}
+        write(options.out, [*rows, *({"problem": name, "seed": seed} | stopped for name, seed in missing)])
+        for process in RUNNING:
+            process.kill()
+        os._exit(143)
+
+    signal.signal(signal.SIGTERM, stop)
     with ThreadPoolExecutor(options.jobs) as pool:
         running = [pool.submit(run, *each, options.time_limit, options.device) for each in todo]
         for future in as_completed(running):

@@ -77,4 +77,4 @@ def test_it_installs_alone_and_its_command_answers(wheel, tmp_path):
         done = subprocess.run([bin_ / "neuralquine", *words], capture_output=True, text=True, cwd=tmp_path, timeout=600)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
-        assert f"pip install 'neuralquine[{extra}]'" in done.stderr
+        assert f"pip install 'neuralquine[{extra}] @ file://" in done.stderr

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
+import os
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 _LONGEST = 1000  # characters of a message: what a file calls itself may be of any length
 
@@ -113,5 +121,29 @@ def needed(module: str, extra: str, purpose: str, package: str = "") -> Any:
         found = None
     if getattr(found, "__file__", None) is None:  # a folder of that name, as wandb leaves one, is no package
         name = package or module.partition(".")[0]
-        raise NeuralQuineError(f"{purpose} {name}: pip install 'neuralquine[{extra}]'")
+        raise NeuralQuineError(f"{purpose} {name}: {installing(extra)}")
     return found
+
+
+def installing(extra: str) -> str:
+    """The command that adds an extra to this installation: to the clone or the file that it came from, with the pip beside it."""
+    pip, here = Path(sys.executable).with_name("pip"), sys.prefix in (sys.base_prefix, os.environ.get("VIRTUAL_ENV"))
+    command = "pip" if here or not pip.exists() else _short(pip)
+    try:
+        origin = json.loads(metadata.distribution("neuralquine").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    url, what, editable = origin.get("url", ""), f"neuralquine[{extra}]", ""
+    if "dir_info" in origin:  # a clone, such as `make quine` installs
+        what = f"{_short(Path(unquote(urlsplit(url).path)))}[{extra}]"
+        editable = "-e " if origin["dir_info"].get("editable") else ""
+    elif url:
+        what += f" @ {url}"
+    return f"{command} install {editable}{shlex.quote(what)}"
+
+
+def _short(path: Path) -> str:
+    """A path as it is called from the current folder, where it lies in it."""
+    with contextlib.suppress(ValueError, OSError):
+        path = path.relative_to(Path.cwd())
+    return str(path)

@@ -302,7 +302,14 @@ def test_options_reach_the_recipe_and_the_method(answer):
         (["solve", "blog", "-r", "alfa=1"], "recipe blog has no option 'alfa': did you mean 'alpha'?"),
         (["solve", "blog", "-r", "alpha=big"], "recipe blog: alpha must be a float like 0.25"),
         (["solve", "blog", "--method", "adam", "-m", "lrr=1"], "adam has no option 'lrr': did you mean 'lr'?"),
-        (["solve", "blog", "--exact", "--method", "newton"], "leave method out"),
+        (["solve", "blog", "--exact", "--method", "newton"], "leave the method out"),
+        (["solve", "blog", "--rtol", "1e400"], "rtol must be below 1, which a network has that prints zeros, not inf"),
+        (["solve", "elman", "--seed", str(2**64)], "seed must be from 0 to 2**64 - 1, not 18446744073709551616"),
+        (["train", "digits-mlp", "--seed", str(2**64), "--out", "w"], "seed must be from 0 to 2**64 - 1"),
+        (["sweep", ".", "--out", "s"], ". is not a readable TOML file: Is a directory"),
+        (["post", "--quick", "--out", __file__], "is a file: choose a folder"),
+        (["evolve", "soup", "--out", __file__], "is a file: choose a folder"),
+        (["pull", "owner", "here"], "owner is not an address on the Hub, owner/name or owner/name@revision"),
         (["verify", "nowhere"], "nowhere is not a folder with a quine in it"),
         (["certify", "nowhere"], "nowhere is not a folder with a quine in it"),
         (["check-proof", "nowhere"], "nowhere"),
@@ -322,7 +329,7 @@ def test_bad_input_is_one_line_on_stderr_and_exit_2(run, words, message):
     ("words", "message"),
     [
         (["sovle", "blog"], "no command 'sovle': did you mean 'solve'?"),
-        (["solve"], "Missing argument 'recipe'"),
+        (["solve"], "Missing argument 'RECIPE'"),
         (["solve", "blog", "--seeed", "1"], "No such option: --seeed"),
         (["solve", "blog", "--seed", "-1"], "--seed"),
         (["solve", "blog", "--seed", "x"], "--seed"),
@@ -485,3 +492,27 @@ def test_ctrl_c_before_there_is_anything_to_keep_says_how_to_go_on(tmp_path, mon
     again = f"go on with `neuralquine solve blog --out {tmp_path / 'q'} --resume`"
     assert capsys.readouterr().err.endswith(f"neuralquine: interrupted: {again}\n")
     assert (tmp_path / "q.journal").exists()
+
+
+@pytest.mark.parametrize(("command", "usage"), [("solve", "RECIPE"), ("export", "FOLDER FILE"), ("evolve", "WORLD")])
+def test_what_a_command_takes_is_named_in_capitals_and_without_types_of_python(run, command, usage):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert out.partition("\n")[0].endswith(f"neuralquine {command} [OPTIONS] {usage}")
+    assert not re.search(r"<\w+>", out)
+
+
+@pytest.mark.parametrize("place", ["neuralquine.cli.check_line", "neuralquine.cli.look.load_quine"])
+def test_ctrl_c_in_any_command_at_any_time_is_one_line_and_130(monkeypatch, capsys, place):
+    from neuralquine.cli import main
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    monkeypatch.setattr("sys.argv", ["neuralquine", "spectrum", "example:blog"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    again = "neuralquine: interrupted: begin again with `neuralquine spectrum example:blog`\n"
+    assert capsys.readouterr() == ("", again)

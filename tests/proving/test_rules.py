@@ -22,7 +22,7 @@ from neuralquine.solving.maps import ReducedMap
 
 def kept(name, folder, dtype=torch.float64):
     torch.manual_seed(0)
-    trunk, probe = cases()[name]
+    trunk, probe = cases()[name]()
     quine = nq.Quine(trunk, probe, code_size=8, seed=0, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     code = torch.randn(8, generator=generator, dtype=torch.float64).to(dtype)
@@ -40,9 +40,10 @@ def test_the_exact_value_agrees_with_torch_to_round_off(name, tmp_path):
     quine, _ = kept(name, tmp_path / "q")
     ctx.prec = 128
     network = Network(tmp_path / "q")
-    exact = np.array([float(v.mid()) for v in coded(network, stored(network)).value])
+    balls = coded(network, stored(network)).value
+    exact = np.array([float(v.mid()) for v in balls])
     assert np.abs(exact - quine.code(quine.theta).numpy()).max() < 1e-12
-    assert max(float(v.rad()) for v in coded(network, stored(network)).value) < 1e-29
+    assert max(float(v.rad()) for v in balls) < 1e-29
 
 
 @pytest.mark.parametrize("name", cases())

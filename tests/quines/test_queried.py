@@ -47,6 +47,31 @@ def test_a_network_that_looks_at_all_queries_together_is_never_cut_into_chunks(m
     assert torch.equal(nq.QueryQuine(trunk, "coordinates", print_frozen=False).printed(), whole)
 
 
+class Scored(nn.Module):
+    """Answers with numbers of the whole batch in front of its answers."""
+
+    def __init__(self, front):
+        super().__init__()
+        self.inner, self.front = OneByOne(4), front
+
+    def forward(self, x):
+        y = self.inner(x)
+        return *self.front(y), y
+
+
+@pytest.mark.parametrize("front", [lambda y: (y.sum(),), lambda y: (torch.arange(len(y)), y.new_ones(1, 1))])
+def test_the_same_tensor_is_read_of_a_single_query_as_of_many(monkeypatch, front):
+    torch.manual_seed(0)
+    trunk = Scored(front)
+    count = sum(p.numel() for p in trunk.parameters())
+    monkeypatch.setattr("neuralquine.quines.queried._CHUNK", count - 1)  # the last chunk is one query
+    quine, plain = (nq.QueryQuine(t, torch.randn(count, 4).double(), seed=0) for t in (trunk, trunk.inner))
+    plain.inputs = quine.inputs
+    assert torch.equal(quine.printed(), plain.printed())
+    theta = quine.theta[None]
+    torch.testing.assert_close(quine.code_jacobian(theta), plain.code_jacobian(theta), rtol=1e-12, atol=1e-14)
+
+
 class ReadsItself(nn.Module):
     """Takes a weight's value beside its query, and so wants all queries at once."""
 

@@ -14,7 +14,7 @@ import forked
 import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving import harvest
-from neuralquine.solving.grids import Grid, settle
+from neuralquine.solving.grids import Grid, Repels, regenerate, settle
 from neuralquine.solving.lattice import points_in_cube, points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.prospect import prospect
@@ -161,7 +161,7 @@ def test_a_grid_that_does_not_settle_gives_nothing():
 
 
 def test_other_methods_are_refused_together_with_exact():
-    with pytest.raises(nq.BadOption, match="exact=True runs a search of its own: leave method out"):
+    with pytest.raises(nq.BadOption, match="an exact quine is sought by a search of its own: leave the method out"):
         nq.solve(nq.recipe("blog"), "newton", exact=True)
 
 
@@ -256,6 +256,17 @@ def test_a_contraction_that_flickers_on_its_grid_is_tried_on_others():
         found.append(nq.solve(quine, throw=False))
     assert all(s.bit_exact and s.code_bits == 3 for s in found)
     assert all(s.code_phase for s in found)  # the grid that is not moved has none of them
+
+
+def test_what_does_not_contract_is_not_regenerated_for_long():
+    trunk, probe = _net()
+    quine = nq.Quine(trunk, probe, code_size=12, seed=40, skip=50.0, code_bits=8)
+    f = ReducedMap(quine)
+    with pytest.raises(Repels):
+        regenerate(quine, f, 8, torch.Generator().manual_seed(0))
+    assert f.evaluations == 17
+    slow = nq.Quine(trunk, probe, code_size=12, seed=40, skip=0.5, code_bits=12)
+    assert regenerate(slow, ReducedMap(slow), 12, torch.Generator().manual_seed(0)) is not None
 
 
 def test_progress_tells_the_trials_against_their_expected_number():

@@ -407,7 +407,7 @@ def test_a_limit_that_is_none_is_refused(limits, message):
         ({"starts": 0}, "starts must be at least 1, not 0"),
         ({"starts": -1}, "starts must be at least 1, not -1"),
         ({"exact": True, "probes": -2}, "probes must be at least 0, not -2"),
-        ({"exact": True, "method": "newton"}, "exact=True runs a search of its own: leave method out"),
+        ({"exact": True, "method": "newton"}, "an exact quine is sought by a search of its own: leave the method out"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_the_search(small, options, message):

@@ -28,7 +28,8 @@ from . import lab as lab  # isort: skip
 
 @app.command("help")
 def help_(
-    context: typer.Context, command: Annotated[str, typer.Argument(help="The command to explain; none for all.")] = ""
+    context: typer.Context,
+    command: Annotated[str, typer.Argument(help="The command to explain; none for all.", metavar="COMMAND")] = "",
 ) -> None:
     """Explain a command, or list all of them."""
     above = context.parent

@@ -16,7 +16,7 @@ from .report import print_json
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Argument(help="The file to write, such as self.onnx.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, such as self.onnx.", metavar="FILE")],
     as_json: AsJson = False,
 ) -> None:
     """Write a portable quine as an ONNX model.

@@ -88,7 +88,7 @@ def _is_type(value: Any) -> bool:
 
 @app.command()
 def keep(
-    folder: Annotated[Path, typer.Argument(help="The folder to write, such as quines/blog.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write, such as quines/blog.", metavar="FOLDER")],
     trunk: TrunkOption = "",
     as_json: AsJson = False,
 ) -> None:

@@ -13,7 +13,7 @@ from ..errors import BadOption, needed, plural
 from ..files.names import CERTIFICATE
 from ..files.strict_json import finite_or_none
 from ..keeping.examples import located, shown
-from .options import AsJson, Device, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine, require_flint
+from .options import AsJson, Device, Folder, OwnFolder, TrunkOption, app, check_certificate, load_quine
 from .prove import TimeLimit, saying
 from .report import draw, print_json, radius, report_verification, table
 
@@ -37,7 +37,7 @@ def verify(
     ],
     portable: Annotated[
         bool,
-        typer.Option("--portable", help="Also prove that every machine prints the same bits (extra `proof`)."),
+        typer.Option("--portable", help="Also prove that every machine prints the same bits."),
     ] = False,
     trunk: TrunkOption = "",
     device: Device = "cpu",
@@ -198,7 +198,6 @@ def _with_portability(
     folder: Path, verification: Verification, time_limit: float | None
 ) -> tuple[Verification, dict[str, Any]]:
     """Prove, or fail to prove, that every machine prints the same bits; also give the margins of the proof."""
-    require_flint(folder)
     from ..keeping.patience import patience
     from ..proving.verbs import portability
 

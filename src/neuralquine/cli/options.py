@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
-import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NeuralQuineError, TooLarge, needed
+from ..errors import NeuralQuineError, TooLarge
 from ..files.names import CERTIFICATE
 from ..keeping.examples import located, own
 from .group import App, Group
@@ -36,6 +34,7 @@ Recipe = Annotated[
     typer.Argument(
         help="A named problem (`neuralquine recipes` lists them), or a function of your own, FILE.py:FUNCTION.",
         autocompletion=completed("recipe"),
+        metavar="RECIPE",
     ),
 ]
 Folder = Annotated[
@@ -86,30 +85,15 @@ def load_quine(folder: Path, trunk: str, device: str = "cpu") -> Quine:
     return load(folder, trunk=import_trunk(trunk) if trunk else None).to(place)
 
 
-def require_flint(folder: Path | None = None) -> None:
-    """Refuse in one line to prove anything where the library of ball arithmetic is not installed, and needed for this quine."""
-    from ..proving import checker
-
-    try:
-        covered = folder is not None and checker.covers(folder)
-    except NeuralQuineError:  # whoever reads the folder next says what is wrong with it
-        covered = False
-    if not covered:
-        needed("flint", "proof", "proofs need", "python-flint")
-
-
 def check_certificate(folder: Path) -> tuple[bool | None, str]:
     """Check the folder's own certificate.
 
     Returns:
-        Whether it holds, and if not, why. None if there is no certificate, no library to check it with, or not the time.
+        Whether it holds, and if not, why. None if there is no certificate, or not the time.
     """
-    import importlib.util
-
-    from ..proving.checker import covers
     from ..proving.verbs import check
 
-    if not (folder / CERTIFICATE).exists() or (importlib.util.find_spec("flint") is None and not covers(folder)):
+    if not (folder / CERTIFICATE).exists():
         return None, ""
     try:
         check(folder / CERTIFICATE)
@@ -152,37 +136,6 @@ def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> d
             value = text
         options[key] = text if key in texts and not isinstance(value, str) else value
     return options
-
-
-@contextlib.contextmanager
-def terminate_like_interrupt() -> Iterator[None]:
-    """Let ``kill`` end a command as Ctrl-C does, so that the best iterate is kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def interrupted(kept: str = "", *, resume: str | None = None) -> typer.Exit:
-    """Say in the one way that all commands share that this one was interrupted, and by which command it goes on.
-
-    Args:
-        kept: what is there of it, in words.
-        resume: what to add to the command line so that it goes on; None where it can only begin again.
-
-    Returns:
-        The exit to raise, with the status 130.
-    """
-    words = [w for w in sys.argv[1:] if w != resume]
-    again = shlex.join(["neuralquine", *words, *([resume] if resume else [])])
-    verb = "begin again" if resume is None else "go on"
-    typer.echo(f"neuralquine: interrupted: {kept + '; ' if kept else ''}{verb} with `{again}`", err=True)
-    return typer.Exit(130)
 
 
 @contextlib.contextmanager

@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from ..errors import NotSound
+from ..errors import NotSound, needed
 from ..files.names import CERTIFICATE
 from ..keeping.examples import located
 from ..keeping.patience import patience
-from .options import AsJson, Folder, OwnFolder, app, require_flint
+from .options import AsJson, Folder, OwnFolder, app
 from .report import print_json, verdict
 from .tables import colored
 
@@ -52,13 +52,12 @@ def saying(what: str) -> Callable[[str], None] | None:
 def certify(folder: OwnFolder, time_limit: TimeLimit = None, as_json: AsJson = False) -> None:
     """Prove that a quine exists where the weights are.
 
-    The certificate is written to the folder (extra `proof`, but for a task quine).
+    The certificate is written to the folder.
     """
-    require_flint(folder)
     from ..keeping.theorems import certify as run
 
     with _refusal("not proved", as_json):
-        certificate = run(folder, time_limit=time_limit)
+        certificate = run(folder, time_limit=time_limit, say=saying("certify"))
     if as_json:
         print_json({"proved": True, **certificate})
     else:
@@ -86,13 +85,11 @@ def check_proof(
 ) -> None:
     """Verify a certificate from the weights alone.
 
-    This needs no torch, and for a task quine no extra either; others need the extra `proof`. Where torch is installed,
-    the network is also run once.
+    This needs no torch and no extra. Where torch is installed, the network is also run once.
     """
     if certificate.is_dir():
         certificate = certificate / CERTIFICATE
     home = weights or certificate.parent
-    require_flint(home)
     import importlib.util
 
     if certificate.is_file() and importlib.util.find_spec("torch") is not None:
@@ -102,7 +99,7 @@ def check_proof(
     else:
         from ..proving.verbs import check as run
     with _refusal("refused", as_json), patience(home, time_limit):
-        held = run(certificate, weights)
+        held = run(certificate, weights, say=saying("check-proof"))
     if as_json:
         print_json({"proved": True, "claim": held["claim"]})
     else:
@@ -129,7 +126,7 @@ def digits(
 
     Every digit is guaranteed (extra `proof`).
     """
-    require_flint()
+    needed("flint", "proof", "digits need", "python-flint")
     from ..files.atomic import replace_file
     from ..keeping.theorems import digits as run
 

@@ -149,7 +149,7 @@ def report_verification(folder: Path | str, v: Verification, portable_reason: st
             ("self-sensitivity", sensitivity(v)),
             ("response", f"{radius(v.response)}   (to other weights; 0 would be a printed constant)"),
             ("spectral radius", radius(v.spectral_radius) + (_attraction(v.spectral_radius) if v.converged else "")),
-            ("distance of an eigenvalue to 1", radius(v.distance_to_one)),
+            ("nearest to 1", f"an eigenvalue {radius(v.distance_to_one)} away   (0 would be a line of quines)"),
             ("generations survived", f"{v.generations_survived} of {v.generations_tried}"),
             ("numbers outside", f"{v.numbers_outside} (probe, buffers, attributes)"),
             ("bits outside", v.room),

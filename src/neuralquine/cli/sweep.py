@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, check_recipe
-from .options import AsJson, app, interrupted, terminate_like_interrupt
+from .options import AsJson, app
 from .report import print_json
 
 
 @app.command()
 def sweep(
-    spec: Annotated[Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].")],
+    spec: Annotated[
+        Path, typer.Argument(help="TOML file: recipe = [...], seed = '0-99', exact, method, [options].", metavar="FILE")
+    ],
     out: Annotated[
         Path,
         typer.Option(

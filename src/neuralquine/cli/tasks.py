@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, plural
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, completed
 from .options import (
     AsJson,
@@ -20,12 +21,10 @@ from .options import (
     Seed,
     TrunkOption,
     app,
-    interrupted,
     key_values,
     load_quine,
     named,
     status_line,
-    terminate_like_interrupt,
 )
 from .record import run_settings
 from .report import pairs, print_json, table
@@ -186,7 +185,9 @@ def _verb(count: int) -> str:
 @app.command()
 def predict(
     folder: Folder,
-    image: Annotated[Path, typer.Argument(help="A picture, or a .npy array of one input or a batch of them.")],
+    image: Annotated[
+        Path, typer.Argument(help="A picture, or a .npy array of one input or a batch of them.", metavar="PICTURE")
+    ],
     invert: Annotated[
         bool,
         typer.Option("--invert", help="Invert the picture first: the digits were learned as light on dark."),

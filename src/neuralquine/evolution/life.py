@@ -161,6 +161,8 @@ def live(
             text = json.dumps(life.figures() | world.problem, indent=1, allow_nan=False)
             path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
+        if out.is_file():
+            raise NeuralQuineError(f"{out} is a file: choose a folder") from error
         raise NeuralQuineError(f"cannot write {out}: {error.strerror or error}") from error
     return life
 

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 def certify(
     quine: Quine | str | Path, folder: str | Path | None = None, *, time_limit: float | None = None
 ) -> dict[str, Any]:
-    """Prove what can be proved about a quine, as ``neuralquine certify`` does (extra ``proof``).
+    """Prove what can be proved about a quine, as ``neuralquine certify`` does.
 
     Args:
         quine: a folder, beside whose weights the certificate is written; or a quine.
@@ -37,7 +37,7 @@ def certify(
     Raises:
         NotSound: a plain evaluation says that it is no quine.
         TooLarge: it takes longer than the limit.
-        NeuralQuineError: the theorem does not apply, or the extra is missing.
+        NeuralQuineError: the theorem does not apply.
     """
     if isinstance(quine, Quine) and folder is not None:
         save(quine, folder)
@@ -62,12 +62,11 @@ def check_proof(folder: str | Path, *, time_limit: float | None = None) -> dict[
     from ..files.names import CERTIFICATE
 
     path = located(folder)
-    theorems.require_prover(path if path.is_dir() else path.parent)
     return theorems.check(path / CERTIFICATE if path.is_dir() else path, time_limit=time_limit)
 
 
 def portable(quine: Quine | str | Path, *, time_limit: float | None = None) -> Portability:
-    """Whether every machine is proved to print the same bits, as ``neuralquine verify --portable`` asks (extra ``proof``).
+    """Whether every machine is proved to print the same bits, as ``neuralquine verify --portable`` asks.
 
     Args:
         quine: a folder or a quine.
@@ -96,10 +95,8 @@ def _of_folder(quine: Quine | str | Path, ask: Callable[[Path], _T]) -> _T:
     """Ask about a folder; a quine is written to one that goes again."""
     if not isinstance(quine, Quine):
         folder = located(quine)
-        theorems.require_prover(folder)
         return ask(folder)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "quine"
         save(quine, folder)
-        theorems.require_prover(folder)
         return ask(folder)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import NeuralQuineError, QuineFileError, check_bytes
+from ..errors import NeuralQuineError, QuineFileError, check_bytes, installing
 from ..files.atomic import replace_file
 from ..files.folder import kind_of, read_config
 from ..files.strict_json import canonical
@@ -56,8 +56,8 @@ def export(quine: Quine | str | Path, path: str | Path) -> Path:
         The path.
 
     Raises:
-        NeuralQuineError: it is not bit-exact, not proved portable, or made of a module without a rule; or ONNX and
-            python-flint (extra ``onnx``) are missing.
+        NeuralQuineError: it is not bit-exact, not proved portable, or made of a module without a rule; or ONNX
+            (extra ``onnx``) is missing.
         QuineFileError: the path cannot be written.
         TooLarge: the file would be larger than 1 GiB.
 
@@ -281,6 +281,6 @@ EXPANSIONS: dict[str, Callable[[Graph, Network, Value], list[Value]]] = {"gaussi
 
 
 def _check_extras() -> None:
-    for package, name in (("onnx", "onnx"), ("onnxruntime", "onnxruntime"), ("flint", "python-flint")):
+    for package, name in (("onnx", "onnx"), ("onnxruntime", "onnxruntime")):
         if importlib.util.find_spec(package) is None:
-            raise NeuralQuineError(f"export needs {name}: pip install 'neuralquine[onnx]'")
+            raise NeuralQuineError(f"export needs {name}: {installing('onnx')}")

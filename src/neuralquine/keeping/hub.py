@@ -77,7 +77,7 @@ def _parts(address: str | Path) -> tuple[str, str]:
     """The repository of an address, and the revision, which may be empty."""
     name, _, pinned = str(address).removeprefix(SCHEME).partition("@")
     if not _NAME.fullmatch(name):
-        raise QuineFileError(f"{address} is not an address on the Hub: write hf:owner/name or hf:owner/name@revision")
+        raise QuineFileError(f"{address} is not an address on the Hub, owner/name or owner/name@revision")
     return name, pinned
 
 

@@ -7,28 +7,33 @@ no more than its time either: ``time_limit`` seconds of the processor, by defaul
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NeuralQuineError, NotSound, TooLarge, needed
-from ..proving import checker, verbs
+from ..errors import NotSound, TooLarge, needed
+from ..proving import verbs
 from ..quines.quine import Quine
 from .gate import check_sound, contradiction
 from .patience import patience
 from .store import save
 
 if TYPE_CHECKING:
+    from ..proving.tubes.margins import Say
     from ..proving.verdicts import Portability
 
 _FEW = 100  # digits of a weight up to which the limit holds that a proof has
 _AT_ONCE = 1 << 22  # numbers P d of an expansion, as of every small recipe, whose round-off is bounded in a second
 
 
-def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str, Any]:
+def certify(folder: str | Path, *, time_limit: float | None = None, say: Say | None = None) -> dict[str, Any]:
     """Prove what can be proved about the quine of a folder, and write ``certificate.json`` beside it.
+
+    Args:
+        folder: of the quine.
+        time_limit: seconds of the processor.
+        say: is told what is done next.
 
     Returns:
         The certificate; its ``claim`` is the theorem in a sentence.
@@ -42,16 +47,23 @@ def certify(folder: str | Path, *, time_limit: float | None = None) -> dict[str,
     """
     with patience(folder, time_limit):
         check_sound(folder)
-        return verbs.certify(folder, witness=contradiction)
+        return verbs.certify(folder, witness=contradiction, say=say)
 
 
-def check(path: str | Path, folder: str | Path | None = None, *, time_limit: float | None = None) -> dict[str, Any]:
+def check(
+    path: str | Path,
+    folder: str | Path | None = None,
+    *,
+    time_limit: float | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
     """Verify a certificate again, from the weights alone; the errors are those of :func:`certify`.
 
     Args:
         path: the certificate.
         folder: the quine; by default the folder that the certificate lies in.
         time_limit: seconds of the processor.
+        say: is told what is done next.
 
     Returns:
         The certificate, if it holds.
@@ -59,7 +71,7 @@ def check(path: str | Path, folder: str | Path | None = None, *, time_limit: flo
     home = Path(path).parent if folder is None else folder
     with patience(home, time_limit):
         check_sound(home)
-        return verbs.check(path, folder, witness=contradiction)
+        return verbs.check(path, folder, witness=contradiction, say=say)
 
 
 def digits(folder: str | Path, count: int, *, time_limit: float | None = None) -> list[str]:
@@ -67,6 +79,7 @@ def digits(folder: str | Path, count: int, *, time_limit: float | None = None) -
 
     Whoever asks for more than 100 digits has asked for the time, too: then there is no limit but ``time_limit``.
     """
+    needed("flint", "proof", "digits need", "python-flint")
     from ..proving.digits import digits as run
 
     with patience(folder, math.inf if time_limit is None and count > _FEW else time_limit):
@@ -81,7 +94,7 @@ def portability_at_once(quine: Quine, folder: Path | None) -> Portability | None
         quine: the network.
         folder: where it was saved, if it was.
     """
-    if importlib.util.find_spec("flint") is None or quine.parameter_count * quine.code_size > _AT_ONCE:
+    if quine.parameter_count * quine.code_size > _AT_ONCE:
         return None
     from ..proving.rules import NoRule
 
@@ -100,13 +113,3 @@ def portability(folder: str | Path, *, time_limit: float | None = None) -> Porta
     with patience(folder, time_limit):
         check_sound(folder)
         return verbs.portability(folder, witness=contradiction)
-
-
-def require_prover(folder: str | Path) -> None:
-    """Refuse in one line to prove anything about a quine that takes ball arithmetic where there is none (extra ``proof``)."""
-    try:
-        covered = checker.covers(folder)
-    except NeuralQuineError:  # whoever reads it next says what is wrong with the folder
-        covered = False
-    if not covered:
-        needed("flint", "proof", "proofs need", "python-flint")

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..errors import BadOption, NeuralQuineError
+from ..errors import BadOption, NeuralQuineError, installing
 from . import asked, opened
 from .guard import CHECKED, UPLOADS, Guard
 from .jobs import Busy, Jobs
@@ -136,7 +136,10 @@ def _entry(lab: Lab, request: Request) -> Entry:
 async def _hello(lab: Lab, request: Request) -> Response:
     catalog = await lab.catalog()
     jobs = [job.describe() for job in lab.jobs]
-    return JSONResponse({**catalog, "jobs": jobs, "quines": [lab.shelf.describe(entry) for entry in lab.shelf]})
+    missing = {"tasks": installing("tasks")}
+    return JSONResponse(
+        {**catalog, "installing": missing, "jobs": jobs, "quines": [lab.shelf.describe(entry) for entry in lab.shelf]}
+    )
 
 
 async def _solve(lab: Lab, request: Request) -> Response:

@@ -18,7 +18,6 @@ from ..files.strict_json import finite_or_none
 from ..healing.kinds import KINDS
 from ..keeping.export import export
 from ..keeping.store import load, save
-from ..keeping.theorems import require_prover
 from ..quines.quine import Quine
 from ..recipes import RECIPES, recipe
 from ..recipes.registry import Recipe, options_of
@@ -56,7 +55,7 @@ def catalog(report: Report) -> dict[str, Any]:
         ],
         "methods": [{"name": n, "summary": _summary(inspect.getdoc(type(m)))} for n, m in METHODS.items()],
         "damages": [{"name": k.name, "label": k.label} for k in KINDS.values() if k.pointwise],
-        "proofs": _installed("flint"),
+        "proofs": True,
         "onnx": _installed("onnx", "onnxruntime"),
     }
 
@@ -180,7 +179,6 @@ def reopen(report: Report, *, source: str, folder: str) -> dict[str, Any]:
 
 def prove(report: Report, *, folder: str) -> dict[str, Any]:
     """Examine portability, where the code has a grid, and write a certificate beside the weights."""
-    require_prover(folder)
     from ..proving.verbs import certify, portability
     from ..proving.verdicts import NotProved
 

@@ -22,8 +22,7 @@ def check_options(
     """Refuse numbers out of range before anything is built."""
     if code_size < 1:
         raise BadOption(f"code_size must be at least 1, not {code_size}")
-    if not 0 <= seed < 2**64:
-        raise BadOption(f"seed must be from 0 to 2**64 - 1, not {seed}")
+    check_seed(seed)
     if not (eps >= 0 and math.isfinite(eps)):
         raise BadOption(f"eps must be a finite number of at least 0, not {eps}")
     if alpha is not None and not math.isfinite(alpha):
@@ -32,6 +31,12 @@ def check_options(
         raise BadOption("skip must be a number of at least 0, and needs normalize=True")
     if expansion not in (None, *PRINTERS):
         raise BadOption(f"expansion must be one of {', '.join(PRINTERS)}, not {expansion!r}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a number that is no key of a Philox table."""
+    if not 0 <= seed < 2**64:
+        raise BadOption(f"seed must be from 0 to 2**64 - 1, not {seed}")
 
 
 def check_grid(code_bits: int | None, code_phase: int, activation_bits: int | None = None) -> None:

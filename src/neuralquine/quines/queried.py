@@ -23,7 +23,7 @@ from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
 from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
-from .networks.running import Inputs, Probe, Select, differentiable_kernels, pick
+from .networks.running import Inputs, Probe, Select, differentiable_kernels
 from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
@@ -202,7 +202,7 @@ class QueryQuine(Quine):
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
             replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
             output = functional_call(self.trunk, replaced, (query[None].clone(),), tie_weights=False)
-            return pick(output, self.select, more_than=0).reshape(())
+            return self._trunk.picked(output).reshape(())
 
         rows = []
         with self.turn, self._settled(), differentiable_kernels(), uncompiled():

@@ -25,13 +25,14 @@ from .networks.running import (
     probe_inputs,
     selected,
     unwrapped,
+    which,
 )
 from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
 from .networks.wider import refuse_narrow, wide_tensors, wider_than
-from .printers.base import Slot, working_type
+from .printers.base import Slot, slots_of, working_type
 from .turns import Turn
 
 LARGE = 100_000  # weights above which a trunk keeps its own type and its printer is structured
@@ -87,7 +88,7 @@ class Trunk:
         self.layout: Layout | None = None
         self.doubt: str | None = None
         self.answered: torch.dtype | None = None
-        self._whole = False
+        self._whole, self._number = False, 0
         self.turn = Turn()
         inputs, failure = probe_inputs(probe), None
         parameters = self._checked(module)
@@ -238,7 +239,8 @@ class Trunk:
 
     def stored_pieces(self) -> list[tuple[Slot, Tensor]]:
         """The stored weights where they lie, as flat views: one for each tensor."""
-        return [(Slot(i, 0, p.numel()), p.detach().view(-1)) for i, p in enumerate(self.weights)]
+        flat = [p.detach().view(-1) for p in self.weights]
+        return list(zip(slots_of(tuple(part.numel() for part in flat)), flat, strict=True))
 
     def tensors(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut a weight vector ``(P,)`` into the module's named tensors (views)."""
@@ -249,12 +251,23 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
-        if theta is None:
-            return self.run(self.inputs)
-        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
-        # stored ones do: the bits would not be those of the network that holds these weights.
-        return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``.
+
+        Raises:
+            TrunkError: it has another size than at the module's first weights.
+        """
+        tensors = None
+        if theta is not None:
+            # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+            # stored ones do: the bits would not be those of the network that holds these weights.
+            tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        answer = self.run(self.inputs, tensors)
+        if answer.numel() != self.width:
+            raise TrunkError(
+                f"the size of the trunk's output depends on its weights ({self.width:,} numbers before, now "
+                f"{answer.numel():,}): choose an output of fixed size with select="
+            )
+        return answer
 
     def stepped(self) -> AbstractContextManager[None]:
         """Let the module's activations be rounded to their grid, if they have one."""
@@ -274,11 +287,16 @@ class Trunk:
         if self.answered is None:
             shapes = {name: p.shape for name, p in self.named_weights()}
             self.layout, self.doubt = layout_of(output, shapes), doubt_about(output, shapes)
-        picked = self.layout.join(output) if self._whole and self.layout is not None else pick(output, None)
+            self._number = which(output)
+        picked = self.layout.join(output) if self._whole and self.layout is not None else self.picked(output)
         if not picked.is_floating_point():
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         self.answered = picked.dtype
         return picked.reshape(-1).to(self.read_dtype)
+
+    def picked(self, output: Any) -> Tensor:
+        """The tensor of a selected output that is read: always the same one, also where it has a single number."""
+        return pick(output, self._number)
 
     def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
         """The part of the module's output that ``select`` names."""

@@ -21,6 +21,7 @@ from . import transformer as transformer  # isort: skip
 from . import vision as vision  # isort: skip
 from . import language as language  # isort: skip
 from ..quines.networks.running import moved_to, probe_inputs
+from ..quines.options import check_seed
 from ..quines.printers.scales import scales_of
 from .laws import given_memory
 from .problem import Problem
@@ -81,6 +82,7 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
             raise BadOption(f"recipe {name} has no {min(shared)}: its quine is asked for its weights one by one")
         return replace(made, options=made.options | shared)
     options = checked_options(f"recipe {name}", RECIPES[name], options)
+    check_seed(seed)
     try:
         return RECIPES[name](seed=seed, **options)
     except (ValueError, AssertionError, RuntimeError, ArithmeticError) as error:  # the numbers do not fit each other

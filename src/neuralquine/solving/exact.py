@@ -21,7 +21,7 @@ from ..quines.quine import Quine
 from ..quines.tables.phases import LARGEST_PHASE, grid_name
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from ..quines.together import together
-from .grids import FixedPoint, Grid, GridQuine, check, grids, regenerate, settle, trials
+from .grids import FixedPoint, Grid, GridQuine, Repels, check, grids, regenerate, settle, trials
 from .harvest import ROUNDS, Harvest
 from .loop import Search, Trace
 from .maps import OutOfTime, ReducedMap
@@ -116,12 +116,13 @@ def _candidates(
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     if quine.skip is not None and (quine.code_bits is not None or quine.in_place):
         bits = _LARGE_BITS if quine.code_bits is None else quine.code_bits
-        for phase in range(quine.code_phase, min(quine.code_phase + _FLICKERS, LARGEST_PHASE + 1)):
-            if (found := regenerate(quine, f, bits, generator, phase=phase, late=late)) is not None:
-                yield found
-                return
-            if late():
-                break
+        with suppress(Repels):
+            for phase in range(quine.code_phase, min(quine.code_phase + _FLICKERS, LARGEST_PHASE + 1)):
+                if (found := regenerate(quine, f, bits, generator, phase=phase, late=late)) is not None:
+                    yield found
+                    return
+                if late():
+                    break
     for tally.probes, _ in enumerate(_each_probe(quine, request.probes), 1):
         harvest = Harvest(f, request, trace, generator)
         tally.points, smooth, f.known = [], harvest.smooth, f.known[:0]

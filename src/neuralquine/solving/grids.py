@@ -25,6 +25,8 @@ _GRIDS = 4  # grids that are tried in turn, every other one from the coarsest on
 _NARROW = {torch.bfloat16: (2, 3), torch.float16: (4, 5, 6)}  # for narrow weights: their round-off stays below a step
 _FLIPS = 300  # asynchronous steps on one grid: half of what disagrees moves, so that a contraction settles in tens
 _REGENERATIONS = 60  # most evaluations for an anchored quine: with skip=0.1 the map contracts tenfold each time
+_WATCHED = 8  # of them show whether it contracts, against the 8 before
+_SHRUNK = 0.7  # of the largest move of the 8 before: at a spectral radius of 0.95 it is 0.66
 _CANDIDATES = 400  # lattice points that are evaluated in one batch of trials, the closest ones
 _TOGETHER = 1 << 22  # weights of all candidates that are evaluated at once: 32 MiB of them in float64
 _CHECKED = 8  # of those that the map rounds to themselves: how many are installed, the most robust ones
@@ -188,6 +190,10 @@ def check(quine: Quine, f: SelfMap, grid: Grid, steps: Tensor) -> GridQuine | No
     return GridQuine(code, grid.bits, float(0.5 - (image - nearest).abs().max()), grid.phase)
 
 
+class Repels(Exception):
+    """A map that was to contract does not."""
+
+
 def regenerate(
     quine: Quine,
     f: ReducedMap,
@@ -201,16 +207,23 @@ def regenerate(
 
     Once no fewer coordinates change than before, a random half of them takes its new value: all at once would cycle,
     about ``rho^2 d`` of them at spectral radius rho.
+
+    Raises:
+        Repels: most coordinates move as far as before, so that no phase of this grid would do either.
     """
     grid = Grid.of(quine, bits, phase)
     with torch.no_grad():
         x = torch.round(grid.steps(quine.real_code()))
     f.evaluations += 1
     fewest = f.n + 1
+    moves: list[float] = []
     for _ in range(_REGENERATIONS):
         if late():
             break
         image = grid.steps(f(grid.code(x)[None])[0])
+        moves.append(float((image - x).abs().max()))
+        if fewest > f.n // 2 and len(moves) == 2 * _WATCHED and min(moves[_WATCHED:]) > _SHRUNK * min(moves[:_WATCHED]):
+            raise Repels
         nearest = torch.round(image)
         differs = nearest != x
         count = int(differs.sum())

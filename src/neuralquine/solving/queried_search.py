@@ -27,6 +27,7 @@ from ..quines.queried import QueryQuine
 from ..quines.stack import Stack
 from ..quines.threads import available
 from ..quines.together import together
+from .averaged import averaged_starts
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts, starts_of_slopes
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
@@ -43,6 +44,7 @@ STARTS = 400
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
+_BATCH = 24  # draws of which the smallest quines of the linearized network are followed first
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
 _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
@@ -169,7 +171,8 @@ def _timely(rungs: Iterable[Rung], stop: Stop, trace: Trace) -> Iterator[Rung]:
 
 def _over(stop: Stop, trace: Trace) -> Status | None:
     """The limit of the whole search that was reached, if any."""
-    if stop.time_limit is not None and trace.seconds() >= stop.time_limit:
+    late = trace.f.late  # which may say so a little earlier: what it then refuses to compute is no outcome
+    if stop.time_limit is not None and (trace.seconds() >= stop.time_limit or (late is not None and late())):
         return Status.TIME_LIMIT
     return (
         Status.MAX_STEPS if stop.max_evaluations is not None and trace.f.evaluations >= stop.max_evaluations else None
@@ -296,8 +299,11 @@ def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iter
         yield from unbent_starts(stack, islice(twins, _CURVES), f.count, lambda: f.late is not None and f.late())
     if stack.kinked:
         yield from starts_of_slopes(stack, generator, late=f.late)
-    else:
-        yield from linear_starts(stack, generator, late=f.late)
+        return
+    starts = linear_starts(stack, generator, late=f.late, batch=_BATCH)
+    if f.n > _TOGETHER and not stack.affine:
+        starts = averaged_starts(stack, starts, late=f.late)
+    yield from starts
 
 
 def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 import torch.distributed as dist
@@ -13,7 +14,7 @@ from ..quines.networks.running import usable
 from ..quines.quine import Quine
 from ..quines.sharded import gather, group, shard
 from .exact import LATTICE
-from .grids import GridQuine, regenerate
+from .grids import GridQuine, Repels, regenerate
 from .judge import finish
 from .loop import Search, Stop, Trace
 from .maps import ReducedMap
@@ -42,7 +43,9 @@ def solve_sharded(make: Callable[[], Quine], seed: int, device: str) -> tuple[Qu
         sharded = shard(quine)
         f = ReducedMap(sharded)
         trace = Trace(f, None)
-        found = regenerate(sharded, f, quine.code_bits, torch.Generator().manual_seed(seed % 2**63))
+        found = None
+        with suppress(Repels):
+            found = regenerate(sharded, f, quine.code_bits, torch.Generator().manual_seed(seed % 2**63))
         whole = make().to(device) if rank == 0 else None
         gather(sharded, whole)
         if whole is None:

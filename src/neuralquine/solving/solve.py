@@ -75,6 +75,8 @@ def solve(
         raise BadOption(f"probes must be at least 0, not {probes}")
     limits = {"max_steps": max_steps, "time_limit": time_limit}
     stop = replace(stop or Stop(), **{name: value for name, value in limits.items() if value is not None})
+    if stop.rtol is not None and stop.rtol >= 1:
+        raise BadOption(f"rtol must be below 1, which a network has that prints zeros, not {stop.rtol:g}")
     tool = make_method(method) if isinstance(method, str) else method
     getattr(tool, "prepare", lambda: None)()  # what it imports, before a clock runs
     with shown(progress, steps=step_limit(quine, None if exact else tool, stop)) as follow:
@@ -97,7 +99,7 @@ def _search(quine: Quine, request: Request) -> Found:
     if not request.exact and quine.code_bits is None:
         return _advised(quine, climb(quine, request))
     if request.method is not None:
-        raise BadOption("exact=True runs a search of its own: leave method out")
+        raise BadOption("an exact quine is sought by a search of its own: leave the method out")
     return search_exact(quine, request)
 
 

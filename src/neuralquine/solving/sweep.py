@@ -81,7 +81,9 @@ def read_spec(path: Path) -> Spec:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise NeuralQuineError(f"{path} is not a readable TOML file: {first_line(error)}") from error
+        raise NeuralQuineError(
+            f"{path} is not a readable TOML file: {getattr(error, 'strerror', None) or first_line(error)}"
+        ) from error
     for key in data:
         if key not in (known := [*_AXES, "options"]):
             raise NeuralQuineError(f"{path} has no use for {key!r}: {did_you_mean(key, known)}")

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..errors import BadOption, UnknownName, did_you_mean
 from ..quines.networks.bodies import Body, TokenMean, Tokens
+from ..quines.options import check_seed
 from ..quines.taped import TaskQuine
 from ..recipes import checked_options
 from ..recipes.problem import drawn
@@ -141,6 +142,7 @@ def planned(name: str, *, seed: int = 0, **options: Any) -> TaskPlan:
     """Return the plan of a named task, before a quine is made and data are read."""
     if name not in TASKS:
         raise UnknownName(f"no task {name!r}: {did_you_mean(name, list(TASKS))}")
+    check_seed(seed)
     make = TASKS[name]
     with drawn(seed):
         return make(seed=seed, **checked_options(f"task {name}", make, options))

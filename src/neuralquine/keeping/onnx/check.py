@@ -86,7 +86,7 @@ def checked(path: str | Path) -> Checked:
         The verdict. A graph that a different version of neuralquine wrote may be a foreign one to this version.
 
     Raises:
-        NeuralQuineError: ONNX, ONNX Runtime or python-flint (extra ``onnx``) are missing.
+        NeuralQuineError: ONNX or ONNX Runtime (extra ``onnx``) are missing.
     """
     try:
         model = _read(Path(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +134,7 @@ def run(out: Path, wanted: Plan, show: Show) -> Story:
 def _check(out: Path) -> None:
     """Refuse a folder with files that are not the post's."""
     if out.exists() and not out.is_dir():
-        raise BadOption(f"{out} is no folder: choose another place")
+        raise BadOption(f"{out} is a file: choose a folder")
     foreign = sorted(f.name for f in out.iterdir() if f.name not in _OURS) if out.exists() else []
     if foreign:
         raise BadOption(f"{out} holds files that are not this command's, such as {foreign[0]}: choose another folder")
@@ -195,10 +194,6 @@ def _solved(folder: Path, seed: int, *, exact: bool) -> tuple[Solution, Pair]:
 
 def _proof(folder: Path) -> Proof:
     """Prove that a real quine exists at the weights of a folder, or say why that was not proved."""
-    if importlib.util.find_spec("flint") is None:
-        return Proof(
-            False, "not examined: the library of ball arithmetic is not installed (pip install 'neuralquine[proof]')"
-        )
     try:
         return Proof(True, str(certify(folder)["claim"]))
     except NeuralQuineError as error:

@@ -10,6 +10,7 @@ its round-off. So the first order is bounded exactly, and the tubes count only t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -68,18 +69,22 @@ class Steps:
         self.level = max(self.level, float(node.radius.max()))
 
 
-def _backward(result: Node, places: Array) -> Array:
+def steps_back(result: Node, places: Array) -> Iterator[tuple[Node, Array, bool]]:
+    """The backward pass from some entries of a node.
+
+    Yields:
+        Each node that they depend on with their derivatives by it, ``(n, *shape)``, and whether these are what was just added up
+        there from two steps, each of its entries by one rounding; the last time they are whole, and not such a sum.
+    """
     start = np.zeros((len(places), *result.shape))
     start.reshape(len(places), -1)[np.arange(len(places)), places] = 1.0
     waiting: dict[int, Array] = {result.place: start}
-    bound = np.zeros(len(places))
     for node in reversed(result.tape.nodes[: result.place + 1]):
         a = waiting.pop(node.place, None)
         if a is None:
             continue
-        assert node.charge is not None
+        yield node, a, False
         assert node.pull is not None
-        bound = (bound + node.charge.of(a)) * GROWTH
         for parent, part in zip(node.parents, node.pull(a), strict=True):
             if part is None or parent.fixed:
                 continue
@@ -87,9 +92,18 @@ def _backward(result: Node, places: Array) -> Array:
                 waiting[parent.place] = part
                 continue
             total = waiting[parent.place] + part
-            # One addition in each entry, whose rounding is at most a unit of its result.
-            bound = bound + UNIT * (np.abs(total).reshape(len(total), -1) @ parent.radius.reshape(-1)) * GROWTH
+            yield parent, total, True
             waiting[parent.place] = total
+
+
+def _backward(result: Node, places: Array) -> Array:
+    bound = np.zeros(len(places))
+    for node, a, joined in steps_back(result, places):
+        if joined:  # one addition in each entry, whose rounding is at most a unit of its result
+            bound = bound + UNIT * (np.abs(a).reshape(len(a), -1) @ node.radius.reshape(-1)) * GROWTH
+            continue
+        assert node.charge is not None
+        bound = (bound + node.charge.of(a)) * GROWTH
     if not (np.isfinite(bound).all() and (bound >= 0).all()):
         raise Unbounded("the backward pass gives no finite bound")
     return bound * GROWTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from .norms import norm_bound
 
 N = TypeVar("N", bound=Node)
 
+_NEARBY = 1 << 18  # entries of a weight that are looked at together
 _HELD = 1 << 21  # entries of a weight whose float64 copy is kept for the backward pass
 
 
@@ -107,19 +109,17 @@ def mean(x: N) -> N:
 
 def affine(x: N, weight: Node, bias: Node | None) -> N:
     """``x W^T + b`` over the last axis with fixed weights: no term of the sum is rounded more than n + 1 times."""
-    machine = x.tape.machine
-    w = weight.numbers
-    size, n = np.abs(w), w.shape[1]
-    value = x.numbers @ w.T
-    lead, flat = x.shape[:-1], np.concatenate([x.reach.reshape(-1, n), x.radius.reshape(-1, n)])
-    total, linear = (part.reshape(*lead, -1) for part in np.split(flat @ size.T, 2))
+    machine, (m, n), lead = x.tape.machine, weight.shape, x.shape[:-1]
+    parts = [part.reshape(-1, n) for part in (x.numbers, x.reach, x.radius)]
+    made = [_products(w, *parts) for w in _stretches(weight.value)]
+    value, total, linear = (np.concatenate([part[i] for part in made], 1).reshape(*lead, m) for i in range(3))
     if bias is not None:
         value, total = value + bias.numbers, total + np.abs(bias.numbers)
-    rows, whole = norm(w), norm_bound(weight)
-    kept = w if w.size <= _HELD else None
+    rows, whole = np.concatenate([part[3] for part in made]), norm_bound(weight)
+    kept = weight.numbers if weight.value.size <= _HELD else None
 
     def pull(a: Array) -> tuple[Array | None, ...]:
-        return None if x.fixed else _pull(a, weight.numbers if kept is None else kept), None
+        return None if x.fixed else _pull(a, weight.value if kept is None else kept), None
 
     return x.derived(
         "affine",
@@ -130,8 +130,21 @@ def affine(x: N, weight: Node, bias: Node | None) -> N:
         through=np.minimum(linear, x.row[..., None] * rows),
         row=whole * x.row,
         local=machine.gamma(n + 1) * total + (n + 1) * machine.lost,
-        rounded=w.shape[0] + 1,
+        rounded=m + 1,
     )
+
+
+def _stretches(weight: Array) -> Iterator[Array]:
+    """The rows of a weight in float64, so many at a time that a processor's memory nearby holds them."""
+    step = max(1, _NEARBY // max(1, weight.shape[1]))
+    for start in range(0, max(1, len(weight)), step):
+        yield np.asarray(weight[start : start + step], np.float64)
+
+
+def _products(w: Array, x: Array, reach: Array, radius: Array) -> tuple[Array, Array, Array, Array]:
+    """``x W^T``, the same of absolute values with what x may be and with its error, and the norms of the rows of W."""
+    total, linear = np.split(np.concatenate([reach, radius]) @ np.abs(w).T, 2)
+    return x @ w.T, total, linear, norm(w)
 
 
 def _pull(a: Array, w: Array) -> Array:
@@ -139,10 +152,21 @@ def _pull(a: Array, w: Array) -> Array:
     flat = a.reshape(len(a), -1, a.shape[-1])
     read = flat.any(axis=(0, 2))
     if read.all():
-        return (flat.reshape(-1, a.shape[-1]) @ w).reshape(*a.shape[:-1], w.shape[1])
+        return _by_stretches(flat.reshape(-1, a.shape[-1]), w).reshape(*a.shape[:-1], w.shape[1])
     out = np.zeros((*flat.shape[:2], w.shape[1]))
-    out[:, read] = (flat[:, read].reshape(-1, a.shape[-1]) @ w).reshape(len(a), -1, w.shape[1])
+    out[:, read] = _by_stretches(flat[:, read].reshape(-1, a.shape[-1]), w).reshape(len(a), -1, w.shape[1])
     return out.reshape(*a.shape[:-1], w.shape[1])
+
+
+def _by_stretches(a: Array, w: Array) -> Array:
+    """``a W``, a sum over the rows of W in one of the orders that it may have."""
+    if w.size <= _HELD:
+        return a @ w
+    total, start = np.zeros((len(a), w.shape[1])), 0
+    for part in _stretches(w):
+        total += a[:, start : start + len(part)] @ part
+        start += len(part)
+    return total
 
 
 def matmul(x: N, y: N) -> N:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 PLAIN, ADJOINT, STEPS, BLOCKS = "tube", "adjoint", "adjoints at every step", "norms of blocks and an adjoint"
 EFFORTS = PLAIN, ADJOINT, STEPS, BLOCKS
+FOR_LARGE = (
+    BLOCKS,
+    STEPS,
+)  # the first is never wider than a tube and its adjoint, and these take some seconds of their own
+_LARGE = 1 << 24  # weights
 WORDS = {PLAIN: "a tube", ADJOINT: "an adjoint", STEPS: "adjoints at every step", BLOCKS: BLOCKS}
 
 
@@ -67,7 +72,7 @@ def rounding_margin(
         The margin of the least effort that proves it; of all of it where none does, and minus infinity where nothing is bounded.
     """
     found, h = Margin(float("-inf"), float("inf"), PLAIN), None
-    for effort in EFFORTS:
+    for effort in EFFORTS if len(network.theta) < _LARGE else FOR_LARGE:
         if say is not None:
             say(f"{effort}, {'exact arithmetic' if dtype is None else dtype}")
         try:

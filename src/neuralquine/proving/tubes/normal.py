@@ -21,6 +21,7 @@ with ``s0 = s - E / sqrt(n)`` below every s on the way.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -35,19 +36,43 @@ _CERTAIN = 0.01  # relative error of s^2 below which 0.51 of it bounds that of 1
 _FOLDED = 16.0  # batch normalization as x * a + b with a and b computed first: at most 9 roundings of any term
 
 
+@dataclass(frozen=True)
+class Run:
+    """A normalization of given rows in float64, and how far it is off.
+
+    Attributes:
+        s, y: the deviation and the result.
+        own: bound of the relative error of ``1 / s``.
+        low: below the true deviation.
+        off: bound of the error of y.
+    """
+
+    s: Array
+    y: Array
+    own: Array
+    low: Array
+    off: Array
+
+    @staticmethod
+    def of(v: Array, eps: float) -> Run:
+        n = v.shape[-1]
+        c = v - v.mean(-1, keepdims=True)
+        s = np.sqrt((c * c).mean(-1, keepdims=True) + eps)
+        y = c / s
+        _, own = _roundings(np.abs(v), s * SMALLER, UNIT, TINY, n)
+        low = s * (1 - 2 * own) * SMALLER
+        off = difference(np.abs(v), np.abs(y), low, UNIT, TINY, n)
+        return Run(s, y, own, low, difference(np.abs(v), np.abs(y) + off, low, UNIT, TINY, n))
+
+
 def normalize(x: N, eps: float) -> N:
     """``(x - mean) / sqrt(var + eps)`` over the last axis, biased variance."""
     n, v = x.shape[-1], x.numbers
     if not x.reach.max(initial=0.0) <= x.tape.machine.wide:
         raise Unbounded("a normalization of numbers whose squares may overflow")
-    c = v - v.mean(-1, keepdims=True)
-    s = np.sqrt((c * c).mean(-1, keepdims=True) + eps)
-    y = c / s
+    run = Run.of(v, eps)
+    s, y, own, low, off = run.s, run.y, run.own, run.low, run.off
     error = x.row[..., None]
-    _, own = _roundings(np.abs(v), s * SMALLER, UNIT, TINY, n)  # of this very run
-    low = s * (1 - 2 * own) * SMALLER  # below the true deviation at v
-    off = difference(np.abs(v), np.abs(y), low, UNIT, TINY, n)
-    off = difference(np.abs(v), np.abs(y) + off, low, UNIT, TINY, n)  # of y
     least = (low - error / np.sqrt(n) * GROWTH) * SMALLER  # below that of any evaluation
     if not (least > 0.05 * s).all():
         raise Unbounded("a normalization of numbers that are not certain to differ")

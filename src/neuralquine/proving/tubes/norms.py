@@ -14,6 +14,8 @@ _SQUARINGS = (
 )
 _LARGEST = 1 << 24  # entries of a matrix up to which this pays; above, the Frobenius norm is taken
 _SMALL = 1 << 18  # entries up to which it is done in float64
+_LONG = 1 << 16  # numbers of a row that are added up in float32
+_NARROW, _LOST = 2.0**-24, 2.0**-125  # unit of float32, and more than what an underflow of a square in it loses
 _FLOOR = 1e-30  # of a matrix whose Frobenius norm is near 1: more than all underflows together
 
 
@@ -27,9 +29,12 @@ def norm_bound(weight: Node) -> float:
 
 
 def frobenius(w: Array) -> float:
-    """A bound of the Frobenius norm."""
-    w = np.asarray(w, np.float64).reshape(-1)
-    return sqrt(float(w @ w)) * GROWTH
+    """A bound of the Frobenius norm; of float32 numbers by sums of rows in their own type, of which the last digits are paid for."""
+    if w.dtype != np.float32 or w.ndim != 2 or not 0 < w.shape[1] <= _LONG:
+        w = np.asarray(w, np.float64).reshape(-1)
+        return sqrt(float(w @ w)) * GROWTH
+    squares = float(np.einsum("ij,ij->i", w, w).sum(dtype=np.float64))  # not finite where one overflows
+    return sqrt(squares * (1 + gamma(w.shape[1] + 1, _NARROW)) + w.size * _LOST) * GROWTH
 
 
 def spectral(w: Array, squarings: int = _SQUARINGS) -> float:
@@ -40,11 +45,11 @@ def spectral(w: Array, squarings: int = _SQUARINGS) -> float:
     in any order of summation, in float32 as well as in float64.
     """
     whole = frobenius(w)
-    if min(w.shape) == 1 or w.size > _LARGEST or not 1e-100 < whole < 1e100:
+    if min(w.shape) == 1 or w.size > _LARGEST or not 1e-30 < whole < 1e30:
         return whole
-    kind, unit = (np.float64, UNIT) if w.size <= _SMALL or w.dtype != np.float32 else (np.float32, 2.0**-24)
+    kind, unit = (np.float64, UNIT) if w.size <= _SMALL or w.dtype != np.float32 else (np.float32, _NARROW)
     scale = 2.0 ** round(np.log2(whole))
-    a = (w if w.shape[0] <= w.shape[1] else w.T).astype(kind) / kind(scale)  # exact, but for underflows
+    a = (w if w.shape[0] <= w.shape[1] else w.T) * kind(1 / scale)  # exact, but for underflows
     size = whole / scale
     steps: list[tuple[float, float]] = []
     for _ in range(squarings + 1):
@@ -53,7 +58,8 @@ def spectral(w: Array, squarings: int = _SQUARINGS) -> float:
         size = frobenius(product)
         power = 2.0 ** round(np.log2(max(size, _FLOOR)))
         steps.append((error, power))
-        a, size = product / kind(power), size / power
+        product *= kind(1 / power)
+        a, size = product, size / power
     bound = size
     for error, power in reversed(steps):
         bound = sqrt(bound * power + error) * GROWTH

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ...errors import TrunkError, first_line
 Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Inputs = Sequence[Tensor] | Mapping[str, Tensor]
 Select = str | int | Callable[[Any], Tensor] | None
+_SCORE = 1  # numbers of a loss or a score, which modules answer with beside what they compute
 
 # What torch remarks of an instance normalization whose `num_features` it does not use: nothing that a search should repeat.
 _REMARK = ("ignore", re.compile(r"input's size at dim=-?\d+ does not match num_features\. "), UserWarning, None, 0)
@@ -94,8 +96,10 @@ def usable(device: str) -> torch.device:
     """
     try:
         found = torch.device(device)
-        torch.zeros(1, device=found).item()  # which the meta device refuses, as it holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=found).item()
+    except NotImplementedError as error:  # of the meta device
+        raise TrunkError(f"no device {device!r} here: it holds no numbers") from error
+    except (RuntimeError, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # what follows is a list of all there are
         raise TrunkError(f"no device {device!r} here: {reason}") from error
     return found
@@ -119,17 +123,27 @@ def as_numpy(inputs: Inputs) -> list[NDArray[Any]]:
     return [(t.double() if t.is_floating_point() else t).detach().cpu().numpy() for t in named(inputs).values()]
 
 
-def pick(output: Any, select: Select, *, more_than: int = 1) -> Tensor:
-    """The tensor of a module's output that is read: the first floating-point one of more numbers than a loss or a score has.
+def which(output: Any) -> int:
+    """The number of the tensor of a selected output that is read: the first floating-point one of more numbers than a score has.
 
     A code made of a single number does not depend on the weights once it is normalized. Where there is no such tensor it is
     the first of all.
     """
-    output = selected(output, select)
-    found = list(tensors_in(output))
-    if not found:
-        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds no tensor: choose one with select=")
-    return plain(next((t for t in found if t.is_floating_point() and t.numel() > more_than), found[0]))
+    found = tensors_in(output)
+    return next((i for i, t in enumerate(found) if t.is_floating_point() and t.numel() > _SCORE), 0)
+
+
+def pick(output: Any, number: int) -> Tensor:
+    """The tensor of a selected output that has a number.
+
+    Raises:
+        TrunkError: it holds fewer.
+    """
+    found = next(islice(tensors_in(output), number, None), None)
+    if found is None:
+        few = f"only {number} of the tensors that it had before" if number else "no tensor"
+        raise TrunkError(f"the trunk's output ({type(output).__name__}) holds {few}: choose one with select=")
+    return plain(found)
 
 
 def selected(output: Any, select: Select) -> Any:

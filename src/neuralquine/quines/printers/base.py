@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -19,6 +20,12 @@ class Slot:
     tensor: int
     first: int
     count: int
+
+
+@lru_cache(maxsize=64)
+def slots_of(sizes: tuple[int, ...]) -> tuple[Slot, ...]:
+    """One slot for every tensor of a network."""
+    return tuple(Slot(i, 0, size) for i, size in enumerate(sizes))
 
 
 class Printer(Protocol):

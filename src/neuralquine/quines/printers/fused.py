@@ -12,7 +12,7 @@ import math
 import os
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ _BLOCKS = (8, 16, 32, 64, 128)  # sizes whose blocks share no counter of Philox,
 _TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _FINEST = 30  # bits after the point of a code that are looked at; a grid in float32 has fewer
 _ROOM = 22  # bits of the largest sum: two fewer than float32 has, for tensor cores cut terms off a little earlier
-_GAINS = (2.0**-60, 2.0**60)  # between them no product of a gain and a sum is subnormal
+GAINS = (2.0**-60, 2.0**60)  # between them no product of a gain and a sum is subnormal
 _WORTH = 1 << 22  # weights from which on compiling the kernels, some seconds, is worth it
 _SIZE = 3  # the largest number of a code that is no sum of few bits is scaled to 2^3: float16 has most bits there
 _CLOSE = 4  # round-offs by which the weights of such a code may differ, in the mean
@@ -41,17 +41,17 @@ Targets = Sequence[tuple[Slot, Tensor]]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A code as the kernel takes it: ``scale`` times the sum of the halves.
+class Way:
+    """How the kernel prints a code.
 
     Attributes:
-        halves: ``(1 or 2, 128)`` float16, the code as often as it fits.
-        scale: a power of two.
+        parts: float16 numbers that each of the code's is the sum of, 1 or 2.
+        unit: a power of two, in which they are taken.
         exact: no sum of the code's numbers is rounded.
     """
 
-    halves: Tensor
-    scale: float
+    parts: int
+    unit: float
     exact: bool
 
 
@@ -83,55 +83,81 @@ class Fused:
 
     def __init__(self, printer: Plain) -> None:
         self._printer, device = printer, printer.device
-        self._words = max(1, printer.block // 32)
         keys = np.array(round_keys((printer.seed & 0xFFFFFFFF, printer.seed >> 32)), dtype=np.uint32)
         self._keys = torch.from_numpy(keys.reshape(-1).view(np.int32)).to(device)
         inner = min(32, printer.block)
         matrix = np.kron(np.eye(32 // inner), hadamard(inner))
         self._hadamard = torch.from_numpy(matrix).to(device, torch.float16)
         self._believed: dict[object, bool] = {}
+        self._last: Way | None = None
+        self._mailbox: tuple[Tensor, Any] | None = None
         self._plan: tuple[Any, tuple[Tensor, Tensor, Tensor]] | None = None
 
     @classmethod
     def of(cls, printer: Plain) -> Fused | None:
         """The kernels for a printer; None where it is on no GPU, or of a kind that they cannot print."""
-        powers = all(math.frexp(gain)[0] == 0.5 and _GAINS[0] <= gain <= _GAINS[1] for gain in printer.gains)
+        powers = all(math.frexp(gain)[0] == 0.5 and GAINS[0] <= gain <= GAINS[1] for gain in printer.gains)
         fits = printer.block in _BLOCKS and printer.dtype in _TYPES and powers
         there = _interpreted() or (printer.device.type == "cuda" and printer.parameters >= _WORTH)
         return cls(printer) if fits and there and _kernels() else None
 
     # -- printing -------------------------------------------------------------------------------------------------
 
-    def parts(self, c: Tensor) -> Parts | None:
-        """The code as the kernel takes it; None where the kernel is not to be believed, or the code is not finite."""
-        numbers = c.detach().double().cpu().numpy()
-        exact, power = parts_of(numbers), 0
-        if exact is None:
-            largest = float(np.abs(numbers).max())
-            if not (0 < largest < 2.0**60):
-                return None
-            power = math.frexp(largest)[1] - _SIZE
-            exact = _halves(numbers * 2.0**-power)
-        padded = np.zeros((len(exact), self._printer.block), dtype=np.float16)
-        padded[:, : len(numbers)] = exact
-        halves = torch.from_numpy(np.tile(padded, 128 // self._printer.block)).to(self._printer.device)
-        parts = Parts(halves, 2.0**power, exact=parts_of(numbers) is not None)
-        return parts if self._trusted(c, parts) else None
+    def way(self, c: Tensor) -> Way | None:
+        """How the kernel prints a code; None where it is not to be believed, or the code is not finite."""
+        return self._allowed(c, way_of(c.detach().double().cpu().numpy()))
 
-    def write(self, parts: Parts, targets: Targets) -> None:
-        """Print into flat tensors."""
-        kernels = _kernels()
-        stretches, scales, owners = self._planned(targets)
+    def write(self, c: Tensor, targets: Targets, way: Way) -> None:
+        """Print ``E(c)`` into flat tensors in a way that is known."""
+        self._launch(c.detach().float(), way, self._planned(targets))
+
+    def written(self, c: Tensor, targets: Targets) -> bool:
+        """Print ``E(c)`` into flat tensors; False where the kernel is not to be believed, or the code is not finite.
+
+        How a code is printed depends on its numbers, and a GPU that is asked for them stands still. So it prints in the way of
+        the last code while the CPU looks at this one, and once more where that was not the way of this one.
+        """
+        if not all(t.is_contiguous() for _, t in targets):
+            return False
+        tables, guess = self._planned(targets), self._last
+        code = c.detach().to(torch.float32, copy=True)  # it may lie among what is written
+        numbers = self._fetched(code)
+        if guess is not None:
+            self._launch(code, guess, tables)
+        way = self._allowed(code, way_of(numbers().double().numpy()))
+        if way is not None and way != guess:
+            self._launch(code, way, tables)
+        self._last = way or self._last
+        return way is not None
+
+    def _fetched(self, code: Tensor) -> Callable[[], Tensor]:
+        """Send a code to the CPU; the answer waits for it there."""
+        if code.device.type != "cuda":
+            return lambda: code.clone()
+        if self._mailbox is None:
+            self._mailbox = torch.empty(code.shape, dtype=code.dtype, pin_memory=True), torch.cuda.Event()
+        numbers, arrived = self._mailbox
+        numbers.copy_(code, non_blocking=True)
+        arrived.record()
+
+        def wait() -> Tensor:
+            arrived.synchronize()
+            return numbers
+
+        return wait
+
+    def _launch(self, code: Tensor, way: Way, tables: tuple[Tensor, Tensor, Tensor]) -> None:
+        stretches, scales, owners = tables
         if not len(owners):
             return
-        kind = getattr(kernels.tl, _TYPES[self._printer.dtype])
+        kernels, printer = _kernels(), self._printer
         kernels.print_tiles[(len(owners),)](
-            *(stretches, scales, owners, self._keys, parts.halves, self._hadamard, parts.scale),
+            *(stretches, scales, owners, self._keys, code, self._hadamard, way.unit, 1 / way.unit, printer.code_size),
             purpose=int(Stream.SIGNS),
             counters=_COUNTERS,
-            words=self._words,
-            parts=len(parts.halves),
-            kind=kind,
+            block=printer.block,
+            parts=way.parts,
+            kind=getattr(kernels.tl, _TYPES[printer.dtype]),
             num_warps=_WARPS,
         )
 
@@ -166,7 +192,7 @@ class Fused:
                 purpose=int(Stream.SIGNS),
                 counters=_COUNTERS,
                 rounds=_ROUNDS,
-                words=self._words,
+                words=max(1, self._printer.block // 32),
                 kind=getattr(kernels.tl, _TYPES[dtype]),
                 num_warps=_WARPS,
             )
@@ -201,24 +227,26 @@ class Fused:
 
     # -- distrust -------------------------------------------------------------------------------------------------
 
-    def _trusted(self, c: Tensor, parts: Parts) -> bool:
-        """Whether the kernel prints the bits of the plain path, at places drawn from all tensors; asked once.
+    def _allowed(self, c: Tensor, way: Way | None) -> Way | None:
+        """The way, if the kernel prints so the bits of the plain path, at places drawn from all tensors; compared once.
 
         Of a code whose sums are rounded the plain path has no bits to be compared: the numbers are.
         """
-        key = len(parts.halves), parts.exact
+        if way is None:
+            return None
+        key = way.parts, way.exact
         if key not in self._believed:
-            self._believed[key] = _agreeing("prints", lambda: self._prints_as_the_plain_path(c, parts))
-        return self._believed[key]
+            self._believed[key] = _agreeing("prints", lambda: self._prints_as_the_plain_path(c, way))
+        return way if self._believed[key] else None
 
-    def _prints_as_the_plain_path(self, c: Tensor, parts: Parts) -> bool:
+    def _prints_as_the_plain_path(self, c: Tensor, way: Way) -> bool:
         printer, slots = self._printer, self._sample()
         targets = [(slot, torch.empty(slot.count, dtype=printer.dtype, device=printer.device)) for slot in slots]
-        self.write(parts, targets)
+        self._launch(c.detach().float(), way, self._tables(targets))
         expected = [torch.empty_like(target) for _, target in targets]
         for number, start, values in printer.plain_pieces(c, slots):
             expected[number][start : start + len(values)] = values
-        if parts.exact:
+        if way.exact:
             return all(same(target, other) for (_, target), other in zip(targets, expected, strict=True))
         found, wanted = torch.cat([target for _, target in targets]).double(), torch.cat(expected).double()
         room = _CLOSE * torch.finfo(printer.dtype).eps * torch.linalg.vector_norm(wanted)
@@ -242,6 +270,15 @@ class Fused:
             first = start - printer.offsets[tensor]
             slots.append(Slot(tensor, first, min(_STRETCH, printer.sizes[tensor] - first)))
         return slots
+
+
+def way_of(numbers: NDArray[np.float64]) -> Way | None:
+    """How a code is printed; None where its numbers are not finite, or nothing."""
+    parts = parts_of(numbers)
+    if parts is not None:
+        return Way(len(parts), 1.0, exact=True)
+    largest = float(np.abs(numbers).max())
+    return Way(2, 2.0 ** (math.frexp(largest)[1] - _SIZE), exact=False) if 0 < largest < 2.0**60 else None
 
 
 def parts_of(numbers: NDArray[np.float64]) -> NDArray[np.float16] | None:

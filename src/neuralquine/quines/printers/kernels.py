@@ -13,10 +13,14 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 @triton.jit
 def philox(c0, c1, purpose, keys):
-    """Ten rounds of Philox4x32 of the counters ``(c0, c1, purpose, 0)``; ``keys`` points to the twenty round keys."""
+    """Ten rounds of Philox4x32 of the counters ``(c0, c1, purpose, 0)``; ``keys`` points to the twenty round keys.
+
+    The rounds are a loop, and not written out, because Triton would then repeat all of them in every thread that needs a word:
+    32 times over. What a loop computes it computes once, and hands the words on through shared memory.
+    """
     c2 = c0 * 0 + purpose
     c3 = c0 * 0
-    for turn in tl.static_range(10):
+    for turn in range(10):
         k0 = tl.load(keys + 2 * turn).to(tl.uint32, bitcast=True)
         k1 = tl.load(keys + 2 * turn + 1).to(tl.uint32, bitcast=True)
         high0, low0 = tl.umulhi(c0, c0 * 0 + 0xD2511F53), c0 * 0xD2511F53
@@ -26,26 +30,38 @@ def philox(c0, c1, purpose, keys):
 
 
 @triton.jit
-def signed(word, code, lanes):
-    """The 32 numbers at ``code`` with the signs of every word: ``(counters,)`` to ``(counters, 32)``."""
-    numbers = tl.load(code + lanes)[None, :]
-    minus = (word[:, None] >> lanes[None, :].to(tl.uint32)) & 1
-    return tl.where(minus != 0, -numbers, numbers)
+def half(code, first, lanes, size, inverse, block: tl.constexpr, part: tl.constexpr):
+    """The 32 numbers of the code from ``first`` on, times ``inverse``, as float16: the nearest, or that of what it leaves."""
+    lane = (first + lanes) % block
+    numbers = tl.load(code + lane, mask=lane < size, other=0.0) * inverse
+    nearest = numbers.to(tl.float16)
+    return nearest if part == 0 else (numbers - nearest.to(tl.float32)).to(tl.float16)
 
 
 @triton.jit
-def summed(word, code, lanes, matrix, parts: tl.constexpr):
+def signed(word, numbers, lanes):
+    """32 numbers with the signs of every word: ``(counters,)`` to ``(counters, 32)``."""
+    minus = (word[:, None] >> lanes[None, :].to(tl.uint32)) & 1
+    return tl.where(minus != 0, -numbers[None, :], numbers[None, :])
+
+
+@triton.jit
+def summed(word, code, first, lanes, matrix, size, inverse, block: tl.constexpr, parts: tl.constexpr):
     """``H_32`` times the signed numbers; those that float16 does not hold are the sum of two parts that it does."""
-    sums = tl.dot(signed(word, code, lanes), matrix)
+    sums = tl.dot(signed(word, half(code, first, lanes, size, inverse, block, 0), lanes), matrix)
     if parts == 2:
-        sums += tl.dot(signed(word, code + 128, lanes), matrix)
+        sums += tl.dot(signed(word, half(code, first, lanes, size, inverse, block, 1), lanes), matrix)
     return sums
 
 
 @triton.jit
-def stored(sums, target, place, low, high, gain, mean, kind: tl.constexpr):
-    """Write ``mean + gain sums`` from ``place`` on, as far as it lies in the tensor."""
-    tl.store(target + place, (sums * gain + mean).to(kind), mask=(place >= low) & (place < high))
+def stored(sums, target, place, low, high, gain, mean, whole, kind: tl.constexpr):
+    """Write ``mean + gain sums`` from ``place`` on, as far as it lies in the tensor: where all does, nothing is compared."""
+    values = (sums * gain + mean).to(kind)
+    if whole:
+        tl.store(tl.multiple_of(target + place, (1, 16)), values)
+    else:
+        tl.store(target + place, values, mask=(place >= low) & (place < high))
 
 
 @triton.jit
@@ -56,17 +72,19 @@ def print_tiles(
     keys,
     code,
     hadamard,
-    scale,
+    unit,
+    inverse,
+    size,
     purpose: tl.constexpr,
     counters: tl.constexpr,
-    words: tl.constexpr,
+    block: tl.constexpr,
     parts: tl.constexpr,
     kind: tl.constexpr,
 ):
-    """Print one tile of 128 ``counters`` weights; ``owners`` names its stretch.
+    """Print one tile of 128 ``counters`` weights from the ``size`` numbers at ``code``; ``owners`` names its stretch.
 
     A stretch is a row of (address, number of its first weight, number of weights, number of its first tile), with a gain and
-    a mean in ``scales``.
+    a mean in ``scales``. The code's numbers are multiplied in units of a power of two, ``unit``, of which ``inverse`` is the inverse.
     """
     # long because a kernel has one place for its parameters, and Triton no way to keep four tiles in a list
     tile = tl.program_id(0)
@@ -75,41 +93,42 @@ def print_tiles(
     first = tl.load(stretches + 4 * owner + 1)
     count = tl.load(stretches + 4 * owner + 2)
     start = tl.load(stretches + 4 * owner + 3)
-    gain = tl.load(scales + 2 * owner) * scale
+    gain = tl.load(scales + 2 * owner) * unit
     mean = tl.load(scales + 2 * owner + 1)
     begin = first // 128 + (tile - start) * counters
     counter = begin + tl.arange(0, counters)
     w0, w1, w2, w3 = philox((counter & 0xFFFFFFFF).to(tl.uint32), (counter >> 32).to(tl.uint32), purpose, keys)
     lanes = tl.arange(0, 32)
     matrix = tl.load(hadamard + 32 * lanes[:, None] + lanes[None, :])
-    y0 = summed(w0, code, lanes, matrix, parts)
-    y1 = summed(w1, code + 32, lanes, matrix, parts)
+    y0 = summed(w0, code, 0, lanes, matrix, size, inverse, block, parts)
+    y1 = summed(w1, code, 32, lanes, matrix, size, inverse, block, parts)
     before = begin * 128 - first  # from the start of the tensor to that of the tile; within it 32 bits are enough
     target = address.to(tl.pointer_type(kind)) + before
     low = tl.maximum(-before, 0).to(tl.int32)
     high = tl.minimum(count - before, counters * 128).to(tl.int32)
+    whole = (low == 0) & (high == counters * 128) & ((address + before * (kind.primitive_bitwidth // 8)) % 16 == 0)
     place = 128 * tl.arange(0, counters)[:, None] + lanes[None, :]
-    if words == 1:
-        stored(y0, target, place, low, high, gain, mean, kind)
-        stored(y1, target, place + 32, low, high, gain, mean, kind)
-        y2 = summed(w2, code + 64, lanes, matrix, parts)
-        y3 = summed(w3, code + 96, lanes, matrix, parts)
-        stored(y2, target, place + 64, low, high, gain, mean, kind)
-        stored(y3, target, place + 96, low, high, gain, mean, kind)
-    elif words == 2:
-        stored(y0 + y1, target, place, low, high, gain, mean, kind)
-        stored(y0 - y1, target, place + 32, low, high, gain, mean, kind)
-        y2 = summed(w2, code + 64, lanes, matrix, parts)
-        y3 = summed(w3, code + 96, lanes, matrix, parts)
-        stored(y2 + y3, target, place + 64, low, high, gain, mean, kind)
-        stored(y2 - y3, target, place + 96, low, high, gain, mean, kind)
+    if block <= 32:
+        stored(y0, target, place, low, high, gain, mean, whole, kind)
+        stored(y1, target, place + 32, low, high, gain, mean, whole, kind)
+        y2 = summed(w2, code, 64, lanes, matrix, size, inverse, block, parts)
+        y3 = summed(w3, code, 96, lanes, matrix, size, inverse, block, parts)
+        stored(y2, target, place + 64, low, high, gain, mean, whole, kind)
+        stored(y3, target, place + 96, low, high, gain, mean, whole, kind)
+    elif block == 64:
+        stored(y0 + y1, target, place, low, high, gain, mean, whole, kind)
+        stored(y0 - y1, target, place + 32, low, high, gain, mean, whole, kind)
+        y2 = summed(w2, code, 64, lanes, matrix, size, inverse, block, parts)
+        y3 = summed(w3, code, 96, lanes, matrix, size, inverse, block, parts)
+        stored(y2 + y3, target, place + 64, low, high, gain, mean, whole, kind)
+        stored(y2 - y3, target, place + 96, low, high, gain, mean, whole, kind)
     else:
-        y2 = summed(w2, code + 64, lanes, matrix, parts)
-        y3 = summed(w3, code + 96, lanes, matrix, parts)
-        stored((y0 + y1) + (y2 + y3), target, place, low, high, gain, mean, kind)
-        stored((y0 - y1) + (y2 - y3), target, place + 32, low, high, gain, mean, kind)
-        stored((y0 + y1) - (y2 + y3), target, place + 64, low, high, gain, mean, kind)
-        stored((y0 - y1) - (y2 - y3), target, place + 96, low, high, gain, mean, kind)
+        y2 = summed(w2, code, 64, lanes, matrix, size, inverse, block, parts)
+        y3 = summed(w3, code, 96, lanes, matrix, size, inverse, block, parts)
+        stored((y0 + y1) + (y2 + y3), target, place, low, high, gain, mean, whole, kind)
+        stored((y0 - y1) + (y2 - y3), target, place + 32, low, high, gain, mean, whole, kind)
+        stored((y0 + y1) - (y2 + y3), target, place + 64, low, high, gain, mean, whole, kind)
+        stored((y0 - y1) - (y2 - y3), target, place + 96, low, high, gain, mean, whole, kind)
 
 
 @triton.jit

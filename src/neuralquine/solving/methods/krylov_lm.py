@@ -69,6 +69,7 @@ class KrylovLM:
             leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
         products: most derivative products that one start may cost; by default no limit but ``window``, or without a
             preconditioner ``200 + 16 sqrt(P)``.
+        bold: whether bold steps are tried.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
@@ -80,6 +81,7 @@ class KrylovLM:
     window: int = 0
     gain: float = 0.6
     products: int = 0
+    bold: bool = True
     space: str = "full"
     starts: ClassVar[int] = 1
 
@@ -105,7 +107,7 @@ class KrylovLM:
         if best.residual >= here.residual:
             memory.stuck = True
             return x, fx
-        if best.mu > 0 and _BOLD_ABOVE * here.residual < best.residual < _BOLD_BELOW:
+        if self.bold and best.mu > 0 and _BOLD_ABOVE * here.residual < best.residual < _BOLD_BELOW:
             best = self._bold(f, here, best, eta, memory)
         memory.mu = best.mu or _MU_AFTER_NEWTON
         assert best.fx is not None

@@ -23,7 +23,7 @@ export function openStarts(hello) {
   const known = new Set([...hello.networks, ...hello.works].map((n) => n.name));
   for (const [id, { search: [, { network }] }] of Object.entries(STORIES)) {
     $(id).disabled = !known.has(network);
-    if (!known.has(network)) $(id).querySelector("small").textContent = "needs scikit-learn: pip install 'neuralquine[tasks]'";
+    if (!known.has(network)) $(id).querySelector("small").textContent = `needs scikit-learn: ${hello.installing.tasks}`;
     else $(id).addEventListener("click", guarded(() => story(id)));
   }
 }
