@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,6 +17,7 @@ from .networks.running import (
     Select,
     arguments,
     cast,
+    checked_select,
     differentiable_kernels,
     moved_to,
     pick,
@@ -326,22 +326,6 @@ def modular(module: object) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise TrunkError(f"the trunk must be an nn.Module, not {type(module).__name__}")
     return unwrapped(module)
-
-
-def checked_select(select: Select) -> Select:
-    """What says which part of an output is read, with NumPy's integers as Python's.
-
-    Raises:
-        TrunkError: it is none of an index, a key and a callable.
-    """
-    if select is None or isinstance(select, str) or callable(select):
-        return select
-    try:
-        if not isinstance(select, bool):
-            return operator.index(select)
-    except TypeError:
-        pass
-    raise TrunkError(f"select must be an index, a key, an attribute or a callable, not {select!r}")
 
 
 def _name(dtype: torch.dtype) -> str:
