@@ -51,8 +51,8 @@ def generations(
         quine: the start.
         n: generations.
         tolerance: relative distance up to which a descendant counts as a copy.
-        measured: the figures of the stored weights, from whoever has measured them afresh. A large network is then followed
-            no further than to the first descendant that is no copy.
+        measured: the figures of the stored weights, from whoever has measured them afresh. The line is then followed no
+            further than to the first descendant that is no copy.
     """
     if n < 1:
         raise BadOption(f"n must be at least 1, not {n}")
@@ -66,6 +66,8 @@ def generations(
         distances.append(relative_residual(child, start))
         whole = whole and same(child, start)
         identical += whole
+        if measured is not None and not distances[-1] <= tolerance:
+            break
         if (quine.constructed and bool(settled)) or same(child, current):  # so are all that follow
             left = n - len(distances)
             distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left

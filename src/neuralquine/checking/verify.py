@@ -188,7 +188,8 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         spectral_radius=local.spectral_radius,
         distance_to_one=local.newton_distance,
         generations_survived=line.survived,
-        generations_tried=len(line.distances),
+        # The line is not followed after its end, and had ended all the same; a large one says how far it was followed.
+        generations_tried=len(line.distances) if quine.in_place or not line.distances else tries,
         numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
         dtype=quine.dtype_name,
         outside_bits=sum(size for _, size in bits.places),
