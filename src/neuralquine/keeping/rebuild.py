@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.folder import kind_of
 from ..files.names import CONFIG, WEIGHTS
+from ..quines.bits import all_finite
 from ..quines.kinds import KINDS, Quine
 from ..quines.networks.cost import Allowance, counted_parameters
 from ..quines.networks.description import build, parameters_on_meta
@@ -101,7 +102,7 @@ def _read(weights: Path, header: Header, printed: set[str]) -> dict[str, Tensor]
     with safe_open(weights, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in header.shapes}
     weights_of = (n for n in tensors if n in printed)  # a mask among the buffers and probes may hold infinity
-    bad = next((n for n in weights_of if not bool(torch.isfinite(tensors[n]).all())), None)
+    bad = next((n for n in weights_of if not all_finite(tensors[n])), None)
     if bad is not None:
         raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
     return tensors

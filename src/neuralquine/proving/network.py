@@ -137,6 +137,10 @@ def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:
     """Raise NoRule for what no arithmetic here computes."""
     if config["expansion"] in REFUSED:
         raise NoRule(f"no proof rule for {REFUSED[config['expansion']]}")
+    if config["expansion"] == "direct" and config.get("queries") is None:
+        raise NoRule("no proof rule for a network that answers with all of its weights at once")
+    if config.get("code_phase") and config.get("code_bits") is None:
+        raise NoRule("no proof rule for a grid that is moved and is none")
     if config["dtype"] not in _TYPES:
         raise NoRule(f"no proof rule for weights in {config['dtype']}")
     if read_logits(config, spec):
