@@ -1,6 +1,6 @@
 """What proofs take and how close they come: every kind of quine that is proved, recipe by recipe, question by question.
 
-    python benchmarks/proofs.py [--seed 0] [--large] [--only blog elman] [--balls]
+    python benchmarks/proofs.py [--seed 0] [--large] [--only blog elman] [--balls] [--asking WORDS]
 
 Each small recipe is solved twice: bit by bit on a grid, of which exact arithmetic and every float64 machine are asked, and freely, of which
 a real quine near the weights is asked. Task quines, and recipes whose activations are rounded to a grid, are asked about every machine.
@@ -71,7 +71,7 @@ def _drawn(name: str, seed: int) -> Any:
         recipe, bits, options = STEPPED[name]
         return nq.recipe(recipe, seed=seed, activation_bits=bits, **options)
     if name == "resnet18 on a grid":
-        return nq.recipe("resnet18", seed=seed, activation_bits=10, skip=0.01, code_bits=8)
+        return nq.recipe("resnet18", seed=seed, activation_bits=16, dtype="float64")
     if name == "48 layers on a grid":
         return _deep(seed)
     return nq.recipe(name, seed=seed)
@@ -83,11 +83,12 @@ def _deep(seed: int) -> Any:
 
     import neuralquine as nq
     from neuralquine.quines.networks.causal import CausalTransformer
+    from neuralquine.recipes.problem import tokens
 
     torch.manual_seed(seed)
-    trunk = CausalTransformer(1000, 256, 48, 8)
-    options = {"activation_bits": 12, "code_bits": 8, "skip": 0.02, "expansion": "hadamard"}
-    return nq.Quine(trunk, torch.tensor([[3, 10, 3, 7]]), code_size=64, seed=seed, dtype=torch.float64, **options)
+    trunk = CausalTransformer(1024, 256, 48, 4)
+    options = {"activation_bits": 12, "code_bits": 8, "skip": 0.02, "dtype": torch.float64}
+    return nq.Quine(trunk, tokens(seed, 8, 1024), code_size=64, seed=seed, **options)
 
 
 # -- the questions ------------------------------------------------------------------------------------------------------
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="also the large ones")
     parser.add_argument("--balls", action="store_true", help="also by balls")
     parser.add_argument("--only", nargs="*", default=None, help="these alone")
+    parser.add_argument("--asking", default="", help="only questions with these words, such as float64")
     parser.add_argument("--folder", default=None, help="a solved gpt2, in the place of finding it")
     options = parser.parse_args()
     names = options.only or [*SMALL, *TASKS, *STEPPED, *(LARGE if options.large else [])]
@@ -197,7 +199,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for name in names:
             folders: dict[bool, str | None] = {True: options.folder} if name == "gpt2" and options.folder else {}
-            for question, exact in questions(name):
+            for question, exact in [q for q in questions(name) if options.asking in q[0]]:
                 if exact not in folders:
                     folders[exact] = _apart(kept, name, options.seed, home, exact)
                 if (folder := folders[exact]) is None:

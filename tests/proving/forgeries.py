@@ -107,6 +107,8 @@ def _other(value, path, draw):
         return float(draw.choice([0.0, -value, value * 1e-12, 1.0, 1e3]))
     if path[-1] == "features_at_least":
         return value * (1 + step)
+    if path[-1] == "theta_radius":  # certificates claim a hundredth less than was found
+        step = max(step, 0.05)
     return value / (1 + step) if claims_less else value * (1 + step)
 
 
@@ -137,6 +139,11 @@ def altered(certificate, draw):
     return c
 
 
+def _differences(forged, certificate):
+    found = json.loads(forged)
+    return {k: (certificate.get(k), found.get(k)) for k in {*found, *certificate} if found.get(k) != certificate.get(k)}
+
+
 def certificates(folder, certificate, count, draw):
     """How many forged certificates were tried, and those that passed."""
     tried, passed = 0, []
@@ -160,7 +167,7 @@ def certificates(folder, certificate, count, draw):
             file.write_text(forged)
             no, _, odd = refused(lambda: check(file, folder, witness=None))
             if odd or not no:
-                passed.append(f"{odd}: {forged}")
+                passed.append(f"{odd}: {_differences(forged, certificate)}")
     return tried, passed
 
 
