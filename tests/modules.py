@@ -15,6 +15,17 @@ def cases():
 
     encoder = {"nhead": 2, "dim_feedforward": 12, "batch_first": True, "dropout": 0.1}
     return {
+        "LeakyReLU": lambda: (seq(nn.Linear(5, 9), nn.LeakyReLU(0.2), nn.Linear(9, 8)), torch.randn(1, 5)),
+        "GLU": lambda: (seq(nn.Linear(5, 16), nn.GLU()), torch.randn(1, 5)),
+        "RMSNorm": lambda: (seq(nn.Linear(5, 8), nn.RMSNorm(8), nn.Tanh()), torch.randn(1, 5)),
+        "GroupNorm": lambda: (seq(nn.Conv1d(2, 4, 2), nn.GroupNorm(2, 4), nn.Flatten()), torch.randn(1, 2, 4)),
+        "InstanceNorm1d": lambda: (seq(nn.Conv1d(2, 3, 2), nn.InstanceNorm1d(3, affine=True)), torch.randn(1, 2, 5)),
+        "InstanceNorm2d": lambda: (seq(nn.Conv2d(1, 2, 2), nn.InstanceNorm2d(2)), torch.randn(1, 1, 4, 4)),
+        "AvgPool2d": lambda: (
+            seq(nn.Conv2d(1, 3, 2), nn.AvgPool2d(3, stride=2, padding=1), nn.Flatten()),
+            torch.randn(1, 1, 5, 5),
+        ),
+        "Conv2d of groups": lambda: (seq(nn.Conv2d(4, 6, 2, groups=2), nn.Flatten()), torch.randn(1, 4, 3, 3)),
         "Linear": lambda: (seq(nn.Linear(5, 8)), torch.randn(1, 5)),
         "Linear without bias": lambda: (seq(nn.Linear(5, 8, bias=False)), torch.randn(2, 5)),
         "Tanh": lambda: (seq(nn.Linear(5, 8), nn.Tanh()), torch.randn(1, 5)),
