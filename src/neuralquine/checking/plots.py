@@ -59,7 +59,8 @@ def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None
 def _new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="none")  # to search for a layout takes as long as to draw it
+    options: dict[str, Any] = {"layout": "none"}  # to search for a layout takes as long as to draw it
+    return Figure(figsize=(width, height), **options)
 
 
 def _placed(figure: Any, column: tuple[float, float], bottom: float, height: float) -> Any:
