@@ -212,3 +212,23 @@ class _Holding:
 
     def concat(self, arrays, axis):
         return self.array.concat([a.array if isinstance(a, _Holding) else a for a in arrays], axis)
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "lstm", "elman", "transformer")]
+
+
+@pytest.mark.parametrize("name", ["blog", "cnn", "rnn", *SLOW])
+def test_balls_lie_in_the_tubes_of_every_small_recipe(name, tmp_path):
+    """At a random code, which is no quine's: a proof takes the same steps there."""
+    options = {"size": 3, "clock": 4} if name == "elman" else {}
+    nq.save(nq.recipe(name, seed=3, **options), tmp_path / "q")
+    network = Network(tmp_path / "q")
+    point = np.random.default_rng(3).standard_normal(network.d)
+    with np.errstate(all="ignore"):
+        g = contraction._mapped(network, point, 0.0, step=name == "elman")
+    ctx.prec = 128
+    value = coded(network, expanded(network, Ball(objects(point)))).value
+    assert all(v.rad() < arb(1e-15) for v in value)
+    exact = g.inverse @ (point - np.array([float(v.mid()) for v in value]))
+    assert (np.abs(exact - g.away) <= g.error + 1e-14 * np.abs(g.inverse).sum(1)).all()
+    assert (np.abs(exact - g.away) > 1e-9 * g.error).any()  # and the bound is not idle
