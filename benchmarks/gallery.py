@@ -106,9 +106,9 @@ def make(card: Card, folder: Path, picture: Path) -> dict[str, Any]:
     started = time.perf_counter()
     solve = _answer([*shlex.split(card.command), "--out", str(target)])
     seconds = time.perf_counter() - started
-    exact = solve.get("code_bits") is not None and solve["bit_exact"]
+    exact = solve["bit_exact"] and (solve.get("code_bits") is not None or "test_accuracy" in solve)
     proof: dict[str, Any] = {"proved": None, "reason": "nothing to prove"}
-    if solve["converged"] and "test_accuracy" not in solve:
+    if solve["converged"]:
         proof = _answer(["certify", str(target)])
     listed = exact and "no proof rule" not in proof.get("reason", "")  # a module without a rule has no bound either
     verification = _answer(["verify", str(target), *(["--portable"] if listed else [])])
@@ -346,7 +346,9 @@ def _entry(card: dict[str, Any]) -> list[str]:
         rows.append(("portable", v["portable_reason"]))
     if v["is_quine"]:
         proof = card["proof"]
-        rows.append(("proof", proof["claim"] if proof["proved"] else f"none: {proof['reason']}"))
+        rows.append(
+            ("proof", proof["claim"] if proof["proved"] else f"none: {proof['reason'].partition(': it covers')[0]}")
+        )
     return [
         f"## {name}",
         "",

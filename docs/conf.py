@@ -24,6 +24,7 @@ author = "the authors of neuralquine"
 release = version = __version__
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "benchmarks/results/*.md", "tests/attacks/README.md"]
+exclude_patterns = [".*", "build", "dist", "src"]  # nobody looks through the packages of .venv for pages
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 html_theme = "furo"

@@ -8,60 +8,80 @@ from neuralquine.quines.networks.causal import CausalTransformer
 
 
 def cases():
-    """By name; the first word is the rule's."""
+    """By name, each to be made when it is asked for; the first word of a name is the rule's."""
 
     def seq(*modules):
         return nn.Sequential(*modules)
 
     encoder = {"nhead": 2, "dim_feedforward": 12, "batch_first": True, "dropout": 0.1}
     return {
-        "Linear": (seq(nn.Linear(5, 8)), torch.randn(1, 5)),
-        "Linear without bias": (seq(nn.Linear(5, 8, bias=False)), torch.randn(2, 5)),
-        "Tanh": (seq(nn.Linear(5, 8), nn.Tanh()), torch.randn(1, 5)),
-        "ReLU": (seq(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 8)), torch.randn(1, 5)),
-        "Sigmoid": (seq(nn.Linear(5, 8), nn.Sigmoid()), torch.randn(1, 5)),
-        "SiLU": (seq(nn.Linear(5, 8), nn.SiLU()), torch.randn(1, 5)),
-        "GELU": (seq(nn.Linear(5, 8), nn.GELU()), torch.randn(1, 5)),
-        "GELU tanh": (seq(nn.Linear(5, 8), nn.GELU(approximate="tanh")), torch.randn(1, 5)),
-        "Softmax": (seq(nn.Linear(5, 8), nn.Softmax(dim=-1)), torch.randn(1, 5)),
-        "LayerNorm": (seq(nn.Linear(5, 8), nn.LayerNorm(8), nn.Tanh()), torch.randn(1, 5)),
-        "LayerNorm plain": (seq(nn.Linear(5, 8), nn.LayerNorm(8, elementwise_affine=False)), torch.randn(1, 5)),
-        "Conv2d": (seq(nn.Conv2d(2, 3, 3, padding=1, stride=2), nn.Tanh(), nn.Flatten()), torch.randn(1, 2, 5, 4)),
-        "Conv2d dilated": (seq(nn.Conv2d(1, 2, (2, 1), dilation=(2, 1)), nn.Flatten()), torch.randn(2, 1, 4, 3)),
-        "Conv1d": (seq(nn.Conv1d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten()), torch.randn(1, 2, 6)),
-        "BatchNorm2d": (seq(nn.Conv2d(1, 3, 2), _used(nn.BatchNorm2d(3)), nn.Flatten()), torch.randn(1, 1, 3, 3)),
-        "AdaptiveAvgPool2d": (
+        "LeakyReLU": lambda: (seq(nn.Linear(5, 9), nn.LeakyReLU(0.2), nn.Linear(9, 8)), torch.randn(1, 5)),
+        "GLU": lambda: (seq(nn.Linear(5, 16), nn.GLU()), torch.randn(1, 5)),
+        "RMSNorm": lambda: (seq(nn.Linear(5, 8), nn.RMSNorm(8), nn.Tanh()), torch.randn(1, 5)),
+        "GroupNorm": lambda: (seq(nn.Conv1d(2, 4, 2), nn.GroupNorm(2, 4), nn.Flatten()), torch.randn(1, 2, 4)),
+        "InstanceNorm1d": lambda: (seq(nn.Conv1d(2, 3, 2), nn.InstanceNorm1d(3, affine=True)), torch.randn(1, 2, 5)),
+        "InstanceNorm2d": lambda: (seq(nn.Conv2d(1, 2, 2), nn.InstanceNorm2d(2)), torch.randn(1, 1, 4, 4)),
+        "AvgPool2d": lambda: (
+            seq(nn.Conv2d(1, 3, 2), nn.AvgPool2d(3, stride=2, padding=1), nn.Flatten()),
+            torch.randn(1, 1, 5, 5),
+        ),
+        "Conv2d of groups": lambda: (seq(nn.Conv2d(4, 6, 2, groups=2), nn.Flatten()), torch.randn(1, 4, 3, 3)),
+        "Linear": lambda: (seq(nn.Linear(5, 8)), torch.randn(1, 5)),
+        "Linear without bias": lambda: (seq(nn.Linear(5, 8, bias=False)), torch.randn(2, 5)),
+        "Tanh": lambda: (seq(nn.Linear(5, 8), nn.Tanh()), torch.randn(1, 5)),
+        "ReLU": lambda: (seq(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 8)), torch.randn(1, 5)),
+        "Sigmoid": lambda: (seq(nn.Linear(5, 8), nn.Sigmoid()), torch.randn(1, 5)),
+        "SiLU": lambda: (seq(nn.Linear(5, 8), nn.SiLU()), torch.randn(1, 5)),
+        "GELU": lambda: (seq(nn.Linear(5, 8), nn.GELU()), torch.randn(1, 5)),
+        "GELU tanh": lambda: (seq(nn.Linear(5, 8), nn.GELU(approximate="tanh")), torch.randn(1, 5)),
+        "Softmax": lambda: (seq(nn.Linear(5, 8), nn.Softmax(dim=-1)), torch.randn(1, 5)),
+        "LayerNorm": lambda: (seq(nn.Linear(5, 8), nn.LayerNorm(8), nn.Tanh()), torch.randn(1, 5)),
+        "LayerNorm plain": lambda: (seq(nn.Linear(5, 8), nn.LayerNorm(8, elementwise_affine=False)), torch.randn(1, 5)),
+        "Conv2d": lambda: (
+            seq(nn.Conv2d(2, 3, 3, padding=1, stride=2), nn.Tanh(), nn.Flatten()),
+            torch.randn(1, 2, 5, 4),
+        ),
+        "Conv2d dilated": lambda: (
+            seq(nn.Conv2d(1, 2, (2, 1), dilation=(2, 1)), nn.Flatten()),
+            torch.randn(2, 1, 4, 3),
+        ),
+        "Conv1d": lambda: (seq(nn.Conv1d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten()), torch.randn(1, 2, 6)),
+        "BatchNorm2d": lambda: (
+            seq(nn.Conv2d(1, 3, 2), _used(nn.BatchNorm2d(3)), nn.Flatten()),
+            torch.randn(1, 1, 3, 3),
+        ),
+        "AdaptiveAvgPool2d": lambda: (
             seq(nn.Conv2d(1, 8, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
             torch.randn(1, 1, 4, 4),
         ),
-        "RNN": (nn.RNN(3, 4, num_layers=2), torch.randn(3, 3)),
-        "RNN relu": (nn.RNN(3, 4, nonlinearity="relu", batch_first=True), torch.randn(1, 3, 3)),
-        "GRU": (nn.GRU(3, 4, batch_first=True), torch.randn(2, 3, 3)),
-        "LSTM": (nn.LSTM(3, 4, num_layers=2), torch.randn(3, 1, 3)),
-        "RNNCell": (nn.RNNCell(3, 8), torch.randn(1, 3)),
-        "GRUCell": (nn.GRUCell(3, 8), torch.randn(1, 3)),
-        "LSTMCell": (nn.LSTMCell(3, 8), torch.randn(1, 3)),
-        "Embedding": (seq(nn.Embedding(6, 4), nn.Flatten()), torch.tensor([[1, 4, 4]])),
-        "TransformerEncoderLayer": (
+        "RNN": lambda: (nn.RNN(3, 4, num_layers=2), torch.randn(3, 3)),
+        "RNN relu": lambda: (nn.RNN(3, 4, nonlinearity="relu", batch_first=True), torch.randn(1, 3, 3)),
+        "GRU": lambda: (nn.GRU(3, 4, batch_first=True), torch.randn(2, 3, 3)),
+        "LSTM": lambda: (nn.LSTM(3, 4, num_layers=2), torch.randn(3, 1, 3)),
+        "RNNCell": lambda: (nn.RNNCell(3, 8), torch.randn(1, 3)),
+        "GRUCell": lambda: (nn.GRUCell(3, 8), torch.randn(1, 3)),
+        "LSTMCell": lambda: (nn.LSTMCell(3, 8), torch.randn(1, 3)),
+        "Embedding": lambda: (seq(nn.Embedding(6, 4), nn.Flatten()), torch.tensor([[1, 4, 4]])),
+        "TransformerEncoderLayer": lambda: (
             seq(nn.TransformerEncoderLayer(4, **encoder), nn.Flatten()),
             torch.randn(1, 3, 4),
         ),
-        "TransformerEncoderLayer norm first": (
+        "TransformerEncoderLayer norm first": lambda: (
             seq(nn.TransformerEncoderLayer(8, norm_first=True, activation="gelu", **encoder)),
             torch.randn(2, 2, 8),
         ),
-        "neuralquine.CausalTransformer": (CausalTransformer(11, 8, 1, 2), torch.tensor([[3, 10, 3]])),
-        "MaxPool1d": (seq(nn.Conv1d(2, 3, 2), nn.MaxPool1d(2, padding=1), nn.Flatten()), torch.randn(1, 2, 6)),
-        "MaxPool2d": (
+        "neuralquine.CausalTransformer": lambda: (CausalTransformer(11, 8, 1, 2), torch.tensor([[3, 10, 3]])),
+        "MaxPool1d": lambda: (seq(nn.Conv1d(2, 3, 2), nn.MaxPool1d(2, padding=1), nn.Flatten()), torch.randn(1, 2, 6)),
+        "MaxPool2d": lambda: (
             seq(nn.Conv2d(1, 3, 2), nn.MaxPool2d(3, stride=2, padding=1), nn.Flatten()),
             torch.randn(1, 1, 5, 5),
         ),
-        "neuralquine.Tokens and neuralquine.TokenMean": (
+        "neuralquine.Tokens and neuralquine.TokenMean": lambda: (
             seq(nn.Conv2d(1, 4, 2), Tokens(4, 4), TokenMean(), nn.Linear(4, 8)),
             torch.randn(2, 1, 3, 3),
         ),
-        "neuralquine.TokenMean": (seq(nn.Linear(4, 8), TokenMean()), torch.randn(1, 3, 4)),
-        "Identity and Dropout": (seq(nn.Linear(5, 8), nn.Identity(), nn.Dropout(0.5)), torch.randn(1, 5)),
+        "neuralquine.TokenMean": lambda: (seq(nn.Linear(4, 8), TokenMean()), torch.randn(1, 3, 4)),
+        "Identity and Dropout": lambda: (seq(nn.Linear(5, 8), nn.Identity(), nn.Dropout(0.5)), torch.randn(1, 5)),
     }
 
 

@@ -58,7 +58,7 @@ def test_what_it_finds_is_a_quine_to_the_package(script):
     assert verification.trivial == ()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_it_finds_a_quine_of_any_seed(script, seed):
     rng = np.random.default_rng(seed)
     table, probe = rng.normal(size=(1020, 20)) * 0.25 / 20, rng.normal(size=8)

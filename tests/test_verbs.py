@@ -97,9 +97,8 @@ def test_what_is_shown_is_short(solved):
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_notebook_shows_stored_printed_and_difference(exact):
-    quine = nq.recipe("blog")
-    nq.solve(quine, exact=exact)
+def test_a_notebook_shows_stored_printed_and_difference(exact, exact_blog, solved):
+    quine = exact_blog() if exact else solved
     html = quine._repr_html_()
     assert len(html) < 200_000
     assert html.count("<img") == 3 * 6

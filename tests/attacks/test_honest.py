@@ -119,23 +119,24 @@ def drawn(seed, in_place):
     return kind, nq.Quine(trunk, torch.randn(shape), seed=seed, **options)
 
 
+@pytest.mark.parametrize("seeds", [range(16), pytest.param(range(16, 64), marks=pytest.mark.slow)], ids=["16", "48"])
 @pytest.mark.parametrize("in_place", [False, True], ids=["handed in", "in place"])
-def test_none_of_the_honest_is_accused(in_place, monkeypatch):
+def test_none_of_the_honest_is_accused(in_place, seeds, monkeypatch):
     if in_place:
         monkeypatch.setattr(self_printer, "_IN_PLACE", 0)
     accused, converged = [], 0
-    for seed in range(24):
+    for seed in seeds:
         kind, quine = drawn(seed + 100 * in_place, in_place)
         assert quine.in_place == in_place
         grid = quine.code_bits is not None
-        limits = nq.Stop(max_steps=100, max_evaluations=2000)  # a search that finds none says nothing here
+        limits = nq.Stop(max_steps=100, max_evaluations=300)  # a search that finds none says nothing here
         nq.solve(quine, *([] if grid else ["picard"]), exact=grid, throw=False, stop=limits, starts=2)
         found = nq.verify(quine, tries=1)
         converged += found.converged
         if found.trivial:
             accused.append((seed, kind, found.trivial))
     assert accused == []
-    assert converged >= 18  # most of them are quines, so that this says something
+    assert converged >= 3 * len(seeds) // 4  # most of them are quines, so that this says something
 
 
 UNEVEN = (3, 4, 8)
@@ -165,11 +166,22 @@ def test_tensors_of_very_different_sizes_are_no_accusation():
     assert converged >= len(UNEVEN) - 1
 
 
+# Where a search of 40,000 evaluations ended: a fixed point on a step that rises a hundred thousand times.
+STEEP_PHASE = 178_342
+STEEP_CODE = [-118, 335, 21.125, -287.625, -99.875, 149.625, 147, -482.375, 333.75, -120.5, -219.125, 341.25]
+
+
 @pytest.mark.parametrize("in_place", [False, True], ids=["handed in", "in place"])
 def test_a_fixed_point_on_a_steep_step_is_no_accusation(in_place, monkeypatch):
     if in_place:
         monkeypatch.setattr(self_printer, "_IN_PLACE", 0)
     kind, quine = drawn(5723976, in_place)
-    nq.solve(quine, exact=True, throw=False)
     assert kind == "hard experts"
-    assert nq.verify(quine, tries=1).trivial == ()
+    if not in_place:
+        quine.code_phase = STEEP_PHASE
+        quine.install(torch.tensor(STEEP_CODE) / 2**8)
+    if in_place or not torch.equal(quine.printed(), quine.theta):  # a machine may round otherwise
+        nq.solve(quine, exact=True, throw=False)
+    found = nq.verify(quine, tries=1)
+    assert found.bit_exact
+    assert found.trivial == ()

@@ -471,7 +471,7 @@ def test_a_code_in_a_buffer_of_many_numbers():
     caught(planted(Hoard()), "look-up")
 
 
-@pytest.mark.parametrize(("count", "gain"), [(1, 0.0), (50, 0.0), (300, 1e-12), (20, 1e-300)])
+@pytest.mark.parametrize(("count", "gain"), [(1, 0.0), (12, 0.0), (80, 1e-12), (20, 1e-300)])
 def test_weights_that_the_list_of_means_prints(count, gain):
     torch.manual_seed(count)
     ones = [nn.Linear(1, 1) for _ in range(count)]
@@ -542,7 +542,7 @@ def test_an_attribute_that_raises_when_it_is_looked_at(true_weights):
 
 
 def test_types_and_grids_with_few_numbers_agree_by_chance():
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     trunk = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 20))
     trunk[0].weight.requires_grad_(False)
     options = {"dtype": torch.bfloat16, "print_frozen": False, "skip": 0.1}

@@ -500,3 +500,19 @@ def test_what_a_command_takes_is_named_in_capitals_and_without_types_of_python(r
     assert status == 0
     assert out.partition("\n")[0].endswith(f"neuralquine {command} [OPTIONS] {usage}")
     assert not re.search(r"<\w+>", out)
+
+
+@pytest.mark.parametrize("place", ["neuralquine.cli.check_line", "neuralquine.cli.look.load_quine"])
+def test_ctrl_c_in_any_command_at_any_time_is_one_line_and_130(monkeypatch, capsys, place):
+    from neuralquine.cli import main
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    monkeypatch.setattr("sys.argv", ["neuralquine", "spectrum", "example:blog"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    again = "neuralquine: interrupted: begin again with `neuralquine spectrum example:blog`\n"
+    assert capsys.readouterr() == ("", again)

@@ -37,6 +37,30 @@ def test_complex_buffers_stay_complex(kind, seed):
     assert torch.allclose(twin(probe).double().reshape(-1), quine.features(), rtol=1e-5, atol=1e-5)
 
 
+class Paced(nn.Module):
+    """Speech that lasts as long as its weights say."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.pace = nn.Linear(8, 24), nn.Linear(8, 1)
+
+    def forward(self, x):
+        spoken = self.body(x).view(-1)
+        return {"spoken": spoken[: 6 + int(8 * self.pace(x).sum().abs())], "body": spoken}
+
+
+def test_an_output_whose_size_depends_on_the_weights_is_refused_in_one_line():
+    torch.manual_seed(0)
+    probe = torch.randn(1, 8)
+    for seed in range(3):
+        with pytest.raises(
+            TrunkError, match=r"depends on its weights \(\d+ numbers before, now \d+\): choose"
+        ) as refused:
+            nq.solve(nq.Quine(Paced(), probe, code_size=6, seed=seed, skip=0.5), throw=False)
+        assert "\n" not in str(refused.value)
+    assert nq.solve(nq.Quine(Paced(), probe, code_size=6, select="body", skip=0.05), throw=False).converged
+
+
 def test_a_module_that_answers_otherwise_in_another_type_keeps_its_own():
     class Fussy(Around):
         def forward(self, x):

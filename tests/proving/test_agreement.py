@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from agreement import GENERATORS, RANKS, agreement, asked
+from agreement import GENERATORS, RANKS, asked, true_agreement
 from neuralquine.proving.certificate import NotProved, certify
 from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
@@ -31,7 +31,7 @@ def test_every_rule_has_a_generator():
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_rule_agrees_with_torch_at_every_rank_or_refuses(name):
-    verdicts = [agreement(name, rank, seed) for rank in RANKS for seed in range(DRAWS)]
+    verdicts = [true_agreement(name, rank, seed) for rank in RANKS for seed in range(DRAWS)]
     differing = [v for v in verdicts if v not in ("equal", "refused", "both")]
     assert not differing, "\n".join(differing[:5])
     assert Counter(verdicts)["equal"] >= 8  # the rule is not right only because it refuses
@@ -102,8 +102,8 @@ def _run(trunk, x):
 @pytest.mark.parametrize("file", mutants.FILES)
 def test_a_fault_planted_in_a_rule_is_found(file):
     source = mutants.source_of(file)
-    assert not mutants.is_found(file, source)
+    assert not mutants.is_found(file, source, every=3)  # it is not the comparison that says so of whatever is changed
     planted = list(mutants.faults(source))
     assert len(planted) > 10
     for line, said, changed in planted[:: max(1, len(planted) // 3)]:
-        assert mutants.is_found(file, changed), f"line {line}: {said}"
+        assert mutants.is_found(file, changed()), f"line {line}: {said}"

@@ -110,3 +110,14 @@ def test_round_off_inside_a_block_is_counted():
         for _ in range(30):
             found = encode(Shuffled(x, np.float32, generator), BLOCK, narrow.get, causal=True).value
             assert (norm(found.astype(float) - out.value) <= out.row).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_the_last_block_the_last_token_has_the_same_tube_and_the_others_have_the_wide_one(seed):
+    weights, x, _ = drawn(seed)
+    _, plain, _ = ran(weights, x, 1e-6, None)
+    _, whole, _ = ran(weights, x, 1e-6, blocks.Blocks())
+    _, last, _ = ran(weights, x, 1e-6, blocks.Blocks(blocks=1))
+    assert (last.row[0, -1] <= whole.row[0, -1] * (1 + 1e-9)).all()
+    assert (last.row[0, :-1] >= whole.row[0, :-1]).all()
+    assert np.allclose(last.row[0, 0], plain.row[0, 0], rtol=0.5)

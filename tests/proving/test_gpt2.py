@@ -29,7 +29,8 @@ def test_the_rule_is_the_model_of_transformers(width, layers, length):
     state = {name: t for name, t in model.state_dict().items() if name != "lm_head.weight"}
     whole = f"{type(model).__module__}.{type(model).__name__}"
     tensors = [[name, list(t.shape)] for name, t in state.items()]
-    config = {"trunk_class": whole, "tensors": tensors, "recipe": {"name": "gpt2"}}
+    read = {"probe": ["input_ids", "logits_to_keep"], "select": "logits", "dtype": "float64"}
+    config = {"trunk_class": whole, "tensors": tensors, "recipe": {"name": "gpt2"}, **read}
     spec = description(config)
     assert networks.described(spec) == {name: tuple(shape) for name, shape in tensors}
     ids = torch.randint(0, 7, (1, length))

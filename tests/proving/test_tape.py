@@ -18,9 +18,9 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.proving.checker import certify, check, portability
-from neuralquine.proving.checker.certificates import _digest
 from neuralquine.proving.checker.held import Machine
 from neuralquine.proving.checker.tape import Taped
+from neuralquine.proving.form import digest
 from neuralquine.proving.rules import NoRule
 from neuralquine.proving.verdicts import NotProved
 from neuralquine.quines.bias_tape import BiasTapeQuine
@@ -155,7 +155,7 @@ def altered(certificate, draw):
             del c[str(draw.choice([k for k in c if k != "digest"]))]
     if draw.integers(3):
         with contextlib.suppress(ValueError):  # infinity has no spelling
-            c["digest"] = _digest(c)
+            c["digest"] = digest(c)
     return c
 
 

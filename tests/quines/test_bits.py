@@ -129,6 +129,9 @@ def test_a_fingerprint_changes_with_any_bit(dtype):
         other = x.clone()
         integer_view(other)[place] ^= 1
         assert fingerprint(other) != before
+    for flipped in (-x, torch.cat([-x[:2], x[2:]]), torch.cat([-x[:1], x[1:-1], -x[-1:]])):
+        assert fingerprint(flipped) != before  # signs are the highest bits: two of them are not to cancel
     assert fingerprint(x.flip(0)) != before
+    assert fingerprint(x[1:]) != before
     assert fingerprint(x[:-1]) != before
     assert fingerprint(x[:0]) == 0

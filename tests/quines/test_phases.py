@@ -127,9 +127,10 @@ def test_a_moved_grid_is_proved_and_checked(moved):
 
 def _signed(certificate):
     from neuralquine.proving import certificate as module
+    from neuralquine.proving.form import digest
 
     certificate = dict(certificate) | {"claim": module._claim(certificate)}
-    return certificate | {"digest": module._digest(certificate)}
+    return certificate | {"digest": digest(certificate)}
 
 
 def test_a_moved_grid_is_exported(moved, tmp_path):

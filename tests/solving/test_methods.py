@@ -77,7 +77,8 @@ def fresh_residual(problem, x):
 @pytest.mark.parametrize("method", SOLVERS)
 def test_a_solver_finds_the_fixed_point_or_admits_that_it_did_not(method, name, dtype):
     problem = PROBLEMS[name](dtype)
-    f, search = run(problem, METHODS[method], max_steps=1000)
+    # The slowest contraction takes 700 steps; where there is nothing to find, a fourth of them say as much.
+    f, search = run(problem, METHODS[method], max_steps=250 if method in problem.bad else 1000)
     assert search.best.dtype == dtype
     assert bool(torch.isfinite(search.best).all())
     if method in problem.bad:

@@ -7,11 +7,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..quines.bits import same
-from ..quines.derivatives import Directional, continuum
-from ..quines.gradients import derivatives_on, stored_gradient
+from ..quines.derivatives import Directional, InPlace, continuum
+from ..quines.gradients import each_gradient
 from ..quines.in_place import direction, responses, sides, weights_kept
-from ..quines.measure import CONSTANT_SENSITIVITY
+from ..quines.known import own_code, printed_code
+from ..quines.measure import CONSTANT_SENSITIVITY, measured_once
 from ..quines.quine import Quine
 from .finding import Finding
 from .second_look import installed_answers, line_found, line_goes_on, multiples_printed
@@ -220,7 +220,7 @@ def copy(quine: Quine) -> Finding | None:
 
 @torch.no_grad()
 def copied(quine: Quine, codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
-    """Find a copy or a constant from what a network answers to three random codes, and to its own.
+    """Find a copy or a constant from what a network answers to three random codes, a large one to one, and to its own.
 
     What is found is looked at again with other codes, smaller and larger, whose weights are installed for real.
     """
@@ -229,10 +229,12 @@ def copied(quine: Quine, codes: Tensor, answers: Tensor, own: Tensor) -> Finding
         return None
     others, again = installed_answers(quine)
     if gap < _COPIED and _gap(others, again) < _COPIED:
-        seen = f"three random codes came back up to {gap:.0e}, two of other sizes, installed, up to {_gap(others, again):.0e}"
+        asked = "three random codes" if len(codes) == 3 else "a random code"
+        seen = f"{asked} came back up to {gap:.0e}, two of other sizes, installed, up to {_gap(others, again):.0e}"
         return Finding("copy", f"it prints whatever weights it is given, every point is a fixed point: {seen}")
     if spread < _UNMOVED and _moved(again, own) < _UNMOVED:
-        seen = f"{spread:.0e} away for three random codes, {_moved(again, own):.0e} for two of other sizes, installed"
+        asked = "three random codes" if len(codes) == 3 else "a random code"
+        seen = f"{spread:.0e} away for {asked}, {_moved(again, own):.0e} for two of other sizes, installed"
         return Finding("constant", f"networks that hold other weights print the same ones: {seen}")
     return None
 
@@ -249,18 +251,17 @@ def _moved(answers: Tensor, own: Tensor) -> float:
 def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
     """The checks of :func:`dependence` and :func:`copy` for a network that is printed in place, in directions of its code."""
     with torch.no_grad():
-        own, center = quine.real_code(), _center(quine)
+        own, center = own_code(quine), _center(quine)
         codes, answers, up, down = responses(quine, _STEP_IN_PLACE)
     slope = _slope(quine, up, down, _STEP_IN_PLACE)
     findings: list[Finding | None] = [copied(quine, codes, answers, own)]
-    bound, _ = quine.derivative().norm()
     claim = _claimed(quine, up - down)
     closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]
     lies = _apart(claim, slope)
     if lies and closer:
         slope = _slope(quine, *sides(quine, closer[-1]), closer[-1])
         lies = _apart(claim, slope) and claim * closer[-1] < _MEASURABLE
-    if slope < CONSTANT_SENSITIVITY and (lies or bound < CONSTANT_SENSITIVITY):
+    if slope < CONSTANT_SENSITIVITY and (lies or InPlace(quine, quine.printer).norm_afresh()[0] < CONSTANT_SENSITIVITY):
         findings.append(
             Finding("constant", f"what is printed does not depend on the weights (sensitivity {slope:.1e})")
         )
@@ -287,7 +288,7 @@ def _apart(claim: float, slope: float) -> bool:
 @torch.no_grad()
 def _noise(quine: Quine, up: Tensor) -> float:
     """What round-off in the code changes beside the stored weights, relative to the answer there."""
-    code = quine.code() + _STEP_IN_PLACE * direction(quine)
+    code = printed_code(quine) + _STEP_IN_PLACE * direction(quine)
     draw = torch.randn(len(code), generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(code)
     with weights_kept(quine):
         quine.install(code * (1 + 4 * torch.finfo(quine.dtype).eps * draw))
@@ -316,11 +317,11 @@ def _stays(bend: float, own: Tensor, up: Tensor, down: Tensor) -> bool:
 @torch.no_grad()
 def _center(quine: Quine) -> Tensor:
     """``g(c)`` between the two sides: what is answered at the stored weights where these are printed from c, as of a quine."""
-    own = quine.real_code()
-    if all(same(stored, printed) for stored, printed in quine.printed_pieces(quine.code())):
+    own = own_code(quine)
+    if measured_once(quine).differing_weights == 0:
         return own
     with weights_kept(quine) as kept:
-        quine.install(quine.code())
+        quine.install(printed_code(quine))
         return own if kept.distance() < _PRINTED else quine.real_code()
 
 
@@ -328,9 +329,12 @@ def _claimed(quine: Quine, moved: Tensor) -> float:
     """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass."""
     length = torch.linalg.vector_norm(moved)
     seen = moved / length if float(length) > 0 else direction(quine) / quine.code_size**0.5
-    with derivatives_on():
-        gradient = stored_gradient(quine, lambda c: (c * seen.detach().to(c)).sum())
-    if all(g is None for g in gradient):
-        return 0.0
-    pulled = quine.printer.pull_back_tensors(gradient)
-    return float((pulled.double() @ direction(quine).double()).abs()) / quine.code_size**0.5
+    claimed, along, slots = [0.0], direction(quine), [slot for slot, _ in quine.stored_pieces()]
+
+    def take(_: int, number: int, grad: Tensor) -> None:
+        flat, mean = grad.reshape(-1), quine.means[number]
+        for _, start, values in quine.printer.pieces(along, [slots[number]]):
+            claimed[0] += float(flat[start : start + len(values)].to(values.dtype) @ (values - mean))
+
+    each_gradient(quine, [lambda c: (c * seen.detach().to(c)).sum()], take)
+    return abs(claimed[0]) / quine.code_size**0.5

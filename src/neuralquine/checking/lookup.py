@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..quines.in_place import weights_kept
+from ..quines.known import printed_code
 from ..quines.quine import Quine
 from .finding import Finding
 from .outside import outside_numbers
@@ -45,9 +46,9 @@ def signs_outside(quine: Quine) -> Finding | None:
 @torch.no_grad()
 def lookup_in_place(quine: Quine) -> Finding | None:
     """A copy of a large network's weights is itself large; of its code, small."""
-    large = quine.parameter_count / 10
-    found = _confirmed(quine, lambda: _patterns(quine, None))
-    if found is not None or not any(values.numel() >= large for _, values in outside_numbers(quine)):
+    large, sizes = quine.parameter_count / 10, list[int]()
+    found = _confirmed(quine, lambda: _patterns(quine, None), sizes)
+    if found is not None or not any(size >= large for size in sizes):
         return found
     return _numbers_held(
         quine,
@@ -111,7 +112,8 @@ def _inside(wanted: Tensor, values: Tensor) -> int:
 
 def _patterns(quine: Quine, theta: Tensor | None) -> Patterns:
     """What a copy would be a copy of, and how many bits each of its numbers has at most."""
-    code, features = quine.code().double().cpu(), quine.features().double().cpu()
+    code = (printed_code(quine) if quine.in_place else quine.code()).double().cpu()
+    features = quine.features().double().cpu()
     patterns: Patterns = {"code": (code, 64 if quine.code_bits is None else quine.code_bits + 1)}
     if features.numel() != code.numel():
         patterns["features"] = features, 64
@@ -120,10 +122,13 @@ def _patterns(quine: Quine, theta: Tensor | None) -> Patterns:
     return patterns
 
 
-def _confirmed(quine: Quine, patterns: Callable[[], Patterns]) -> Finding | None:
-    """What is found, if it is still there after the network was asked with other weights, and is no list of all answers."""
+def _confirmed(quine: Quine, patterns: Callable[[], Patterns], sizes: list[int] | None = None) -> Finding | None:
+    """What is found, if it is still there after the network was asked with other weights, and is no list of all answers.
+
+    The number of numbers at each place is noted in ``sizes``.
+    """
     sought = patterns()
-    names = list(_places(quine, sought))
+    names = list(_places(quine, sought, sizes))
     if not names:
         return None
     other = quine.quantize(quine.random_codes(1, torch.Generator().manual_seed(6))[0])
@@ -138,9 +143,11 @@ def _confirmed(quine: Quine, patterns: Callable[[], Patterns]) -> Finding | None
     return Finding("look-up", f"{left[0]} holds the {left[1]} up to scale and shift")
 
 
-def _places(quine: Quine, patterns: Patterns) -> Iterator[tuple[str, str]]:
+def _places(quine: Quine, patterns: Patterns, sizes: list[int] | None = None) -> Iterator[tuple[str, str]]:
     """Names of what holds a pattern, and of the pattern."""
     for name, values in outside_numbers(quine):
+        if sizes is not None:
+            sizes.append(values.numel())
         for what, (pattern, bits) in patterns.items():
             if _holds(values, pattern, bits):
                 yield name, what

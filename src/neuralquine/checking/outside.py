@@ -12,6 +12,8 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from ..quines.quine import Quine
 
 _DEPTH = 16  # how deep attributes are searched
 _TEXT = 1 << 24  # letters of a text that are read
+_FEW_NUMBERS = 1 << 20  # numbers that are kept from one walk to the next
 _FEW = 4  # single numbers fewer than these are settings
 _LIBRARIES = {"torch", "numpy", "scipy", "neuralquine", "builtins"} | set(sys.stdlib_module_names)
 _HOLDERS = (Tensor, np.ndarray, nn.Module, list, tuple, dict, set, frozenset, deque, bytes, bytearray, str)
@@ -30,10 +33,37 @@ _SPELLED = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 _BUILTIN = types.BuiltinFunctionType | types.MethodWrapperType
 
 Found = Iterator[tuple[str, Tensor]]
+_WALKED: ContextVar[dict[int, list[tuple[str, Tensor]]] | None] = ContextVar("walked", default=None)
 
 
 def outside_numbers(quine: Quine) -> Found:
     """``(name, flat float64 values)`` of the probe, frozen and hidden parameters, and what :class:`_Search` finds."""
+    walked = _WALKED.get()
+    if walked is not None and id(quine) in walked:
+        yield from walked[id(quine)]
+        return
+    found: list[tuple[str, Tensor]] = []
+    total = 0
+    for name, values in _walk(quine):
+        total += values.numel()
+        if walked is not None and total <= _FEW_NUMBERS:
+            found.append((name, values))
+        yield name, values
+    if walked is not None and total <= _FEW_NUMBERS:
+        walked[id(quine)] = found
+
+
+@contextmanager
+def walked_once() -> Iterator[None]:
+    """Walk through a network once inside, while nobody asks it anything: what it holds is then the same."""
+    token = _WALKED.set({})
+    try:
+        yield
+    finally:
+        _WALKED.reset(token)
+
+
+def _walk(quine: Quine) -> Found:
     stored = quine.stored_inputs()
     for name, tensor in named(stored).items():
         yield f"probe {name}", tensor.detach().double().reshape(-1).cpu()

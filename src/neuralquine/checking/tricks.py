@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TooLarge, first_line
-from ..quines.bits import fingerprint, same
+from ..quines.bits import largest_size, same
 from ..quines.in_place import mean_square_spread, weights_kept
 from ..quines.itself import SelfQuine
+from ..quines.known import digest, known, printed_code
 from ..quines.measure import UNIFORM, variation
 from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
@@ -132,9 +133,9 @@ class Witness:
 
     def __init__(self, quine: Quine) -> None:
         self._quine = quine
-        self._held = _digest(quine)
+        self._held = known(quine, "digest", lambda: _digest(quine))
         with torch.no_grad():
-            self._code = quine.code()
+            self._code = printed_code(quine) if quine.in_place else quine.code()
 
     def changes(self) -> list[Finding]:
         """Report what has changed since, although nothing was asked for but printing."""
@@ -146,15 +147,14 @@ class Witness:
         return []
 
 
-def _digest(quine: Quine) -> str:
+def _digest(quine: Quine) -> object:
     if quine.in_place:
-        held = [*(stored for _, stored in quine.stored_pieces()), *named(quine.inputs).values()]
-        return " ".join(f"{fingerprint(t):x}" for t in held)
-    digest = hashlib.blake2b()
+        return digest(quine)
+    digested = hashlib.blake2b()
     inputs = named(quine.inputs).values()
     for tensor in [*(stored for _, stored in quine.stored_pieces()), *inputs]:
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return digest.hexdigest()
+        digested.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return digested.hexdigest()
 
 
 def _undeclared(quine: Quine) -> list[Finding]:
@@ -175,8 +175,8 @@ def _undeclared(quine: Quine) -> list[Finding]:
 
 def _nondeterministic(quine: Quine) -> Finding | None:
     state = {name: buffer.clone() for name, buffer in quine.trunk.named_buffers()}
-    with torch.no_grad():
-        answers = [quine.code() for _ in range(3)]
+    with torch.no_grad():  # a large network has answered already, and is asked several times more
+        answers = [printed_code(quine), quine.code()] if quine.in_place else [quine.code() for _ in range(3)]
     with torch.enable_grad():
         answers.append(quine.code().detach())
     changed = [n for n, b in quine.trunk.named_buffers() if n not in state or not _same_or_int(b, state[n])]
@@ -218,9 +218,9 @@ def _same_or_int(a: Tensor, b: Tensor) -> bool:
 
 
 def _zero(quine: Quine) -> Finding | None:
-    if not any(bool((stored != 0).any()) for _, stored in quine.stored_pieces()):
+    if not any(largest_size(stored) != 0 for slot, stored in quine.stored_pieces() if slot.count):
         return Finding("zero", "every weight is 0, which any network without biases prints")
-    if mean_square_spread(quine) < _COLLAPSED:
+    if mean_square_spread(quine, _COLLAPSED) < _COLLAPSED:
         return Finding("zero", "every weight equals the mean it is printed with: the code is 0")
     return None
 
@@ -233,7 +233,7 @@ def _uniform(quine: Quine) -> Finding | None:
 
 
 def _huge(quine: Quine) -> Finding | None:
-    largest = max(float(stored.abs().max()) for _, stored in quine.stored_pieces() if stored.numel())
+    largest = max(largest_size(stored) for _, stored in quine.stored_pieces() if stored.numel())
     seen = drowned(quine) if largest > _HUGE else None
     return Finding("huge", f"weights up to {largest:.1e} hide differences: {seen}") if seen is not None else None
 

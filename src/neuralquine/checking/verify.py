@@ -10,13 +10,13 @@ import torch
 
 from ..errors import TooLarge, word
 from ..files.strict_json import finite_or_none
-from ..quines.derivatives import norms_shared
-from ..quines.measure import Measurement, measure, norm, round_off
+from ..quines.known import known_once
+from ..quines.measure import Measurement, measured_once, norm, round_off
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
 from .counting import count, counted, runs_foreign_code
 from .generations import Generations, generations
-from .outside import outside_numbers
+from .outside import outside_numbers, walked_once
 from .spectrum import Spectrum, local_spectrum
 from .tricks import Witness, failing, triviality
 
@@ -152,13 +152,13 @@ def verify(quine: Quine, *, rtol: float | None = None, tries: int = 100) -> Veri
     Returns:
         A verdict with its figures; never raises because a quine is bad.
     """
-    with quine.turn, norms_shared():  # other weights are installed for a while
+    with quine.turn, known_once():  # other weights are installed for a while
         return _verified(quine, rtol, tries)
 
 
 def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     witness = Witness(quine)
-    measured = measure(quine)
+    measured = measured_once(quine)
     finite = measured.nonfinite_weights == 0
     findings = triviality(quine) if finite else []
     try:
@@ -170,7 +170,9 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         local, line = Spectrum(torch.full((1,), torch.nan), math.nan), Generations((), (), 0, 1e-2, 0)
     far = response(quine) if finite and not findings else math.nan
     findings += [change for change in witness.changes() if change.kind not in {f.kind for f in findings}]
-    bits, (asked, answers) = count(quine), quine.question()
+    asked, answers = quine.question()
+    with walked_once():
+        bits, outside = count(quine), sum(values.numel() for _, values in outside_numbers(quine))
     limit = round_off(quine.dtype) if rtol is None else rtol
     converged = finite and measured.relative_residual <= limit
     return Verification(
@@ -188,8 +190,9 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         spectral_radius=local.spectral_radius,
         distance_to_one=local.newton_distance,
         generations_survived=line.survived,
-        generations_tried=len(line.distances),
-        numbers_outside=sum(values.numel() for _, values in outside_numbers(quine)),
+        # A line without a first copy is not followed, and has ended all the same; a large one says how far it was followed.
+        generations_tried=len(line.distances) if quine.in_place or not line.distances else tries,
+        numbers_outside=outside,
         dtype=quine.dtype_name,
         outside_bits=sum(size for _, size in bits.places),
         answer_bits=bits.answer,

@@ -32,6 +32,10 @@ def main() -> None:
             app(prog_name="neuralquine")  # however it was started: completion and usage have one name
     except NeuralQuineError as error:
         message = str(error)
+    except KeyboardInterrupt:  # before the command itself began
+        from .interruption import interrupted
+
+        sys.exit(interrupted().exit_code)
     except BrokenPipeError:  # whoever read the output has gone
         sys.exit(1)
     except OSError as error:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, completed
-from .options import AsJson, RecipeOption, app, interrupted, key_values, terminate_like_interrupt
+from .options import AsJson, RecipeOption, app, key_values
 from .report import print_json
 
 if TYPE_CHECKING:

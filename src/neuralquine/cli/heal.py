@@ -10,18 +10,9 @@ import typer
 
 from ..errors import NeuralQuineError, plural
 from .group import Verb
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, completed, completed_damage, kinds_of_damage
-from .options import (
-    AsJson,
-    Device,
-    Folder,
-    TrunkOption,
-    app,
-    interrupted,
-    load_quine,
-    status_line,
-    terminate_like_interrupt,
-)
+from .options import AsJson, Device, Folder, TrunkOption, app, load_quine, status_line
 from .report import print_json, table
 
 if TYPE_CHECKING:

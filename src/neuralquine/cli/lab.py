@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ..errors import needed
-from .options import app, terminate_like_interrupt
+from .interruption import terminate_like_interrupt
+from .options import app
 
 
 @app.command()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Seed, app, named, terminate_like_interrupt
+from .interruption import terminate_like_interrupt
+from .options import AsJson, Seed, app, named
 from .report import pairs, print_json
 
 if TYPE_CHECKING:

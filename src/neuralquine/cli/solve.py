@@ -13,20 +13,10 @@ import typer
 
 from ..errors import BadOption
 from ..files.names import CERTIFICATE
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, check_recipe, completed
 from .last import remember
-from .options import (
-    AsJson,
-    Device,
-    Recipe,
-    RecipeOption,
-    Seed,
-    app,
-    interrupted,
-    key_values,
-    named,
-    terminate_like_interrupt,
-)
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values, named
 from .record import Recording, Request
 from .report import draw, print_json, report_solution
 

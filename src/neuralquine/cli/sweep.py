@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, check_recipe
-from .options import AsJson, app, interrupted, terminate_like_interrupt
+from .options import AsJson, app
 from .report import print_json
 
 

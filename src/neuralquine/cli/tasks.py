@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NeuralQuineError, plural
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_name, completed
 from .options import (
     AsJson,
@@ -20,12 +21,10 @@ from .options import (
     Seed,
     TrunkOption,
     app,
-    interrupted,
     key_values,
     load_quine,
     named,
     status_line,
-    terminate_like_interrupt,
 )
 from .record import run_settings
 from .report import pairs, print_json, table

@@ -9,8 +9,9 @@ import typer
 
 from ..errors import plural
 from ..files.strict_json import finite_or_none
+from .interruption import interrupted, terminate_like_interrupt
 from .known import check_recipe
-from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, interrupted, key_values, terminate_like_interrupt
+from .options import AsJson, Device, Recipe, RecipeOption, Seed, app, key_values
 from .report import figure, print_json, table
 
 if TYPE_CHECKING:

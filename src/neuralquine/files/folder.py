@@ -141,6 +141,7 @@ _GENERAL: dict[str, Rule] = {
 _OPTIONAL: dict[str, Rule] = {
     "code_phase": lambda v: _integer(v) and 0 <= v < 2**32,
     "activation_bits": lambda v: _integer(v) and 0 <= v <= 40,
+    "trunk_dtype": lambda v: v == "float64",
 }
 """Keys that stand in a folder only where they say something: a code whose grid is not moved has no phase."""
 
@@ -165,15 +166,18 @@ def _check(config: dict[str, Any], where: Path) -> None:
     for key, rule in _OPTIONAL.items():
         if key in config and not rule(config[key]):
             raise QuineFileError(f"{where} has a malformed {key!r}")
+    of_a_code = [key for key in ("activation_bits", "trunk_dtype") if key in config]
     if later:
-        if "activation_bits" in config:
-            raise QuineFileError(f"{where} has a malformed 'activation_bits'")
+        if of_a_code:
+            raise QuineFileError(f"{where} has a malformed {of_a_code[0]!r}")
         return
     for key, expansion in (("queries", "direct"), ("tape", "tape")):
         if (config["expansion"] == expansion) != (config[key] is not None):
             raise QuineFileError(f"{where} has a malformed {key!r}")
-    if "activation_bits" in config and _first_kind(config) != "coded":
-        raise QuineFileError(f"{where} has a malformed 'activation_bits'")
+    if of_a_code and _first_kind(config) != "coded":
+        raise QuineFileError(f"{where} has a malformed {of_a_code[0]!r}")
+    if "trunk_dtype" in config and config["dtype"] == config["trunk_dtype"]:
+        raise QuineFileError(f"{where} has a malformed 'trunk_dtype'")
     if named and config["kind"] != _first_kind(config):
         raise QuineFileError(f"{where} has a malformed 'kind'")
 

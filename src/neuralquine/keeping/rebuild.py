@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from ..errors import NeuralQuineError, QuineFileError, first_line
 from ..files.folder import kind_of
 from ..files.names import CONFIG, WEIGHTS
+from ..quines.bits import all_finite
 from ..quines.kinds import KINDS, Quine
 from ..quines.networks.cost import Allowance, counted_parameters
 from ..quines.networks.description import build, parameters_on_meta
+from ..quines.networks.models import built_model, is_model
 from ..quines.networks.running import Inputs
 from ..quines.networks.taking import copied, in_type, restore_extra_states, stored_tensors
 from ..quines.trunk import modular
@@ -40,11 +42,17 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
     kind = KINDS.get(kind_of(config))
     if kind is None:
         raise QuineFileError(f"{folder} holds a quine of kind {kind_of(config)[:40]!r}, which nobody registered")
-    of_recipe = trunk is None and config["trunk"] is None
+    of_recipe, of_model = trunk is None and config["trunk"] is None, trunk is None and is_model(config["trunk"])
+
+    def made() -> nn.Module:
+        if of_recipe:
+            return _of_recipe(folder, config)
+        return built_model(config["trunk"]) if of_model else build(config["trunk"])
+
     header = Header.of(folder / WEIGHTS)
     allowance = Allowance.of(header.weights, len(header.shapes))
     with torch.device("meta"), counted_parameters(allowance):
-        shell = trunk or (_of_recipe(folder, config) if of_recipe else build(config["trunk"]))
+        shell = trunk or made()
     _check_shapes(folder, config, shell, header)
     check_cost(config, shell, header, allowance, own=trunk is not None)
     tensors = _read(folder / WEIGHTS, header, {f"trunk.{name}" for name, _ in shell.named_parameters()})
@@ -52,9 +60,9 @@ def rebuilt(folder: Path, config: dict[str, Any], trunk: nn.Module | None) -> Qu
     probe = _probe(config, tensors)
     del tensors
     dtype = getattr(torch, config["dtype"])
-    if of_recipe:  # its sizes are known to fit; made anew for the buffers that no file holds
+    if of_recipe or of_model:  # its sizes are known to fit; made anew for the buffers that no file holds
         with parameters_on_meta():
-            shell = _of_recipe(folder, config)
+            shell = made()
     elif trunk is not None:
         shell = in_type(copied(trunk), dtype)
     _assign(shell, state)
@@ -101,7 +109,7 @@ def _read(weights: Path, header: Header, printed: set[str]) -> dict[str, Tensor]
     with safe_open(weights, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in header.shapes}
     weights_of = (n for n in tensors if n in printed)  # a mask among the buffers and probes may hold infinity
-    bad = next((n for n in weights_of if not bool(torch.isfinite(tensors[n]).all())), None)
+    bad = next((n for n in weights_of if not all_finite(tensors[n])), None)
     if bad is not None:
         raise QuineFileError(f"{weights} holds NaN or infinity in {bad}")
     return tensors

@@ -34,6 +34,7 @@ from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
 from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
 from ..files.strict_json import canonical
 from ..quines.networks.description import build, describe, same_settings
+from ..quines.networks.models import built_model, described_model, is_model
 from ..quines.networks.running import named
 from ..quines.networks.taking import stored_tensors
 from ..quines.quine import Quine
@@ -53,6 +54,7 @@ _FIRST_HOMES = {
     "neuralquine.quines.networks.sequence": "neuralquine.printers.sequence",
 }
 _ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settings that not every kind has
+_DESCRIBED = 1 << 27  # weights of a model up to which another one is built, to see that its description is whole
 _KINDS = ("coded", "queried", "signs", "bias")  # kinds of format 1, known by their settings
 
 
@@ -199,6 +201,8 @@ def load_pretrained(
 
 def _config(quine: Quine) -> dict[str, Any]:
     spec = describe(quine.trunk)
+    if spec is None and quine.recipe is None and quine.parameter_count <= _DESCRIBED:
+        spec = described_model(quine.trunk)  # a recipe says itself which one it is
     if spec is not None and not _rebuilds(quine, spec):
         spec = None
     stored = quine.stored_inputs()
@@ -233,7 +237,7 @@ def _plain(value: Any) -> Any:
 def _rebuilds(quine: Quine, spec: dict[str, Any]) -> bool:
     """Whether the described module prints the same bits: hooks, parametrizations and the like do not survive."""
     try:
-        twin = build(spec).to(quine.trunk_device, quine.dtype).eval()
+        twin = (built_model(spec) if is_model(spec) else build(spec)).to(quine.trunk_device, quine.dtype).eval()
         if [n for n, _ in twin.named_parameters()] != [n for n, _ in quine.trunk.named_parameters()]:
             return False  # a description does not say which weights are shared
         if not same_settings(twin, quine.trunk):

@@ -7,25 +7,20 @@ installed, FLINT (``narrower.py``).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import QuineFileError
-from ..files.atomic import replace_file
-from ..files.names import CERTIFICATE
-from ..files.strict_json import canonical, read_json
 from . import narrower
+from .form import FORMAT, check_seal, check_words, issued, verified
 from .network import Network
 from .slopes import contraction
 from .tubes import margins as tubes
 from .tubes.margins import Say
 from .verdicts import NotProved
-from .witness import Asked, hear
+from .witness import Asked
 
-FORMAT = 1
 _KEYS = {
     "fixed point": ("code_midpoint", "code_radius", "theta_radius"),
     "bit-exact": ("code_bits", "code_phase", "code", "margin"),
@@ -55,15 +50,9 @@ def certify(folder: str | Path, *, witness: Asked = "evaluation", say: Say | Non
         NoRule: a module has no proof rule.
         QuineFileError: the folder is not readable.
     """
-    folder = Path(folder)
     network = Network(folder)
     prove = _fixed_point_certificate if network.code_bits is None else _rounding_certificate
-    certificate = prove(network, say)
-    certificate["digest"] = _digest(certificate)
-    hear(witness, folder)
-    with replace_file(folder / CERTIFICATE) as path:
-        path.write_text(json.dumps(certificate, indent=1) + "\n", encoding="utf-8")
-    return certificate
+    return issued(prove(network, say), folder, witness)
 
 
 def _common(network: Network, kind: str) -> dict[str, Any]:
@@ -74,6 +63,7 @@ def _common(network: Network, kind: str) -> dict[str, Any]:
         "parameters": len(network.theta),
         "code_size": network.d,
         "dtype": network.dtype,
+        **({} if network.trunk_dtype == network.dtype else {"trunk_dtype": network.trunk_dtype}),
         "precision": _PRECISION,
     }
 
@@ -146,11 +136,6 @@ def _claim(c: dict[str, Any]) -> str:
     )
 
 
-def _digest(certificate: dict[str, Any]) -> str:
-    body = {k: v for k, v in certificate.items() if k != "digest"}
-    return hashlib.sha256(canonical(body).encode()).hexdigest()
-
-
 def check(
     path: str | Path, folder: str | Path | None = None, *, witness: Asked = "evaluation", say: Say | None = None
 ) -> dict[str, Any]:
@@ -170,39 +155,19 @@ def check(
         NotProved: a number was altered, the weights are not those of the certificate, or the theorem does not apply.
         QuineFileError: a file is not readable.
     """
-    path = Path(path)
-    folder = Path(folder) if folder is not None else path.parent
-    c = read_json(path)
-    try:
-        held = _check(c, folder, say)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
-        raise QuineFileError(f"{path} is not a certificate: {type(error).__name__} {error}") from error
-    hear(witness, folder)
-    return held
+    return verified(path, folder, witness, partial(_check, say=say))
 
 
-def _check(c: dict[str, Any], folder: Path, say: Say | None) -> dict[str, Any]:
-    if c["format"] != FORMAT or c["kind"] not in _KEYS:
-        raise NotProved("the certificate is of another format")
-    if c["digest"] != _digest(c):
-        raise NotProved("the certificate was altered: its digest does not fit")
+def _check(c: dict[str, Any], folder: Path, say: Say | None) -> None:
+    check_seal(c, _KEYS)
     network = Network(folder)
-    if c["weights_sha256"] != network.sha256:
-        raise NotProved("the certificate is of other weights")
-    common = _common(network, c["kind"])
-    odd = set(c) - {*common, *_KEYS[c["kind"]], "claim", "digest"}
-    if odd:
-        raise NotProved(f"the certificate says more than is checked: {min(odd)[:40]!r}")
-    # In one spelling, because True and 1.0 are equal to 1.
-    if canonical({k: c[k] for k in common}) != canonical(common) or c["claim"] != _claim(c):
-        raise NotProved("the certificate describes another network")
+    check_words(c, _common(network, c["kind"]), _KEYS[c["kind"]], _claim)
     if (c["kind"] == "bit-exact") != (network.code_bits is not None):
         raise NotProved("the certificate is of the other kind of network")
     if c["kind"] == "bit-exact":
         _check_rounding(c, network, say)
     else:
         _check_fixed_point(c, network, say)
-    return c
 
 
 def _check_rounding(c: dict[str, Any], network: Network, say: Say | None) -> None:

@@ -33,15 +33,15 @@ def ticks(count: int, waves: int) -> Reals:
         context.prec = _PRECISION
         powers = [Decimal(10) ** (Decimal(3) * j / (2 * max(waves - 1, 1))) for j in range(waves)]
         turns = [[power * t / count for power in powers] for t in range(count)]
-        pairs = [[_sine_and_cosine(turn) for turn in row] for row in turns]
+        pairs = [[sine_and_cosine(2 * _PI * (turn - turn.to_integral_value())) for turn in row] for row in turns]
         angles = np.array([[float(2 * _PI * turn) for turn in row] for row in turns])
     nearest = np.array([[float(s) for s, _ in row] + [float(c) for _, c in row] for row in pairs])
     return Reals(exact, nearest, _ANGLE * np.concatenate([angles, angles], 1) * (1 + 2.0**-30) + _SINE)
 
 
-def _sine_and_cosine(turn: Decimal) -> tuple[Decimal, Decimal]:
-    """Of an angle in turns, by Taylor's series."""
-    angle = 2 * _PI * (turn - turn.to_integral_value())
+def sine_and_cosine(angle: Decimal) -> tuple[Decimal, Decimal]:
+    """By Taylor's series of the angle without its whole turns, in the precision of the context, at most 50 digits."""
+    angle -= 2 * _PI * (angle / (2 * _PI)).to_integral_value()
     sine, cosine, term, n = Decimal(0), Decimal(0), Decimal(1), 0
     while n < 4 or abs(term) > _SMALL:
         sine, cosine = (

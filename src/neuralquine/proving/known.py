@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import QuineFileError
 from ..quines.tables.queries import QueryTable
 from .rules import NoRule
+from .rules.gpt2 import GPT2
+from .rules.models import MODELS, read_of, short
 from .rules.resnet import RESNET, resnet_arguments
 
 Spec = dict[str, Any]
+
+_SMALLEST = {"float64": 2.0**-52, "float32": 2.0**-23}  # distance from 1 to the next number
 
 _GPT2 = "transformers.models.gpt2.modeling_gpt2"
 _RESNET = "transformers.models.resnet.modeling_resnet"
@@ -29,7 +34,13 @@ def description(config: Spec) -> Spec:
     """
     trunk = config.get("trunk")
     if trunk is not None:
-        return trunk
+        try:
+            if trunk["type"] in MODELS:
+                model = MODELS[trunk["type"]]
+                return _model(config, trunk["type"], model.understood(trunk["type"], trunk["arguments"]))
+            return _pinned(trunk, _SMALLEST.get(config.get("trunk_dtype", config["dtype"])))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise QuineFileError("the trunk's description is malformed") from error
     whole, shapes = config["trunk_class"], dict(map(tuple, config["tensors"]))
     home, _, name = whole.rpartition(".")
     if f"{home}." in _SEQUENCE:
@@ -43,8 +54,19 @@ def description(config: Spec) -> Spec:
         and name == "ResNetForImageClassification"
         and (config["recipe"] or {}).get("name") == "resnet18"
     ):
-        return {"type": RESNET, "arguments": resnet_arguments(shapes)}
+        return _model(config, RESNET, resnet_arguments(shapes))
     raise NoRule(f"no proof rule for {name[:80]}: only listed torch modules have one")
+
+
+def _pinned(spec: Spec, smallest: float | None) -> Spec:
+    """The description with the number that torch adds in a normalization which names none: it depends on the type."""
+    if spec["type"] == "Sequential":
+        return spec | {"children": [[name, _pinned(child, smallest)] for name, child in spec["children"]]}
+    if spec["type"] == "RMSNorm" and spec["arguments"].get("eps") is None:
+        return spec | {"arguments": spec["arguments"] | {"eps": smallest}}
+    if "parts" in spec:
+        return spec | {"parts": {name: _pinned(part, smallest) for name, part in spec["parts"].items()}}
+    return spec
 
 
 def _spec(name: str, **arguments: int) -> Spec:
@@ -59,14 +81,20 @@ def _gpt2(config: Spec, shapes: dict[str, Any]) -> Spec:
         case [int(vocabulary), int(width)], [int(positions), int()]:
             layers = sum(name.endswith(".ln_1.weight") for name in shapes)
             sizes = {"vocabulary": vocabulary, "width": width, "positions": positions, "layers": layers}
-            return _spec("transformers.GPT2LMHeadModel", heads=max(1, width // 64), **sizes)
+            rest = {"heads": max(1, width // 64), "inner": 4 * width, "eps": 1e-5, "activation": "gelu_tanh"}
+            return _model(config, GPT2, sizes | rest)
     raise NoRule("no proof rule for a GPT2LMHeadModel without tables of tokens and positions")
 
 
-def read_logits(config: Spec, spec: Spec) -> bool:
-    """Whether the inputs and the output of a language model are those of its rule: token ids, and the logits of the last."""
-    names = ["input_ids", "logits_to_keep"]
-    return spec["type"] == "transformers.GPT2LMHeadModel" and config["probe"] == names and config["select"] == "logits"
+def _model(config: Spec, kind: str, arguments: Spec) -> Spec:
+    """A model of ``transformers`` with what is read of it.
+
+    Raises:
+        NoRule: it is asked for something else than its rule gives, or runs in another type than it says.
+    """
+    if arguments.get("narrow") and config.get("trunk_dtype", config["dtype"]) != "float32":
+        raise NoRule(f"no proof rule for a {short(kind)} in any type but float32, in which it computes inside")
+    return {"type": kind, "arguments": arguments | {"read": read_of(kind, config)}}
 
 
 def named_probe(config: Spec) -> Any:

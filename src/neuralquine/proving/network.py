@@ -18,10 +18,12 @@ from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
 from . import own_matrix
 from .direct import DirectPrinter
-from .known import description, named_probe, read_logits
+from .known import description, named_probe
 from .printers import LARGEST, REFUSED, MatrixPrinter
 from .rules import SEQUENCES, NoRule, run
 from .rules.common import A, Weights, described
+from .rules.models import MODELS
+from .rules.resnet import RESNET
 from .streamed import StreamedSigns
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # buffers of batch normalization, never printed
@@ -33,6 +35,7 @@ class Network:
 
     Attributes:
         spec: plain-data description of the trunk.
+        dtype, trunk_dtype: types of the weights, and of the numbers that the trunk computes with.
         theta: ``(P,)`` stored weights, exact.
         d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
@@ -50,6 +53,7 @@ class Network:
         folder = Path(folder)
         config = read_config(folder)
         self.spec, self.dtype = description(config), config["dtype"]
+        self.trunk_dtype = config.get("trunk_dtype", self.dtype)
         _refuse(config, self.spec)
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.code_phase = config.get("code_phase", 0)
@@ -120,26 +124,32 @@ class Network:
         return (c.scale(float(self.anchor_gain)) + hold("anchor", self.anchor)).normalize(self.eps)
 
     def readout(self, features: int) -> NDArray[np.floating[Any]]:
-        """The fixed ``(d, n)`` projection of the features, in the type of the weights."""
+        """The fixed ``(d, n)`` projection of the features, in the type of the trunk's numbers."""
         if self.expansion == own_matrix.KIND:
             raise NoRule("no proof rule for a module that prints its own weights itself, in several rows")
         # The same numbers as in quines/coding.py: dyadic entries divided by sqrt(n), in double precision, then cast.
         entries = dyadic_gaussian(self.seed, Stream.READOUT, 0, self.d * features).reshape(self.d, features)
-        return (entries / np.sqrt(float(features))).astype(_TYPES[self.dtype])
+        return (entries / np.sqrt(float(features))).astype(_TYPES[self.trunk_dtype])
 
     @property
     def anchor_gain(self) -> np.floating[Any]:
-        """beta, the factor of the trunk's part in an anchored code, in the type of the weights."""
-        return _TYPES[self.dtype](self.skip)
+        """beta, the factor of the trunk's part in an anchored code, in the type of the trunk's numbers."""
+        return _TYPES[self.trunk_dtype](self.skip)
 
 
 def _refuse(config: dict[str, Any], spec: dict[str, Any]) -> None:
     """Raise NoRule for what no arithmetic here computes."""
     if config["expansion"] in REFUSED:
         raise NoRule(f"no proof rule for {REFUSED[config['expansion']]}")
+    if config["expansion"] == "direct" and config.get("queries") is None:
+        raise NoRule("no proof rule for a network that answers with all of its weights at once")
+    if config.get("code_phase") and config.get("code_bits") is None:
+        raise NoRule("no proof rule for a grid that is moved and is none")
     if config["dtype"] not in _TYPES:
         raise NoRule(f"no proof rule for weights in {config['dtype']}")
-    if read_logits(config, spec):
+    if spec["type"] == RESNET and config["trunk"] is None:
+        raise NoRule("no proof rule for a ResNet of a recipe but on a grid of activations: its tubes are too wide")
+    if spec["type"] in MODELS:
         return
     if config["select"] is not None and not (config["select"] == 0 and spec.get("type") in SEQUENCES):
         raise NoRule("no proof rule for select=: wrap the trunk so that its output is what is read")
@@ -160,11 +170,11 @@ def _inputs(
     config: dict[str, Any], spec: dict[str, Any], held: dict[str, NDArray[Any]], dtype: str
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """What the trunk is run on, and all of the inputs that an anchor is made from."""
-    if read_logits(config, spec):
-        ids, kept = (held[f"probe.{name}"] for name in config["probe"])
-        if ids.ndim != 2 or len(ids) != 1 or kept.tolist() != [ids.shape[1] - 1]:
+    if isinstance(config["probe"], list) and spec["type"] in MODELS:
+        first, *others = (held[f"probe.{name}"] for name in config["probe"])
+        if others and (first.ndim != 2 or others[0].tolist() != [first.shape[1] - 1]):
             raise NoRule("no proof rule for a language model that is read elsewhere than at its last token")
-        return ids, [ids, kept]
+        return first, [first, *others]
     named = named_probe(config)
     probe = held["probe.0"] if named is None else named.astype(_TYPES[dtype])
     return probe, [probe]

@@ -40,23 +40,24 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say |
     if not network.printer.exact_in_any_order(x):
         return Portability(False, "the printer's sums do not fit the mantissa, so they depend on their order")
     norms: dict[Any, Any] = {}
-    floating = rounding_margin(network, x, network.dtype, norms=norms, say=say)
+    floating = rounding_margin(network, x, network.trunk_dtype, norms=norms, say=say)
     wide = floating
-    if not floating.proved and network.dtype == "float32":
+    if not floating.proved and network.trunk_dtype == "float32":
         wide = rounding_margin(network, x, "float64", norms=norms, say=say)
     # What holds of every machine holds of one that does not round; its own margin is the larger one, where it is asked for.
     exact = wide
     if not wide.proved or len(network.theta) < _SMALL:
         exact = max(wide, rounding_margin(network, x, None, norms=norms, say=say), key=lambda m: m.margin)
-    found = Portability(False, "", exact.margin, floating.margin, Machine.of(network.dtype).ulps, floating.by)
+    found = Portability(False, "", exact.margin, floating.margin, Machine.of(network.trunk_dtype).ulps, floating.by)
     if not floating.proved:
         wider = "float64" if wide.proved and wide is not floating else None
-        return replace(found, reason=_too_wide(exact, floating, wide, network.dtype), wider=wider)
+        return replace(found, reason=_too_wide(exact, floating, wide, network.trunk_dtype), wider=wider)
     try:
         hear(witness, folder)
     except NotProved as error:
         return replace(found, reason=str(error))
-    return replace(found, proved=True, reason=_used(floating))
+    place = "" if network.trunk_dtype == network.dtype else f"with the trunk run in {network.trunk_dtype}, "
+    return replace(found, proved=True, reason=place + _used(floating))
 
 
 def _used(floating: Margin) -> str:
@@ -74,5 +75,5 @@ def _too_wide(exact: Margin, floating: Margin, wide: Margin, dtype: str) -> str:
         f"the trunk's round-off in {dtype} is bounded by {bound}, which is not below the margin of {exact.room:.2g}"
     )
     if wide is not floating and wide.proved:
-        return f"{reason}; with {dtype} weights and a trunk run in float64 it is proved: {_used(wide)}"
+        return f"{reason}; with {dtype} weights and a trunk run in float64 it is proved: {_used(wide)}; make it with trunk_dtype=float64"
     return f"{reason}; exact arithmetic is proved" if dtype == "float32" else reason

@@ -92,7 +92,8 @@ class MatrixPrinter:
         if self.bits is None:
             return None
         scale = 2.0 ** int(self.bits)
-        rows = (theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            rows = (theta.astype(np.float64) - self.mean) / np.where(self.gain == 0, 1, self.gain)
         if not np.isfinite(rows).all():
             return None
         solution = np.linalg.lstsq(self.matrix, rows.astype(np.float64), rcond=None)[0]

@@ -6,14 +6,17 @@ compared on integer views, and distances are counted in units in the last place 
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 
 import torch
 from torch import Tensor
 
-_ROW = 1 << 16  # numbers of a fingerprint's key
-_ROWS, _ROWS_THERE = 8, 256  # so many times that are multiplied at once: in a processor's cache, and on a GPU
+_ROW = 1 << 15  # numbers of a fingerprint's rows: 256 KiB, which stay in a processor's cache
+_ROWS_THERE = 64  # rows that a tensor has on a GPU, which is asked for each
+_MIXED = 29  # places by which upper bits are shifted into lower ones
+_ODD = 0x9E3779B97F4A7C15  # Weyl's, 2^64 over the golden ratio: sums of parts do not change places
 _WRAP = 1 << 64
 _INTEGER = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
@@ -60,8 +63,19 @@ def largest_ulp(a: Tensor, b: Tensor) -> int:
     return -1 if bool((far < 0).any()) else int(far.max())
 
 
+def all_finite(x: Tensor) -> bool:
+    """Whether no number is NaN or infinite: the smallest and the largest say so, in one pass that writes nothing."""
+    return x.numel() == 0 or math.isfinite(largest_size(x))
+
+
+def largest_size(x: Tensor) -> float:
+    """``max |x|``; NaN where one is among the numbers."""
+    low, high = (float(end) for end in torch.aminmax(x))
+    return max(abs(low), abs(high)) if low == low and high == high else math.nan
+
+
 def nonfinite_count(x: Tensor) -> int:
-    return int((~torch.isfinite(x)).sum())
+    return 0 if all_finite(x) else int((~torch.isfinite(x)).sum())
 
 
 def subnormal_count(x: Tensor) -> int:
@@ -73,27 +87,36 @@ def subnormal_count(x: Tensor) -> int:
 
 
 @cache
-def _key() -> Tensor:
-    """Random odd numbers, others in every process: no module can know them beforehand."""
-    drawn = torch.frombuffer(bytearray(os.urandom(8 * (_ROW + _ROWS_THERE))), dtype=torch.int64)
-    return drawn | 1
+def _key() -> tuple[int, Tensor]:
+    """A random odd factor and random odd numbers, others in every process: no module can know them beforehand."""
+    drawn = torch.frombuffer(bytearray(os.urandom(8 * (_ROW + 1))), dtype=torch.int64) | 1
+    return int(drawn[-1]), drawn[:-1]
 
 
 @torch.no_grad()
 def fingerprint(x: Tensor) -> int:
     """64 bits that two tensors share by chance alone, from one pass where they lie, modulo 2^64.
 
-    It is linear in the bits, with a key that is drawn anew in every process: good enough to see that something changed since,
-    and no name to be kept.
+    The bits are read as rows of 64-bit numbers; what is known of the rows so far is multiplied by a key that is drawn anew in
+    every process, the next row is added, and upper bits are mixed into lower ones, so that signs do not cancel. Good enough to
+    see that something changed since, and no name to be kept.
     """
-    view, total = integer_view(x.detach().reshape(-1)), x.numel()
-    key = _key().to(view.device)
-    row, rows = key[:_ROW], key[_ROW:]
-    step = _ROW * (_ROWS if view.device.type == "cpu" else _ROWS_THERE)
-    for first in range(0, len(view), step):
-        part = view[first : first + step].to(torch.int64)
-        even = len(part) // _ROW * _ROW
-        sums = (part[:even].view(-1, _ROW) * row).sum(1)
-        here = int((sums * rows[: len(sums)]).sum()) + int((part[even:] * row[: len(part) - even]).sum())
-        total = (total * 0x9E3779B97F4A7C15 + here) % _WRAP
-    return total
+    flat = x.detach().contiguous().view(-1).view(torch.uint8)
+    (factor, columns), total = _key(), x.numel()
+    flat = flat if flat.storage_offset() % 8 == 0 else flat.clone()  # a view that begins in the middle of 64 bits
+    even = flat[: len(flat) // 8 * 8].view(torch.int64)
+    width = _ROW if x.device.type == "cpu" else max(_ROW, even.numel() // _ROWS_THERE)
+    sums = torch.zeros(width, dtype=torch.int64, device=x.device)
+    upper = torch.empty_like(sums)
+    whole = even.numel() // width * width
+    for row in even[:whole].view(-1, width):
+        torch.add(row, sums, alpha=factor, out=sums)
+        torch.bitwise_right_shift(sums, _MIXED, out=upper)
+        sums.bitwise_xor_(upper)
+    keys = columns.to(x.device)
+    for part in sums.split(_ROW):
+        total = (total * _ODD + int((part * keys[: len(part)]).sum())) % _WRAP
+    rest = flat[8 * whole :].to(torch.int64)
+    for part in rest.split(_ROW):
+        total = (total * _ODD + int((part * keys[: len(part)]).sum())) % _WRAP
+    return total if x.numel() else 0

@@ -55,7 +55,7 @@ def coding_of(trunk: Trunk, code_size: int, seed: int, *, normalize: bool, eps: 
     fixed = None
     readout = _readout(trunk, code_size, seed)
     if skip is not None:
-        fixed = torch.from_numpy(anchor(as_numpy(trunk.inputs), code_size, seed)).to(trunk.device, trunk.code_dtype)
+        fixed = torch.from_numpy(anchor(as_numpy(trunk.inputs), code_size, seed)).to(trunk.device, trunk.read_dtype)
     return Coding(normalize, eps, skip, readout, fixed)
 
 
@@ -68,4 +68,4 @@ def _readout(trunk: Trunk, code_size: int, seed: int) -> Tensor | None:
     check_bytes(what, code_size * features * 8, "use select= to read fewer of the trunk's outputs")
     entries = dyadic_gaussian(seed, Stream.READOUT, 0, code_size * features)
     readout = torch.from_numpy(entries).reshape(code_size, features) / math.sqrt(features)
-    return readout.to(trunk.device, trunk.code_dtype)
+    return readout.to(trunk.device, trunk.read_dtype)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -22,23 +20,13 @@ from torch import Tensor
 
 from .arnoldi import distance_to_one, fixed_direction
 from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
+from .known import known, remembered
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
 
-_NORMS: ContextVar[dict[int, tuple[float, bool]] | None] = ContextVar("norms", default=None)
 DENSE = 600  # rows of C up to which it is written out where it has as many rows as there are weights
 _WIDE = 100  # columns for each row of C from which its steepest direction is computed from C C^T
 _DIRECTIONS = 4  # random directions that give a lower bound; the largest of four is within a factor of 2 in practice
-
-
-@contextmanager
-def norms_shared() -> Iterator[None]:
-    """Compute the norm of a large network's derivative once inside; its weights have to be the same whenever it is asked."""
-    token = _NORMS.set({})
-    try:
-        yield
-    finally:
-        _NORMS.reset(token)
 
 
 class Derivative(ABC):
@@ -271,26 +259,29 @@ class InPlace(Derivative):
         return eigenvalues_of(torch.stack(rows)), True
 
     def norm(self) -> tuple[float, bool]:
-        """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code."""
-        known = _NORMS.get()
-        if known is None:
-            return self._bound()
-        if id(self._quine) not in known:
-            known[id(self._quine)] = self._bound()
-        return known[id(self._quine)]
+        """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code.
+
+        One that was computed before stands where nothing that can be seen has changed since.
+        """
+        return known(self._quine, "norm", lambda: remembered(self._quine, self.norm_afresh))
+
+    def norm_afresh(self) -> tuple[float, bool]:
+        """:meth:`norm`, computed at the weights that are there."""
+        return known(self._quine, "norm afresh", self._bound)
 
     def _bound(self) -> tuple[float, bool]:
-        quine, largest = self._quine, 0.0
+        quine = self._quine
         generator = torch.Generator().manual_seed(0)
         gram = self._printer.gram().double()
         if not bool(torch.isfinite(gram).all()):
             return math.nan, True
         smallest = float(torch.linalg.eigvalsh(gram)[0].clamp_min(0).sqrt())
-        for _ in range(_DIRECTIONS):
-            u = torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64)
-            u = u / torch.linalg.vector_norm(u)
-            lengths = stored_gradient_lengths(quine, lambda c, u=u: (c * u.to(c)).sum())
-            largest = max(largest, math.hypot(*lengths))
+        draws = [
+            torch.randn(self._printer.code_size, generator=generator, dtype=torch.float64) for _ in range(_DIRECTIONS)
+        ]
+        units = [u / torch.linalg.vector_norm(u) for u in draws]
+        scalars = [lambda c, u=u: (c * u.to(c)).sum() for u in units]
+        largest = max(math.hypot(*lengths) for lengths in stored_gradient_lengths(quine, scalars))
         self.products += _DIRECTIONS
         return smallest * largest, True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol
@@ -25,24 +25,31 @@ class Holder(Protocol):
     def real_code(self, theta: Tensor | None = None) -> Tensor: ...
 
 
-def stored_gradient(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
-    """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
-    (found,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
-    return found
+def stored_gradient_lengths(quine: Holder, scalars: Sequence[Callable[[Tensor], Tensor]]) -> list[list[float]]:
+    """Euclidean lengths of the derivatives of some ``scalar(code)`` by each stored tensor that they depend on."""
+    lengths: list[dict[int, float]] = [{} for _ in scalars]
+
+    def take(scalar: int, number: int, grad: Tensor) -> None:
+        wide = torch.promote_types(grad.dtype, torch.float32)
+        lengths[scalar][number] = float(torch.linalg.vector_norm(grad, dtype=wide))
+
+    each_gradient(quine, scalars, take)
+    return [[found[number] for number in sorted(found)] for found in lengths]
 
 
-def stored_gradient_lengths(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[float]:
-    """Euclidean length of the derivative of ``scalar(code)`` by each stored tensor that it depends on.
+def each_gradient(
+    quine: Holder, scalars: Sequence[Callable[[Tensor], Tensor]], take: Callable[[int, int, Tensor], None]
+) -> None:
+    """Hand over the derivative of each ``scalar(code)`` by each stored tensor: number of the scalar, of the tensor, derivative.
 
-    Each is measured and given up as soon as it is complete, so that no second copy of the weights is held.
+    The network runs once. A derivative is given up as soon as it was taken, so that no second copy of the weights is held.
     """
-    weights, lengths = quine.weights, dict[int, float]()
+    weights, asking = quine.weights, [0]
     before = [(w.requires_grad, w.grad) for w in weights]
 
-    def take(number: int, weight: Tensor) -> None:
+    def complete(number: int, weight: Tensor) -> None:
         if weight.grad is not None:
-            wide = torch.promote_types(weight.dtype, torch.float32)
-            lengths[number] = float(torch.linalg.vector_norm(weight.grad, dtype=wide))
+            take(asking[0], number, weight.grad)
         weight.grad = None
 
     hooks = []
@@ -51,36 +58,34 @@ def stored_gradient_lengths(quine: Holder, scalar: Callable[[Tensor], Tensor]) -
             for number, w in enumerate(weights):
                 w.grad = None
                 w.requires_grad_(True)
-                hooks.append(w.register_post_accumulate_grad_hook(partial(take, number)))
-            answer = scalar(quine.real_code())
-            if answer.requires_grad:
-                torch.autograd.backward(answer, inputs=weights)
+                hooks.append(w.register_post_accumulate_grad_hook(partial(complete, number)))
+            code = quine.real_code()
+            for asking[0], scalar in enumerate(scalars):
+                answer, last = scalar(code), asking[0] == len(scalars) - 1
+                if answer.requires_grad:
+                    torch.autograd.backward(answer, inputs=weights, retain_graph=not last)
     finally:
         for hook in hooks:
             hook.remove()
         for w, (asked, grad) in zip(weights, before, strict=True):
             w.grad = grad
             w.requires_grad_(asked)
-    return [lengths[number] for number in sorted(lengths)]
 
 
 def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:
     """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
-    return _stored_gradients(quine, lambda c: (c[i] for i in range(len(c))))
-
-
-def _stored_gradients(quine: Holder, scalars: Callable[[Tensor], Iterator[Tensor]]) -> Iterator[list[Tensor | None]]:
     weights = quine.weights
     asked = [w.requires_grad for w in weights]
     try:
         with derivatives_on():
             for w in weights:
                 w.requires_grad_(True)
-            for scalar in scalars(quine.real_code()):
-                if not scalar.requires_grad:
+            code = quine.real_code()
+            for i in range(len(code)):
+                if not code.requires_grad:
                     yield [None] * len(weights)
                 else:
-                    yield list(torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True))
+                    yield list(torch.autograd.grad(code[i], weights, retain_graph=True, allow_unused=True))
     finally:
         for w, before in zip(weights, asked, strict=True):
             w.requires_grad_(before)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import bits
+from .known import known, printed_code
 from .quine import Quine
 
 UNIFORM = 0.05  # standard deviation over root mean square below which the weights count as one number
@@ -50,7 +51,8 @@ def measure(quine: Quine) -> Measurement:
     """Print once and compare with the stored weights; takes no room for a second copy of a large network."""
     difference = size = largest = 0.0
     differing = nonfinite = subnormal = ulp = 0
-    for stored, printed in quine.printed_pieces(quine.code()):
+    code = printed_code(quine) if quine.in_place else quine.code()
+    for stored, printed in quine.printed_pieces(code):
         if stored.numel() == 0:
             continue
         if bits.same(printed, stored):  # as of a quine on a grid: then there is nothing to measure but the weights
@@ -81,6 +83,11 @@ def measure(quine: Quine) -> Measurement:
         nonfinite_weights=nonfinite,
         subnormal_weights=subnormal,
     )
+
+
+def measured_once(quine: Quine) -> Measurement:
+    """:func:`measure`; inside of ``known_once`` a large network is measured once, with activations on their grid and without."""
+    return known(quine, f"measurement on {quine.activation_bits}", lambda: measure(quine))
 
 
 def norm(x: Tensor) -> float:

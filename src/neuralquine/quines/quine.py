@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import BadOption, TrunkError
 from .coding import coding_of
 from .html import as_html
 from .networks.running import Inputs, Probe, Select
+from .networks.wider import wider_type
 from .numbers import real, whole
 from .options import check_grid, check_options
 from .printers import printer_named
@@ -63,6 +64,8 @@ class Quine(SelfPrinter):
         code_phase: moves that grid by offsets drawn from the seed and this number; 0 leaves it at zero.
         activation_bits: k, round what linear layers and normalizations give to multiples of ``2^-k``, in a trunk without
             recurrent layers: then proofs that every machine prints the same bits do not grow weaker with depth.
+        trunk_dtype: ``torch.float64`` runs the trunk, and computes the code before its rounding, in float64 while the weights are
+            stored and printed in ``dtype``: then the round-off of a large network is small enough to be bounded.
         normalize: put instance normalization before the expansion. Without it the zero quine attracts.
         eps: added to the variance in that normalization.
         alpha: print every weight with mean 0 and gain ``alpha / code_size``, as the blog post does. By default
@@ -113,6 +116,7 @@ class Quine(SelfPrinter):
         code_bits: int | None = None,
         code_phase: int = 0,
         activation_bits: int | None = None,
+        trunk_dtype: torch.dtype | str | None = None,
         normalize: bool = True,
         eps: float = 1e-5,
         alpha: float | None = None,
@@ -134,14 +138,14 @@ class Quine(SelfPrinter):
 
         def held_in(kind: torch.dtype | None) -> Trunk:
             shared: dict[str, Any] = {"select": select, "print_frozen": print_frozen, "copy": copy}
-            return Trunk(module, probe, dtype=kind, activation_bits=activation_bits, **shared)
+            shared |= {"activation_bits": activation_bits, "trunk_dtype": wider_type(trunk_dtype)}
+            return Trunk(module, probe, dtype=kind, **shared)
 
         held = held_in(dtype)
         if _prints_itself(held, prints):
-            given = {"code_size": code_size != 20, "code_bits": code_bits is not None, "normalize": not normalize}
-            given |= {"alpha": alpha is not None, "skip": skip is not None, "expansion": expansion is not None}
-            given |= {"code_phase": code_phase != 0, "activation_bits": activation_bits is not None}
-            _refuse_given(given | {"eps": eps != 1e-5, "scales": scales is not None}, sum(held.sizes))
+            options = {"code_size": code_size, "code_bits": code_bits, "normalize": bool(normalize), "alpha": alpha}
+            options |= {"skip": skip, "expansion": expansion, "code_phase": code_phase, "eps": eps, "scales": scales}
+            _refuse_given(options | {"activation_bits": activation_bits, "trunk_dtype": trunk_dtype}, sum(held.sizes))
             self._become_itself(held, seed, held_in if dtype is None else None)
             return
         count = sum(held.sizes)
@@ -161,6 +165,12 @@ class Quine(SelfPrinter):
             )
         self.__class__ = kind
         kind._begin(self, held, seed, None, again)
+
+    def code(self, theta: Tensor | None = None) -> Tensor:
+        """The code, rounded to its grid in the type in which the trunk runs, where that is wider than its own."""
+        if self.trunk_dtype is None:
+            return super().code(theta)
+        return self.quantize(self._coding(self.features(theta))).to(self.code_dtype)
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
@@ -182,6 +192,7 @@ class Quine(SelfPrinter):
             "code_bits": self.code_bits,
             **({"code_phase": self.code_phase} if self.code_phase else {}),
             **({} if self.activation_bits is None else {"activation_bits": self.activation_bits}),
+            **({} if self.trunk_dtype is None else {"trunk_dtype": str(self.trunk_dtype).removeprefix("torch.")}),
             "seed": self.seed,
             "normalize": self.normalize,
             "eps": self.eps,
@@ -207,7 +218,7 @@ class Quine(SelfPrinter):
         names = ("code_size", "code_bits", "seed", "normalize", "eps", "skip", "expansion")
         given = {name: settings[name] for name in names}
         given["code_phase"] = settings.get("code_phase", 0)  # the first folders have none
-        given["activation_bits"] = settings.get("activation_bits")  # nor these
+        given |= {name: settings.get(name) for name in ("activation_bits", "trunk_dtype")}  # nor these
         scales = settings["means"], settings["gains"]
         return cls(trunk, probe, scales=scales, copy=False, prints="code", **given, **options)
 
@@ -218,11 +229,9 @@ class Quine(SelfPrinter):
     def what_it_is(self) -> list[tuple[str, str]]:
         """Rows of the model card that only this kind has: labels and values."""
         rows = [("code size d", f"{self.code_size}"), ("code grid", grid_name(self.code_bits, self.code_phase))]
-        return (
-            rows
-            if self.activation_bits is None
-            else [*rows, ("activations", f"multiples of 2^-{self.activation_bits}")]
-        )
+        if self.activation_bits is not None:
+            rows.append(("activations", f"multiples of 2^-{self.activation_bits}"))
+        return rows if self.trunk_dtype is None else [*rows, ("trunk runs in", "float64")]
 
     def what_is_printed(self) -> list[str]:
         """The paragraph of the model card that says what is printed, and from what; Markdown lines."""
@@ -299,9 +308,12 @@ def _prints_itself(held: Trunk, prints: str | None) -> bool:
     return held.layout is not None
 
 
-def _refuse_given(given: dict[str, bool], count: int) -> None:
+_USUAL = {"code_size": 20, "normalize": True, "code_phase": 0, "eps": 1e-5}  # what nobody has to give
+
+
+def _refuse_given(options: dict[str, Any], count: int) -> None:
     """Refuse options of a code for a module that prints itself."""
-    option = next((name for name, is_given in given.items() if is_given), None)
+    option = next((name for name, value in options.items() if value is not None and value != _USUAL.get(name)), None)
     if option is not None:
         raise BadOption(
             f"this module prints its {count:,} weights itself, and {option}= is for a code that is read of its output: "

@@ -224,7 +224,7 @@ class SelfPrinter(Stairs, nn.Module):
 
     def real_code(self, theta: Tensor | None = None) -> Tensor:
         """``N(R trunk(z; theta))``, anchored or not: weights ``(P,)`` to the code ``(d,)`` before its rounding."""
-        return self._coding(self.features(theta))
+        return self._coding(self.features(theta)).to(self.code_dtype)
 
     def random_codes(self, count: int, generator: torch.Generator) -> Tensor:
         """Codes ``(count, d)`` of the size of the trunk's own, drawn in float64 whatever the type."""

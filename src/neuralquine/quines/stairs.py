@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from .trunk import Trunk
 
 
@@ -17,6 +19,11 @@ class Stairs:
     def activation_bits(self) -> int | None:
         """k, where the trunk's activations are rounded to multiples of ``2^-k``; None where they are not."""
         return self._trunk.activation_bits
+
+    @property
+    def trunk_dtype(self) -> torch.dtype | None:
+        """The type in which the trunk runs, where it is wider than that of its weights; None where it is not."""
+        return self._trunk.wide
 
     @contextmanager
     def smooth(self) -> Iterator[None]:

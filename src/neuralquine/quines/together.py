@@ -18,7 +18,12 @@ def together(quine: Q) -> Q:
 
     It answers the same up to round-off. What it finds is for the quine itself to print.
     """
-    if quine.in_place or quine.parameter_count > LARGE or quine.dtype != quine.code_dtype:
+    if (
+        quine.in_place
+        or quine.trunk_dtype is not None
+        or quine.parameter_count > LARGE
+        or quine.dtype != quine.code_dtype
+    ):
         return quine
     try:
         module = unrolled(quine.trunk)

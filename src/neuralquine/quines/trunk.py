@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,6 +17,7 @@ from .networks.running import (
     Select,
     arguments,
     cast,
+    checked_select,
     differentiable_kernels,
     moved_to,
     pick,
@@ -31,6 +31,7 @@ from .networks.steady import refuse_unsteady
 from .networks.stepped import rounded_modules, stepped
 from .networks.taking import are_same, copied, in_type, is_plain, is_rough, is_steep
 from .networks.whole import Layout, doubt_about, layout_of
+from .networks.wider import refuse_narrow, wide_tensors, wider_than
 from .printers.base import Slot, slots_of, working_type
 from .turns import Turn
 
@@ -51,6 +52,7 @@ class Trunk:
         print_frozen: whether parameters with ``requires_grad=False`` belong to theta, too.
         copy: work on a copy of the module. With False the trunk takes the module itself, which saves memory.
         activation_bits: k, activations are rounded to multiples of ``2^-k`` (``networks/stepped.py``); None: they are not.
+        trunk_dtype: type in which the module runs, if it is wider than that of its weights (``networks/wider.py``).
 
     Attributes:
         module: the module, in ``dtype``.
@@ -61,6 +63,7 @@ class Trunk:
         answered: the type of the output's numbers.
         plain: the module is made of torch's and this package's classes alone.
         turn: whoever holds it has the module to himself.
+        wide: the type in which the module runs, where it is wider than that of its weights; None where it is not.
 
     Raises:
         TrunkError: the module has no weights, fails on the probe, gives no finite numbers, or others when asked again.
@@ -76,8 +79,9 @@ class Trunk:
         print_frozen: bool = True,
         copy: bool = True,
         activation_bits: int | None = None,
+        trunk_dtype: torch.dtype | None = None,
     ) -> None:
-        module, self.activation_bits = modular(module), activation_bits
+        module, self.activation_bits, self.wide = modular(module), activation_bits, None
         if activation_bits is not None:
             rounded_modules(module)  # refuses a module that has none
         self.select, self.print_frozen = checked_select(select), print_frozen
@@ -92,6 +96,7 @@ class Trunk:
         for candidate in _types(parameters, dtype):
             made = in_type(copied(module) if copy else module, candidate)
             made.eval()  # as a statement: some modules' train() returns nothing
+            self.wide = wider_than(candidate, trunk_dtype)
             try:
                 features = self._take(made, candidate, inputs)
                 if sum(self.sizes) <= LARGE:  # of a larger one an evaluation is dear; `verify` asks it often enough
@@ -109,10 +114,16 @@ class Trunk:
         else:
             assert failure is not None
             raise TrunkError(f"the trunk fails on the probe: {first_line(failure)}") from failure
+        self._refuse_useless()
+
+    def _refuse_useless(self) -> None:
+        """Refuse a trunk that answers with no numbers that could be read, or in another type than it is said to."""
         if not self.width:
             raise TrunkError("the trunk answers with no numbers on the probe: is its batch empty?")
         if not self._finite:
             raise TrunkError("the trunk gives NaN or infinity on the probe")
+        if self.wide is not None and sum(self.sizes) <= LARGE:
+            refuse_narrow(self._is_rough_in_wide, self.wide)
 
     def _is_of(self, module: nn.Module, inputs: Inputs, own: torch.dtype) -> bool:
         """Whether the copy that was taken, of another type, computes what the module does, and in its whole width."""
@@ -122,12 +133,20 @@ class Trunk:
             return False
         return self.dtype != torch.float64 or not is_rough(lambda: self.run(self.inputs), self.weights)
 
+    def _is_rough_in_wide(self) -> bool:
+        """Whether a copy of the module with weights of the wider type answers in steps all the same."""
+        assert self.wide is not None
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__ | {"wide": None})
+        other._take(in_type(copied(self.module), self.wide), self.wide, self.inputs)
+        return is_rough(lambda: other.run(other.inputs), other.weights)
+
     def _answers_as(self, module: nn.Module, inputs: Inputs, dtype: torch.dtype) -> bool:
         """Whether a module of another type gives the same features up to its round-off; where it fails there is nothing to say."""
         module.eval()
         try:
             other = object.__new__(type(self))
-            other.__dict__.update(self.__dict__)
+            other.__dict__.update(self.__dict__ | {"wide": None})
             other._take(module, dtype, inputs)
             with torch.no_grad():
                 mine, answer = self.run(self.inputs), other.run(other.inputs)
@@ -199,6 +218,11 @@ class Trunk:
         """Type of what is read of the output: float32 where the weights are narrower."""
         return working_type(self.dtype)
 
+    @property
+    def read_dtype(self) -> torch.dtype:
+        """Type of the module's output as it is read, and of what the code is computed in before it is rounded."""
+        return self.code_dtype if self.wide is None else self.wide
+
     def named_weights(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that are printed, in ``named_parameters()`` order; shared ones once."""
         return [(n, p) for n, p in self.module.named_parameters() if self.print_frozen or p.requires_grad]
@@ -227,12 +251,23 @@ class Trunk:
     # -- the function ---------------------------------------------------------------------------------------------
 
     def features(self, theta: Tensor | None = None) -> Tensor:
-        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``."""
-        if theta is None:
-            return self.run(self.inputs)
-        # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
-        # stored ones do: the bits would not be those of the network that holds these weights.
-        return self.run(self.inputs, {name: piece.clone() for name, piece in self.tensors(theta).items()})
+        """The module's output at weights ``theta`` ``(P,)``, by default the stored ones: a flat vector ``(n,)``.
+
+        Raises:
+            TrunkError: it has another size than at the module's first weights.
+        """
+        tensors = None
+        if theta is not None:
+            # Copies, because kernels add up in another order where a tensor does not start on a cache line, as the
+            # stored ones do: the bits would not be those of the network that holds these weights.
+            tensors = {name: piece.clone() for name, piece in self.tensors(theta).items()}
+        answer = self.run(self.inputs, tensors)
+        if answer.numel() != self.width:
+            raise TrunkError(
+                f"the size of the trunk's output depends on its weights ({self.width:,} numbers before, now "
+                f"{answer.numel():,}): choose an output of fixed size with select="
+            )
+        return answer
 
     def stepped(self) -> AbstractContextManager[None]:
         """Let the module's activations be rounded to their grid, if they have one."""
@@ -243,6 +278,7 @@ class Trunk:
 
         The module is lent a copy of the inputs, because it may write into them.
         """
+        inputs = inputs if self.wide is None else cast(inputs, self.wide)
         with self.turn:
             return self._read(self._run(*arguments(inputs), tensors))
 
@@ -256,7 +292,7 @@ class Trunk:
         if not picked.is_floating_point():
             raise TrunkError(f"the trunk's output is {picked.dtype}, not floating point: choose another with select=")
         self.answered = picked.dtype
-        return picked.reshape(-1).to(self.code_dtype)
+        return picked.reshape(-1).to(self.read_dtype)
 
     def picked(self, output: Any) -> Tensor:
         """The tensor of a selected output that is read: always the same one, also where it has a single number."""
@@ -264,11 +300,13 @@ class Trunk:
 
     def _run(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tensors: Mapping[str, Tensor] | None) -> Any:
         """The part of the module's output that ``select`` names."""
-        if tensors is None:
+        placed = None if tensors is None else {p: t for name, t in tensors.items() for p in self.places[name]}
+        if self.wide is not None:
+            placed = wide_tensors(self.module, placed or {}, self.wide)
+        if placed is None:
             with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                 output = self.module(*args, **kwargs)
         else:
-            placed = {place: t for name, t in tensors.items() for place in self.places[name]}
             try:
                 with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
                     output = functional_call(self.module, placed, args, kwargs, tie_weights=False)
@@ -288,22 +326,6 @@ def modular(module: object) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise TrunkError(f"the trunk must be an nn.Module, not {type(module).__name__}")
     return unwrapped(module)
-
-
-def checked_select(select: Select) -> Select:
-    """What says which part of an output is read, with NumPy's integers as Python's.
-
-    Raises:
-        TrunkError: it is none of an index, a key and a callable.
-    """
-    if select is None or isinstance(select, str) or callable(select):
-        return select
-    try:
-        if not isinstance(select, bool):
-            return operator.index(select)
-    except TypeError:
-        pass
-    raise TrunkError(f"select must be an index, a key, an attribute or a callable, not {select!r}")
 
 
 def _name(dtype: torch.dtype) -> str:

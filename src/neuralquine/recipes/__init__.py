@@ -28,7 +28,7 @@ from .problem import Problem
 from .registry import RECIPES as RECIPES
 from .registry import options_of
 
-GRID = "activation_bits"  # an option of every recipe whose quine has a code
+SHARED = ("activation_bits", "trunk_dtype")  # options of every recipe whose quine has a code
 _MOST = 1 << 20  # largest whole-number option: far above any real one; a forged file may ask for anything
 
 
@@ -39,7 +39,8 @@ def recipe(name: str, *, seed: int = 0, device: torch.device | str | None = None
         name: a name from ``neuralquine recipes``.
         seed: decides the initial weights, the probe and the projection.
         device: where the network is; by default the CPU. A large one is made there and nowhere else.
-        options: the recipe's own options, which ``neuralquine recipes`` lists with their defaults, and ``activation_bits``.
+        options: the recipe's own options, which ``neuralquine recipes`` lists with their defaults, ``activation_bits`` and
+            ``trunk_dtype``.
 
     Raises:
         UnknownName: there is no such recipe or option; the message suggests the nearest.
@@ -74,11 +75,12 @@ def problem(name: str, *, seed: int = 0, **options: Any) -> Problem:
     """Build the trunk, the probe and the settings of a recipe, not yet put together."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
-    if (bits := options.pop(GRID, None)) is not None:
+    shared = {key: value for key in SHARED if (value := options.pop(key, None)) is not None}
+    if shared:
         made = problem(name, seed=seed, **options)
         if made.queries is not None:
-            raise BadOption(f"recipe {name} has no {GRID}: its quine is asked for its weights one by one")
-        return replace(made, options=made.options | {GRID: bits})
+            raise BadOption(f"recipe {name} has no {min(shared)}: its quine is asked for its weights one by one")
+        return replace(made, options=made.options | shared)
     options = checked_options(f"recipe {name}", RECIPES[name], options)
     check_seed(seed)
     try:

@@ -147,7 +147,7 @@ def smooth_map(f: ReducedMap) -> ReducedMap:
 def map_in(f: ReducedMap, dtype: torch.dtype) -> ReducedMap:
     """The map of the same network in another type, without a grid of activations, with the same journal."""
     quine = f.quine
-    dropped = ("means", "gains", "code_phase", "code_bits", "activation_bits")
+    dropped = ("means", "gains", "code_phase", "code_bits", "activation_bits", "trunk_dtype")
     kept = {k: v for k, v in quine.settings().items() if k not in dropped}
     copy = type(quine)(
         quine.trunk,

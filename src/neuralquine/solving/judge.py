@@ -14,6 +14,7 @@ from torch import Tensor
 from ..checking.spectrum import Spectrum, glance, local_spectrum
 from ..errors import NotSolved
 from ..quines.derivatives import DENSE
+from ..quines.known import known_once
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure, round_off
 from ..quines.quine import Quine
 from .course import course, sentence
@@ -49,8 +50,9 @@ def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     late = stop.time_limit is not None and seconds > stop.time_limit + _LATE
     last_theta, last = (None, None) if late else _last(quine, f, search, row)
     f.install(search.best[row])
-    theta, figures = _copy(quine), _measured(quine, f)
-    local = _looked_at(quine, stop, found, near=figures.relative_residual <= stop.tolerance(quine.dtype))
+    with quine.turn, known_once():  # nothing changes from here on
+        theta, figures = _copy(quine), _measured(quine, f)
+        local = _looked_at(quine, stop, found, near=figures.relative_residual <= stop.tolerance(quine.dtype))
     f.jvps += local.jvps
     asked, answers = quine.question()
     last = figures if last is None else last

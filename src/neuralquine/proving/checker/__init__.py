@@ -8,8 +8,8 @@
     rounded.py        networks whose activations are rounded to a grid: the theorem
     certificates.py   what is written down of it, and how it is verified
 
-It shares the table of rules (``rules/``), the reading of folders and the Philox generator with the rest of the package, and
-nothing else. ``docs/exactness.md`` lists what it believes.
+It shares the table of rules (``rules/``), the reading of folders, the form of a certificate (``form.py``) and the Philox
+generator with the rest of the package, and nothing else. ``docs/exactness.md`` lists what it believes.
 """
 
 from .certificates import certify, check, covers, portability, read

@@ -9,10 +9,13 @@ STEM, HEAD = "body.stem", "body.head"  # where the weights of the body's parts s
 
 def parts_of(spec: Spec) -> tuple[Spec, Spec]:
     """The descriptions of the two parts of a described body with a tape, the stem and the head."""
-    body = spec["parts"]["body"]
-    if spec["type"] != "neuralquine.Taped" or body["type"] != "neuralquine.Body":
-        raise NoRule("no proof rule for a body that is not a stem and a head")
-    return body["parts"]["stem"], body["parts"]["head"]
+    match spec:
+        case {
+            "type": "neuralquine.Taped",
+            "parts": {"body": {"type": "neuralquine.Body", "parts": {"stem": dict(stem), "head": dict(head)}}},
+        }:
+            return stem, head
+    raise NoRule("no proof rule for a body that is not a stem and a head")
 
 
 def features(spec: Spec, x: A, weights: Weights[A]) -> A:

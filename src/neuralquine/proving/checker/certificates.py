@@ -5,25 +5,22 @@ Whoever made a certificate is not believed: each number is computed again, and m
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from ...errors import QuineFileError
-from ...files.atomic import replace_file
 from ...files.folder import kind_of, read_config
-from ...files.names import CERTIFICATE, CONFIG
-from ...files.strict_json import canonical, read_json
+from ...files.names import CONFIG
+from ..form import FORMAT, check_seal, check_words, issued, verified
 from ..rules import NoRule
 from ..verdicts import NotProved, Portability
 from ..witness import Asked, hear
 from . import rounded, tape
 from .held import ULPS
 from .rounded import Rounded
+from .stored import Stored
 from .tape import Taped
 
-FORMAT = 1
+_KINDS = {kind.name: kind for kind in (Taped, Rounded)}
 
 
 def covers(folder: str | Path) -> bool:
@@ -31,7 +28,7 @@ def covers(folder: str | Path) -> bool:
     return (Path(folder) / CONFIG).is_file() and _reader(Path(folder)) is not None
 
 
-def read(folder: str | Path) -> Taped | Rounded:
+def read(folder: str | Path) -> Stored:
     """The quine of a folder as the checker sees it; the errors are those of :func:`certify`."""
     reader = _reader(Path(folder))
     if reader is None:
@@ -39,7 +36,7 @@ def read(folder: str | Path) -> Taped | Rounded:
     return reader(folder)
 
 
-def _reader(folder: Path) -> type[Taped] | type[Rounded] | None:
+def _reader(folder: Path) -> type[Stored] | None:
     config = read_config(folder)
     return Taped if kind_of(config) == tape.KIND else Rounded if rounded.GRID in config else None
 
@@ -59,13 +56,7 @@ def certify(folder: str | Path, *, witness: Asked = "evaluation") -> dict[str, A
         NoRule: a module has no proof rule.
         QuineFileError: the folder is not readable.
     """
-    folder = Path(folder)
-    certificate = _proved(folder)
-    certificate["digest"] = _digest(certificate)
-    hear(witness, folder)
-    with replace_file(folder / CERTIFICATE) as path:
-        path.write_text(json.dumps(certificate, indent=1) + "\n", encoding="utf-8")
-    return certificate
+    return issued(_proved(Path(folder)), folder, witness)
 
 
 def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked = "evaluation") -> dict[str, Any]:
@@ -83,28 +74,21 @@ def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked 
         NotProved: it was altered, the weights are not its own, or the theorem does not apply.
         QuineFileError: a file is not readable.
     """
-    path = Path(path)
-    folder = path.parent if folder is None else Path(folder)
-    claimed = read_json(path)
-    try:
-        _check(claimed, folder)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
-        raise QuineFileError(f"{path} is not a certificate: {type(error).__name__} {error}") from error
-    hear(witness, folder)
-    return claimed
+    return verified(path, folder, witness, _check)
 
 
 def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
-    """Whether every machine prints the stored bits, with the trunk run in the type of the weights."""
+    """Whether every machine prints the stored bits, with the trunk run in the type that the folder says."""
     try:
         certificate = _proved(Path(folder))
         hear(witness, folder)
     except NotProved as error:
         return Portability(False, str(error), ulps=ULPS)
-    machines, dtype = certificate["machines"], certificate["dtype"]
+    machines, dtype = certificate["machines"], certificate.get("trunk_dtype", certificate["dtype"])
     if dtype not in machines:
         reason = (
-            f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere"
+            f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere: "
+            "make it with trunk_dtype=float64"
         )
         return Portability(False, reason, ulps=ULPS, wider="float64")
     margin = machines[dtype]["margin"]
@@ -118,7 +102,7 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portabi
 def _proved(folder: Path) -> dict[str, Any]:
     """The certificate of what is proved, without its digest."""
     quine, machines, reason = read(folder), {}, ""
-    for dtype in dict.fromkeys((quine.dtype, "float64")):
+    for dtype in dict.fromkeys((quine.trunk_dtype, "float64")):
         try:
             machines[dtype] = quine.proved(dtype)
         except NotProved as error:
@@ -129,42 +113,27 @@ def _proved(folder: Path) -> dict[str, Any]:
     return certificate | {"claim": _claim(certificate, quine)}
 
 
-def _common(quine: Taped | Rounded) -> dict[str, Any]:
+def _common(quine: Stored) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "kind": quine.name,
         "weights_sha256": quine.sha256,
         "parameters": len(quine.theta),
         "dtype": quine.dtype,
+        **({} if quine.trunk_dtype == quine.dtype else {"trunk_dtype": quine.trunk_dtype}),
         **quine.about(),
     }
 
 
-def _claim(c: dict[str, Any], quine: Taped | Rounded) -> str:
+def _claim(c: dict[str, Any], quine: Stored) -> str:
     return quine.claim(c, " and ".join(c["machines"]), min(machine["margin"] for machine in c["machines"].values()))
 
 
-def _digest(certificate: dict[str, Any]) -> str:
-    body = {k: v for k, v in certificate.items() if k != "digest"}
-    return hashlib.sha256(canonical(body).encode()).hexdigest()
-
-
 def _check(c: dict[str, Any], folder: Path) -> None:
-    if c["format"] != FORMAT or c["kind"] not in (Taped.name, Rounded.name):
-        raise NotProved("the certificate is of another format")
-    if c["digest"] != _digest(c):
-        raise NotProved("the certificate was altered: its digest does not fit")
+    check_seal(c, _KINDS)
     quine = read(folder)
-    if c["weights_sha256"] != quine.sha256:
-        raise NotProved("the certificate is of other weights")
-    common = _common(quine)
-    odd = set(c) - {*common, "machines", "claim", "digest"}
-    if odd:
-        raise NotProved(f"the certificate says more than is checked: {min(odd)[:40]!r}")
-    # In one spelling, because True and 1.0 are equal to 1.
-    if canonical({k: c[k] for k in common}) != canonical(common) or c["claim"] != _claim(c, quine):
-        raise NotProved("the certificate describes another network")
-    if not c["machines"] or not set(c["machines"]) <= {quine.dtype, "float64"}:
+    check_words(c, _common(quine), ["machines"], lambda said: _claim(said, quine))
+    if not c["machines"] or not set(c["machines"]) <= {quine.trunk_dtype, "float64"}:
         raise NotProved("the certificate is of machines that are not looked at")
     for dtype, said in c["machines"].items():
         quine.check_said(said, dtype)

@@ -26,7 +26,7 @@ from ...quines.tables.philox import Stream, dyadic_gaussian
 from ...quines.tables.signs import block_size, hadamard, sign_bytes
 from ..rules import NoRule, run
 from ..rules.common import described, kinds
-from ..rules.resnet import RESNET
+from ..rules.models import MODELS
 from ..verdicts import NotProved
 from .held import OWN, Floats, Machine
 from .numbers import Bounded
@@ -34,11 +34,13 @@ from .stored import FLOATS, Stored
 
 GRID = "activation_bits"  # k, in the configuration of such a quine
 # The modules whose rules round where the network does, and those that have nothing to round.
-_ROUNDED = ("Linear", "Conv1d", "Conv2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "neuralquine.InstanceNorm")
-_WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer", RESNET)
-_PLAIN = ("Tanh", "ReLU", "Sigmoid", "SiLU", "GELU", "Softmax", "Embedding", "Identity", "Dropout", "Flatten")
-_POOLS = ("MaxPool1d", "MaxPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")
-_KNOWN = {*_ROUNDED, *_WHOLE, *_PLAIN, *_POOLS}
+_NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "BatchNorm1d", "BatchNorm2d")
+_ROUNDED = ("Linear", "Conv1d", "Conv2d", *_NORMS, "neuralquine.InstanceNorm")
+_WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer")
+_PLAIN = ("Tanh", "ReLU", "LeakyReLU", "Sigmoid", "SiLU", "GELU", "GLU", "Softmax")
+_MOVED = ("Embedding", "Identity", "Dropout", "Flatten")
+_POOLS = ("MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")
+_KNOWN = {*MODELS, *_ROUNDED, *_WHOLE, *_PLAIN, *_MOVED, *_POOLS}
 _GIVEN = 1e-9  # of a margin in grid steps, above what two computers' float64 can differ by
 _CHUNK = 1 << 22  # numbers of the expansion's table at once
 
@@ -66,12 +68,10 @@ class Rounded(Stored):
     # -- what a certificate says ----------------------------------------------------------------------------------------
 
     def about(self) -> dict[str, Any]:
-        """What a certificate says of the network, beside its weights."""
         phase = {"code_phase": self.config["code_phase"]} if self.fine else {}
         return {"code_size": self.d, "code_bits": self.bits, **phase, GRID: self.grid}
 
     def proved(self, dtype: str) -> dict[str, float]:
-        """What is proved of the machines of a type, a little less than was found: other computers find other last bits."""
         steps, margin = self.margin(Machine.of(dtype, self.grid))
         if not margin - _GIVEN > 0:
             raise NotProved("a value lies so near to the middle of two multiples that machines may round it either way")
@@ -79,7 +79,6 @@ class Rounded(Stored):
         return {"margin": margin - _GIVEN}
 
     def check_said(self, said: dict[str, Any], dtype: str) -> None:
-        """Raise NotProved where a certificate claims more than that."""
         if set(said) != {"margin"} or type(said["margin"]) is not float or not said["margin"] > 0:
             raise NotProved("the certificate gives no margin")
         if not said["margin"] <= self.proved(dtype)["margin"] + _GIVEN / 2:
@@ -87,7 +86,6 @@ class Rounded(Stored):
 
     @staticmethod
     def claim(c: dict[str, Any], types: str, least: float) -> str:
-        """The theorem in a sentence."""
         return (
             f"In exact real arithmetic, and in IEEE arithmetic of {types} with sums in any order, the network with activations "
             f"rounded to multiples of 2^-{c[GRID]} computes a code that rounds, with a margin of at least {least!r} of a grid "
@@ -98,7 +96,7 @@ class Rounded(Stored):
 
     def code(self, machine: Machine) -> Bounded:
         """The code before it is rounded, ``(1, d)``, on every machine of a type."""
-        config, kind = self.config, FLOATS[self.dtype]
+        config, kind = self.config, FLOATS[self.trunk_dtype]
         weights = self.bounded(machine)
 
         def held(numbers: NDArray[Any]) -> Bounded:

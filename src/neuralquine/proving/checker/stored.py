@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ...files.names import CONFIG, WEIGHTS
 from ..known import description
 from ..rules import SEQUENCES, NoRule
 from ..rules.common import Shapes
+from ..rules.models import MODELS
 from .held import Machine
 from .numbers import Bounded
 
@@ -23,20 +25,17 @@ FLOATS: dict[str, type[np.floating[Any]]] = {"float64": np.float64, "float32": n
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization, never printed
 
-_READ = {  # models of transformers, with the inputs that their rules are about
-    "transformers.ResNetForImageClassification": ["pixel_values"],
-    "transformers.GPT2LMHeadModel": ["input_ids", "logits_to_keep"],
-}
 
-
-class Stored:
-    """What a folder holds.
+class Stored(ABC):
+    """What a folder holds, and what a certificate says of it.
 
     Attributes:
+        name: of the theorem, as a certificate calls its kind.
         config: its configuration, which was found to be the one that the weights were written with.
         kind: of the quine.
         sha256: of the weights file, which holds the configuration, too.
         names, shapes, sizes: of the printed tensors, in the order of theta.
+        trunk_dtype: of the numbers that the network computes with; that of the weights is ``dtype``.
         theta: ``(P,)``, the stored weights in their own type.
         held: all tensors by the names that the trunk has for them.
         inputs: of the network; the first one is the ``probe`` that it is run on.
@@ -46,11 +45,13 @@ class Stored:
         NoRule: its type or its probe has no rule.
     """
 
+    name: ClassVar[str]
+
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         self.config = config = read_config(folder)
         self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], description(config)
-        self.expansion = config["expansion"]
+        self.expansion, self.trunk_dtype = config["expansion"], config.get("trunk_dtype", self.dtype)
         if self.dtype not in FLOATS:
             raise NoRule(f"no proof rule for weights in {self.dtype}")
         self.sha256 = sha256(folder / WEIGHTS)
@@ -75,13 +76,41 @@ class Stored:
             raise QuineFileError(f"{folder / CONFIG} has not one mean and one gain for each tensor")
         self.theta: NDArray[Any] = np.concatenate([t.reshape(-1) for t in tensors])
 
+    # -- what a certificate says ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """What a certificate says of the network, beside its weights."""
+
+    @abstractmethod
+    def proved(self, dtype: str) -> dict[str, float]:
+        """What is proved of the machines of a type, a little less than was found: other computers find other last bits.
+
+        Raises:
+            NotProved: nothing.
+        """
+
+    @abstractmethod
+    def check_said(self, said: dict[str, Any], dtype: str) -> None:
+        """Raise NotProved where a certificate claims more than that."""
+
+    @staticmethod
+    @abstractmethod
+    def claim(c: dict[str, Any], types: str, least: float) -> str:
+        """The theorem in a sentence.
+
+        Args:
+            c: the certificate.
+            types: the machines that it speaks of.
+            least: the smallest margin on any of them.
+        """
+
+    # -- what the folder holds ------------------------------------------------------------------------------------------
+
     def _inputs(self, found: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """What the network is asked with, if its output is read as its rule gives it."""
         names, select, kind = self.config["probe"], self.config["select"], self.spec["type"]
-        if kind in _READ:
-            if names != _READ[kind] or select != "logits":
-                raise NoRule(f"no proof rule for a {kind} that is asked for anything but its logits")
-        elif names != 1 or not (select is None or (select == 0 and kind in SEQUENCES)):
+        if kind not in MODELS and (names != 1 or not (select is None or (select == 0 and kind in SEQUENCES))):
             raise NoRule("no proof rule for several inputs, or for select=: wrap the trunk so that its output is read")
         places = [f"probe.{name}" for name in (["0"] if names == 1 else names)]
         if not set(places) <= set(found):

@@ -86,11 +86,9 @@ class Taped(Stored):
     # -- what a certificate says ----------------------------------------------------------------------------------------
 
     def about(self) -> dict[str, Any]:
-        """What a certificate says of the network, beside its weights."""
         return {"code_size": self.d, "repeats": self.repeats, "features": self.places}
 
     def proved(self, dtype: str) -> dict[str, float]:
-        """What is proved of the machines of a type, a little less than was found: other computers find other last bits."""
         self.check_print()
         machine = Machine.of(dtype)
         votes = self.votes(machine)
@@ -98,7 +96,6 @@ class Taped(Stored):
         return {"features_at_least": least, "features_at_most": most, "margin": self.margin(machine, least, most)}
 
     def check_said(self, said: dict[str, Any], dtype: str) -> None:
-        """Raise NotProved where a certificate claims more than that."""
         names = ("features_at_least", "features_at_most", "margin")
         if set(said) != set(names) or not all(type(said[n]) is float and math.isfinite(said[n]) for n in names):
             raise NotProved("the certificate gives no bounds of the votes")
@@ -112,7 +109,6 @@ class Taped(Stored):
 
     @staticmethod
     def claim(c: dict[str, Any], types: str, least: float) -> str:
-        """The theorem in a sentence."""
         return (
             f"In exact real arithmetic, and in IEEE arithmetic of {types} with sums in any order, the network reads the "
             f"{c['code_size']} signs of its tape, each with at least {least!r} times the votes that make a sign, and prints its "

@@ -8,16 +8,19 @@ Adding a rule takes one file here and its line below, or, from outside this pack
 
     from neuralquine.proving.rules import rule
 
-    @rule("LeakyReLU")
-    def leaky_relu(x, arguments, weights):
-        return x.relu() - (-x).relu().scale(arguments["negative_slope"])
+    @rule("Hardtanh")
+    def hardtanh(x, arguments, weights):
+        low, high = arguments["min_val"], arguments["max_val"]
+        return (x + -low).relu() - (x + -high).relu() + low
 """
 
 from . import (  # each enters its rules
     activations,
     attention,
+    bert,
     convolution,
     gpt2,
+    llama,
     normalized,
     recurrent,
     resnet,
@@ -35,8 +38,10 @@ __all__ = [
     "NoRule",
     "activations",
     "attention",
+    "bert",
     "convolution",
     "gpt2",
+    "llama",
     "normalized",
     "recurrent",
     "resnet",

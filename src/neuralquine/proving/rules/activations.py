@@ -1,4 +1,4 @@
-"""Functions of one number, and softmax."""
+"""Functions of one number, gates, and softmax."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def relu(x: A, _: Spec, __: Weights[A]) -> A:
     return x.relu()
 
 
+@rule("LeakyReLU")
+def leaky_relu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``max(x, 0) - slope max(-x, 0)``, of which one term is zero."""
+    return x.relu() - (-x).relu().scale(arguments["negative_slope"])
+
+
 @rule("Sigmoid")
 def sigmoid(x: A, _: Spec, __: Weights[A]) -> A:
     return x.sigmoid()
@@ -59,6 +65,16 @@ def gelu(x: A, arguments: Spec, _: Weights[A]) -> A:
         case other:
             raise NoRule(f"no proof rule for GELU with approximate={other!r}")
     return (x * (gate + 1.0)).scale(0.5)
+
+
+@rule("GLU")
+def gated(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """The first half of an axis, times the logistic function of the second."""
+    axes, axis = len(x.shape), arguments["dim"]
+    if not -axes <= axis < axes or x.shape[axis % axes] % 2:
+        raise NoRule(f"no proof rule for GLU over axis {axis} of a tensor of shape {x.shape}")
+    half = x.shape[axis % axes] // 2
+    return x.cut(axis, 0, half) * x.cut(axis, half, 2 * half).sigmoid()
 
 
 @rule("Softmax")

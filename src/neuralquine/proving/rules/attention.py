@@ -13,12 +13,16 @@ from .common import A, NoRule, Shapes, Spec, Weights, affine, below, held, rule,
 _CONTEXT = 16  # positions of the causal transformer
 
 
-def attend(x: A, heads: int, weights: Weights[A], *, causal: bool) -> A:
-    """Self-attention of sequences ``(B, T, E)``, as in ``nn.MultiheadAttention``; causal: each sees what came before."""
+def attend(x: A, heads: int, weights: Weights[A], *, causal: bool, parts: bool = False) -> A:
+    """Self-attention of sequences ``(B, T, E)``, as in ``nn.MultiheadAttention``; causal: each sees what came before.
+
+    Where queries, keys and values are layers of their own, as their *parts*, these are rounded to the grid of activations.
+    """
     batch, length, width = x.shape
     if width % heads:
         raise NoRule(f"no proof rule for {heads} heads of a width of {width}")
     joint = affine(x, weights, ("in_proj_weight", "in_proj_bias"))
+    joint = joint.to_grid() if parts else joint
     thirds = [joint.cut(-1, k * width, (k + 1) * width) for k in range(3)]
     q, k, v = (part.reshape(batch, length, heads, width // heads).move(0, 2, 1, 3) for part in thirds)
     seen = np.tri(length, dtype=bool) if causal else None
@@ -27,16 +31,26 @@ def attend(x: A, heads: int, weights: Weights[A], *, causal: bool) -> A:
     return affine(mixed, below(weights, "out_proj"))
 
 
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+def mixed(q: A, k: A, v: A, *, causal: bool) -> A:
+    """Attention of queries, keys and values ``(B, T, heads, size)``: ``(B, T, heads size)``."""
+    batch, length, heads, size = q.shape
+    q, k, v = (part.move(0, 2, 1, 3) for part in (q, k, v))
+    attention = (q @ k.mT).divide_by_root(size).softmax(np.tri(length, dtype=bool) if causal else None)
+    return (attention @ v).move(0, 2, 1, 3).reshape(batch, length, heads * size)
+
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda x: x.relu(),
     "gelu": lambda x: gelu(x, {"approximate": "none"}, lambda _: None),
-    "gelu_tanh": lambda x: gelu(x, {"approximate": "tanh"}, lambda _: None),  # of GPT-2 alone: torch has no such layer
+    "gelu_tanh": lambda x: gelu(x, {"approximate": "tanh"}, lambda _: None),
+    "silu": lambda x: x * x.sigmoid(),
 }
+_OF_TORCH = ("relu", "gelu")  # those of its encoder layer; the others are of models of transformers
 
 
-def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) -> A:
+def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False, parts: bool = False) -> A:
     """A layer of an encoder of sequences ``(B, T, E)``."""
-    activation = _ACTIVATIONS.get(arguments["activation"])
+    activation = ACTIVATIONS.get(arguments["activation"])
     if activation is None:
         raise NoRule(f"no proof rule for a TransformerEncoderLayer with activation={arguments['activation']!r}")
 
@@ -44,7 +58,7 @@ def encode(x: A, arguments: Spec, weights: Weights[A], *, causal: bool = False) 
         return scaled(y.normalize(arguments["layer_norm_eps"]), below(weights, name)).to_grid()
 
     def mix(y: A) -> A:
-        return attend(y, arguments["nhead"], below(weights, "self_attn"), causal=causal).to_grid()
+        return attend(y, arguments["nhead"], below(weights, "self_attn"), causal=causal, parts=parts).to_grid()
 
     def feed(y: A) -> A:
         inner = affine(y, below(weights, "linear1")).to_grid()
@@ -76,8 +90,8 @@ def _transformer(arguments: Spec) -> Shapes:
 
 @rule("TransformerEncoderLayer", tensors=lambda a: _layer(a["d_model"], a["dim_feedforward"], bias=a["bias"]))
 def encoder_layer(x: A, arguments: Spec, weights: Weights[A]) -> A:
-    if not arguments["batch_first"] or arguments["activation"] == "gelu_tanh":
-        raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first, or with gelu_tanh")
+    if not arguments["batch_first"] or arguments["activation"] not in _OF_TORCH:
+        raise NoRule("no proof rule for a TransformerEncoderLayer that is not batch_first, or of another activation")
     if len(x.shape) not in (2, 3):
         raise NoRule(f"no proof rule for a TransformerEncoderLayer of a tensor of shape {x.shape}")
     if len(x.shape) == 2:

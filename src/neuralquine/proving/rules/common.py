@@ -156,9 +156,12 @@ _SAME = ("Identity", "Dropout", "Flatten")  # they take numbers of any type, and
 
 def _modules(spec: Spec, prefix: str) -> list[tuple[str, Spec, str]]:
     """The type, arguments and prefix of each module in order, with the sequential ones opened."""
-    if spec["type"] != "Sequential":
-        return [(spec["type"], spec.get("arguments", {}), prefix)]
-    return [found for name, child in spec["children"] for found in _modules(child, f"{prefix}{name}.")]
+    try:
+        if spec["type"] != "Sequential":
+            return [(spec["type"], spec.get("arguments", {}), prefix)]
+        return [found for name, child in spec["children"] for found in _modules(child, f"{prefix}{name}.")]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise NoRule("no proof rule for a description that is none of a module") from error
 
 
 def kinds(spec: Spec) -> list[str]:

@@ -31,8 +31,10 @@ def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
 
 def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     """A convolution as a product of matrices: windows of the flat input, zero in the padding, by flat kernels."""
-    if arguments["groups"] != 1 or arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
-        raise NoRule("no proof rule for a convolution with groups or with padding other than a number of zeros")
+    if arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
+        raise NoRule("no proof rule for a convolution with padding other than a number of zeros")
+    if arguments["groups"] != 1:
+        return _by_groups(x, arguments, weights, axes)
     weight = held(weights, "weight")
     batched = _batched(x, axes, "convolution")
     if x.shape[-axes - 1] != weight.shape[1]:
@@ -42,6 +44,28 @@ def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     inner = x.reshape(batch, -1).windows(index.reshape(int(np.prod(output)), -1))
     y = inner.affine(weight.reshape(weight.shape[0], -1), weights("bias")).to_grid().mT
     return y.reshape(*(batch,) * batched, weight.shape[0], *output)
+
+
+def _by_groups(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
+    """Each group of channels by kernels of its own."""
+    _batched(x, axes, "convolution")
+    groups, whole, place = arguments["groups"], held(weights, "weight"), len(x.shape) - axes - 1
+    inner, outer = whole.shape[1], whole.shape[0] // groups
+    if x.shape[place] != groups * inner:
+        raise NoRule(f"no proof rule for a convolution of {groups * inner} channels in a tensor of shape {x.shape}")
+
+    def of_group(g: int) -> Weights[A]:
+        def find(name: str) -> A | None:
+            part = weights(name)
+            return None if part is None else part.cut(0, g * outer, (g + 1) * outer)
+
+        return find
+
+    parts = [
+        _convolve(x.cut(place, g * inner, (g + 1) * inner), arguments | {"groups": 1}, of_group(g), axes)
+        for g in range(groups)
+    ]
+    return x.concat(parts, place)
 
 
 def _batched(x: Arithmetic, axes: int, what: str) -> bool:
@@ -86,6 +110,26 @@ def _largest(x: A, arguments: Spec, axes: int) -> A:
     # Padding is at most half a window, so that each has a first place in the input, which may well be there twice.
     index = np.where(index == int(np.prod(size)), index.min(-1, keepdims=True), index)
     return x.reshape(int(np.prod(lead)), -1).windows(index).largest().reshape(*lead, *output)
+
+
+@rule("AvgPool1d")
+def mean_1d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _mean(x, arguments, axes=1)
+
+
+@rule("AvgPool2d")
+def mean_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _mean(x, arguments, axes=2)
+
+
+def _mean(x: A, arguments: Spec, axes: int) -> A:
+    """The mean of each window of each channel by itself; zeros that pad count among its numbers."""
+    _batched(x, axes, "pooling")
+    size, lead = x.shape[-axes:], x.shape[:-axes]
+    index = _windows((1, *size), arguments | {"dilation": 1}, axes)
+    output = index.shape[:axes]
+    windows = x.reshape(int(np.prod(lead)), -1).windows(index.reshape(int(np.prod(output)), -1))
+    return windows.mean().reshape(*lead, *output)
 
 
 @rule("AdaptiveAvgPool1d")

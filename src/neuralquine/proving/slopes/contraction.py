@@ -14,6 +14,7 @@ Source: Banach (1922); with derivatives in the place of G and R, Krawczyk (1969)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Enclosure:
         proved: whether it holds a fixed point, and only one.
         nonzero: whether the boxes of codes and of weights exclude 0, so that the quine is not the zero quine.
         theta_radius: no weight of the quine is farther than this from the stored one.
+        reach: the fixed point is within this of the midpoint.
         contraction: the largest factor of a distance; below 1 where it is proved.
     """
 
@@ -57,6 +59,7 @@ class Enclosure:
     nonzero: bool
     theta_radius: float
     contraction: float
+    reach: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ def enclosed(network: Network, say: Say | None = None) -> Enclosure:
     Raises:
         NoRule: the network has no proof rule, or is too large for this one.
     """
-    point = _stored_code(network)
+    try:
+        point = _stored_code(network)
+    except Unbounded:
+        return Enclosure([math.nan] * network.d, 0.0, False, False, math.inf, math.inf)
     for step in (False, True):
         try:
             with np.errstate(all="ignore"):  # what is not a number is found at every place
@@ -140,7 +146,9 @@ def _enclosure(network: Network, m: Floats, radius: float, say: Say | None, *, s
     weights = np.abs(g.theta) > (g.off + g.sizes.sum(1) * radius) * GROWTH
     gap = np.abs(network.theta.astype(np.float64) - g.theta) + g.off + g.sizes @ reach
     nonzero = bool(codes.any() and weights.any())
-    return Enclosure(m.tolist(), radius, proved, nonzero, float(gap.max() * GROWTH), float(factor.max()))
+    return Enclosure(
+        m.tolist(), radius, proved, nonzero, float(gap.max() * GROWTH), float(factor.max()), float(reach.max())
+    )
 
 
 def _mapped(network: Network, m: Floats, radius: float, *, step: bool) -> _Map:

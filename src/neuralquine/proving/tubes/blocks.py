@@ -56,11 +56,17 @@ class Block:
 
 
 class Blocks:
-    """Looks at every new node, and tightens the tube of a residual sum of token rows ``(1, T, n)``."""
+    """Looks at every new node, and tightens the tube of a residual sum of token rows ``(1, T, n)``.
 
-    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+    Args:
+        say: is told when a block is done.
+        blocks: how many there are. After the last one a language model is read at its last token, so that there only this one's tube is
+            tightened; where all are read, the others are wide.
+    """
+
+    def __init__(self, say: Callable[[str], None] | None = None, blocks: int = 0) -> None:
         self.last: Block | None = None
-        self.done, self.say = 0, say
+        self.done, self.say, self.blocks = 0, say, blocks
 
     def __call__(self, node: Node) -> None:
         if node.kind != "add" or node.value.ndim != 3 or node.shape[0] != 1 or any(p.fixed for p in node.parents):
@@ -68,29 +74,31 @@ class Blocks:
         start, branch = node.parents
         if start.shape != node.shape or branch.kind != "affine" or node.shape[-1] > _LONGEST:
             return
-        attended = _attention(node)
+        first = node.shape[1] - 1 if self.done == self.blocks - 1 else 0
+        attended = _attention(node, first)
         if attended is not None:
             self.last = attended
         elif self.last is not None and self.last.middle is start:
-            _feed(node, self.last)
+            _feed(node, self.last, first)
             self.last = None
             self.done += 1
             if self.say is not None:
                 self.say(f"norms of block {self.done}")
 
 
-def _tighten(node: Node, rows: Array) -> None:
-    """Take a bound of the 2-norm of each row."""
-    if not (np.isfinite(rows).all() and (rows >= 0).all()):
+def _tighten(node: Node, rows: Array, first: int) -> None:
+    """Take a bound of the 2-norm of each row from the first one that was looked at."""
+    if not (np.isfinite(rows[first:]).all() and (rows[first:] >= 0).all()):
         raise Unbounded("the norms of a block bound nothing")
-    node.row = np.minimum(node.row, rows[None] * GROWTH)
+    known = np.concatenate([np.full(first, np.inf), rows[first:] * GROWTH])
+    node.row = np.minimum(node.row, known[None])
     node.radius = np.minimum(node.radius, node.row[..., None])
 
 
-def _norms_of(pairs: dict[tuple[int, int], tuple[Array, float]], length: int, squarings: int) -> Array:
+def _norms_of(pairs: dict[tuple[int, int], tuple[Array, float]], first: int, length: int, squarings: int) -> Array:
     """Bounds of the norms of each token's derivative by itself, and by all earlier tokens side by side: ``(T, 2)``."""
     norms = np.zeros((length, 2))
-    for t in range(length):
+    for t in range(first, length):
         before = [pairs[t, u] for u in range(t) if (t, u) in pairs]
         for place, parts in ((0, [pairs[t, t]] if (t, t) in pairs else []), (1, before)):
             if parts:
@@ -176,7 +184,7 @@ def _narrow(j: Array, sizes: float, inverse: float) -> tuple[Array, float]:
     return j.astype(np.float32), (error + _NARROW * frobenius(j)) * GROWTH
 
 
-def _attention(node: Node) -> Block | None:
+def _attention(node: Node, only_from: int) -> Block | None:
     start, branch = node.parents
     mixed = _up(branch, "affine", "reshape", "move")
     if mixed is None or mixed.kind != "matmul":
@@ -195,11 +203,11 @@ def _attention(node: Node) -> Block | None:
     head = _normed(joint[0].parents[0], start)
     if head is None:
         return None
-    return _attended(node, head, joint[0], (q, k, v, p, mixed), (product, times))
+    return _attended(node, head, joint[0], (q, k, v, p, mixed), (product, times), only_from)
 
 
 def _attended(
-    node: Node, head: Normed, joint: Node, parts: tuple[Node, ...], logits: tuple[Node, Node]
+    node: Node, head: Normed, joint: Node, parts: tuple[Node, ...], logits: tuple[Node, Node], only_from: int
 ) -> Block | None:
     start, branch = node.parents
     qs, ks, vs, ps, os = (part.numbers[0] for part in parts)
@@ -217,7 +225,7 @@ def _attended(
     spread = norm(vs)[:, None, :] + norm(os)[:, :, None]  # (heads, t, u)
     pull = ps * spread * norm_o[:, None, None] * abs(factor)
     found: dict[tuple[int, int], tuple[Array, float]] = {}
-    seen = [(t, u) for t in range(length) for u in range(t + 1) if ps[:, t, u].any()]
+    seen = [(t, u) for t in range(only_from, length) for u in range(t + 1) if ps[:, t, u].any()]
     if np.triu(ps.max(0), 1).any():  # a token that sees later ones
         return None
     each = np.stack([(by_head[:, i] @ wv[i]).reshape(-1) for i in range(heads)])
@@ -236,8 +244,8 @@ def _attended(
         if u == t:
             j[np.diag_indices(n)] += 1.0
         found[t, u] = _narrow(j, float(sizes), float(head.inverse[u]))
-    norms = _norms_of(found, length, squarings=2)
-    _tighten(node, _carried(norms, start.row[0]) + fresh)
+    norms = _norms_of(found, only_from, length, squarings=2)
+    _tighten(node, _carried(norms, start.row[0]) + fresh, only_from)
     return Block(start, node, found, norms, fresh)
 
 
@@ -276,7 +284,7 @@ def _attention_fresh(
     return (norm_bound(branch.parents[1]) * rows + _local(branch) + _local(node)) * GROWTH
 
 
-def _feed(node: Node, before: Block) -> None:
+def _feed(node: Node, before: Block, only_from: int) -> None:
     """The second half of a block: each token by itself."""
     start, branch = node.parents
     found = _elementwise(branch.parents[0])
@@ -291,7 +299,7 @@ def _feed(node: Node, before: Block) -> None:
     length, n = start.shape[1:]
     own, pairs = np.zeros(length), {}
     outer, rows = frobenius(w2), (w1 * w1).sum(1)
-    for t in range(length):
+    for t in range(only_from, length):
         j = _through(w2 @ (slope[t][:, None] * w1), head.rows[t], head.inverse[t])
         j[np.diag_indices(n)] += 1.0
         narrow, error = _narrow(
@@ -304,8 +312,9 @@ def _feed(node: Node, before: Block) -> None:
                 reach = frobenius(first) + off
                 rounded = gamma(n + 4, _NARROW) * size * reach
                 pairs[t, u] = narrow @ first, (error * reach + own[t] * off + rounded) * GROWTH
-    whole = _carried(_norms_of(pairs, length, squarings=3), before.start.row[0]) + own * before.fresh
-    _tighten(node, np.minimum(own * start.row[0], whole) + fresh)
+    norms = _norms_of(pairs, only_from, length, squarings=3)
+    whole = _carried(norms, before.start.row[0]) + own * before.fresh
+    _tighten(node, np.minimum(own * start.row[0], whole) + fresh, only_from)
 
 
 def _elementwise(node: Node) -> tuple[Node, Array, Array] | None:

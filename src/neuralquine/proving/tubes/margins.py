@@ -101,7 +101,10 @@ def features(
 ) -> Tube:
     """The tube of the d numbers that the code is made of; tightened on the way, where the effort is that of steps or blocks."""
     tape = tape_of(dtype, norms)
-    tape.watch = Steps(tape.machine) if effort == STEPS else Blocks(say) if effort == BLOCKS else None
+    if effort == STEPS:
+        tape.watch = Steps(tape.machine)
+    elif effort == BLOCKS:
+        tape.watch = Blocks(say, network.spec.get("arguments", {}).get("layers", 0))
     parameters = {name: held(tape, numbers) for name, numbers in network.tensors().items()}
     h = network.features(parameters.get, lambda _, numbers: held(tape, numbers))
     if not isinstance(h, Tube) or h.fixed:

@@ -79,6 +79,7 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.LeakyReLU: ("negative_slope",),
     nn.Softplus: ("beta", "threshold"),
     nn.Hardtanh: ("min_val", "max_val"),
+    nn.GLU: ("dim",),
     nn.Softmax: ("dim",),
     nn.Identity: (),
     nn.Dropout: ("p",),

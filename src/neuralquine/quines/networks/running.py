@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
 import threading
@@ -144,6 +145,22 @@ def pick(output: Any, number: int) -> Tensor:
         few = f"only {number} of the tensors that it had before" if number else "no tensor"
         raise TrunkError(f"the trunk's output ({type(output).__name__}) holds {few}: choose one with select=")
     return plain(found)
+
+
+def checked_select(select: Select) -> Select:
+    """What says which part of an output is read, with NumPy's integers as Python's.
+
+    Raises:
+        TrunkError: it is none of an index, a key and a callable.
+    """
+    if select is None or isinstance(select, str) or callable(select):
+        return select
+    try:
+        if not isinstance(select, bool):
+            return operator.index(select)
+    except TypeError:
+        pass
+    raise TrunkError(f"select must be an index, a key, an attribute or a callable, not {select!r}")
 
 
 def selected(output: Any, select: Select) -> Any:

@@ -30,7 +30,7 @@ _BLOCKS = (8, 16, 32, 64, 128)  # sizes whose blocks share no counter of Philox,
 _TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _FINEST = 30  # bits after the point of a code that are looked at; a grid in float32 has fewer
 _ROOM = 22  # bits of the largest sum: two fewer than float32 has, for tensor cores cut terms off a little earlier
-_GAINS = (2.0**-60, 2.0**60)  # between them no product of a gain and a sum is subnormal
+GAINS = (2.0**-60, 2.0**60)  # between them no product of a gain and a sum is subnormal
 _WORTH = 1 << 22  # weights from which on compiling the kernels, some seconds, is worth it
 _SIZE = 3  # the largest number of a code that is no sum of few bits is scaled to 2^3: float16 has most bits there
 _CLOSE = 4  # round-offs by which the weights of such a code may differ, in the mean
@@ -96,7 +96,7 @@ class Fused:
     @classmethod
     def of(cls, printer: Plain) -> Fused | None:
         """The kernels for a printer; None where it is on no GPU, or of a kind that they cannot print."""
-        powers = all(math.frexp(gain)[0] == 0.5 and _GAINS[0] <= gain <= _GAINS[1] for gain in printer.gains)
+        powers = all(math.frexp(gain)[0] == 0.5 and GAINS[0] <= gain <= GAINS[1] for gain in printer.gains)
         fits = printer.block in _BLOCKS and printer.dtype in _TYPES and powers
         there = _interpreted() or (printer.device.type == "cuda" and printer.parameters >= _WORTH)
         return cls(printer) if fits and there and _kernels() else None

@@ -22,6 +22,7 @@ from ...errors import check_bytes
 from ..tables.signs import block_size, hadamard, sign_bytes, signs
 from .base import Slot, printer, slots_of, working_type, write_pieces
 from .fused import Fused
+from .rows import Rows
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
 _FUSED_CHUNK = 1 << 25  # the same on a GPU, whose launches and answers take longer than printing a million weights
@@ -90,10 +91,16 @@ class HadamardExpansion:
         """The GPU's kernels; None where there are none."""
         return Fused.of(self)
 
+    @cached_property
+    def _rows(self) -> Rows | None:
+        """The CPU's product; None where there is none."""
+        return Rows.of(self)
+
     @torch.no_grad()
     def write(self, c: Tensor, targets: Sequence[tuple[Slot, Tensor]]) -> None:
         """Write ``E(c)`` of one code ``(d,)`` into flat tensors, each the stretch that its slot names."""
-        if self._fused is None or not self._fused.written(c, targets):
+        quick = self._fused or self._rows
+        if quick is None or not quick.written(c, targets):
             write_pieces(self.plain_pieces(c, [slot for slot, _ in targets]), targets)
 
     @torch.no_grad()
@@ -115,13 +122,13 @@ class HadamardExpansion:
     def plain_pieces(self, c: Tensor, slots: Sequence[Slot]) -> Iterator[tuple[int, int, Tensor]]:
         """:meth:`pieces` in plain operations of torch, which say what a kernel has to print."""
         tables: dict[float, Tensor] = {}
-        table = self._tables(c)
+        table = self.table(c)
         step = max(1, _CHUNK // self.block)
         bags = torch.arange(0, step * self.block // 8, self.block // 8, dtype=torch.int32, device=self.device)
         for number, slot in enumerate(slots):
             if slot.count == 0:
                 continue
-            index, lead = self._index_of(slot)
+            index, lead = self.index_of(slot)
             gain, mean = self.gains[slot.tensor], self.means[slot.tensor]
             scaled = tables.setdefault(gain, table * gain)
             done = 0
@@ -137,7 +144,7 @@ class HadamardExpansion:
                 yield number, done, values.to(self.dtype)
                 done += len(values)
 
-    def _tables(self, c: Tensor) -> Tensor:
+    def table(self, c: Tensor) -> Tensor:
         """Sums over each byte of signs: row ``256 j + v`` is ``sum_i (-1)^bit_i(v) c_{8j+i} H[:, 8j+i]``."""
         padded = torch.zeros(self.block, dtype=self.work, device=self.device)
         padded[: self.code_size] = c.to(self.work)
@@ -147,7 +154,7 @@ class HadamardExpansion:
         columns = self._hadamard.T.reshape(-1, 8, self.block)
         return (bytes_of_code @ columns).reshape(-1, self.block)
 
-    def _index_of(self, slot: Slot) -> tuple[Tensor, int]:
+    def index_of(self, slot: Slot) -> tuple[Tensor, int]:
         """Rows of the tables for the blocks that a slot touches, and how far into the first block it starts.
 
         ``(blocks, D / 8)``, ``256 j`` plus the j-th byte of signs: int16, a quarter of a byte for each weight.
@@ -211,7 +218,7 @@ class HadamardExpansion:
         """The pull-back of derivatives by stretches of the weights, in plain operations of torch: ``(d,)``."""
         total = torch.zeros(self.block, dtype=torch.float64, device=self.device)
         for slot, flat in pairs:
-            index, lead = self._index_of(slot)
+            index, lead = self.index_of(slot)
             step, done = max(1, _CHUNK // self.block), 0
             for row in range(0, len(index), step):
                 part = index[row : row + step]

@@ -1,0 +1,141 @@
+"""Printing on a CPU as the product of a sparse matrix of ones and the table of signs: every weight is written once, where it belongs.
+
+A block of D weights is the sum of D / 8 rows of the table (:mod:`.hadamard`). Torch's own operation for sums of rows returns them
+in new memory, from where they have to be copied; its product with a sparse matrix writes them to where they are wanted. It adds up in an
+order of its own, so that it prints codes alone whose sums are exact (:func:`.fused.parts_of`), with gains that are powers of
+two. Torch may be built without that product, or with another one: it is compared with the plain path before it is believed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..bits import same
+from .base import Slot
+from .fused import GAINS, parts_of
+
+_CHUNK = 1 << 21  # weights of one product: fewer pay too often for what the library prepares, more leave the cache
+_SAMPLE = 2048  # blocks that are compared with the plain path
+_WORTH = 1 << 20  # weights from which on it is worth the comparison
+Targets = Sequence[tuple[Slot, Tensor]]
+
+
+class Plain(Protocol):
+    """A printer of blocks that are sums of rows of a table, in plain operations of torch."""
+
+    sizes: list[int]
+    means: list[float]
+    gains: list[float]
+    parameters: int
+    block: int
+    dtype: torch.dtype
+    work: torch.dtype
+    device: torch.device
+
+    def plain_pieces(self, c: Tensor, slots: Sequence[Slot]) -> Iterator[tuple[int, int, Tensor]]: ...
+
+    def table(self, c: Tensor) -> Tensor: ...
+
+    def index_of(self, slot: Slot) -> tuple[Tensor, int]: ...
+
+
+class Rows:
+    """The product for one printer.
+
+    Args:
+        printer: whose plain path it must agree with.
+    """
+
+    def __init__(self, printer: Plain) -> None:
+        self._printer = printer
+        self._believed: bool | None = None
+
+    @classmethod
+    def of(cls, printer: Plain) -> Rows | None:
+        """The product for a printer; None where it is on no CPU, or of a kind that it cannot print."""
+        powers = all(math.frexp(gain)[0] == 0.5 and GAINS[0] <= gain <= GAINS[1] for gain in printer.gains)
+        return cls(printer) if printer.device.type == "cpu" and powers and printer.parameters >= _WORTH else None
+
+    def written(self, c: Tensor, targets: Targets) -> bool:
+        """Print ``E(c)`` into flat tensors; False where the plain path has to."""
+        if not all(t.is_contiguous() for _, t in targets) or parts_of(c.detach().double().numpy()) is None:
+            return False
+        if self._believed is None:
+            self._believed = self._prints_as_the_plain_path(c)
+        if self._believed:
+            self._write(c, targets)
+        return self._believed
+
+    def _write(self, c: Tensor, targets: Targets) -> None:
+        printer, table, scaled = self._printer, self._printer.table(c), dict[float, Tensor]()
+        for slot, target in targets:
+            if slot.count:
+                gain, mean = printer.gains[slot.tensor], printer.means[slot.tensor]
+                rows = scaled.setdefault(gain, table * gain + 0.0)  # no -0, which sums in some order keep
+                self._print(rows, mean, *printer.index_of(slot), target)
+
+    def _print(self, rows: Tensor, mean: float, index: Tensor, lead: int, target: Tensor) -> None:
+        """Print blocks from ``lead`` weights into the first one on: whole ones where they belong, cut ones beside."""
+        block, step, done, row = self._printer.block, max(1, _CHUNK // self._printer.block), 0, 0
+        while done < len(target):
+            here = min(step, len(index) - row) if lead == 0 else 1
+            whole = min(here, (len(target) - done) // block)
+            if lead == 0 and whole and target.dtype == rows.dtype:
+                here = whole
+                values = target[done : done + here * block].view(here, block)
+                self._sum(rows, mean, index[row : row + here], values)
+                done += here * block
+            else:
+                values = torch.empty(here, block, dtype=rows.dtype)
+                self._sum(rows, mean, index[row : row + here], values)
+                part = values.view(-1)[lead : lead + len(target) - done]
+                target[done : done + len(part)] = part
+                done += len(part)
+            row, lead = row + here, 0
+
+    def _sum(self, rows: Tensor, mean: float, index: Tensor, values: Tensor) -> None:
+        count, each = index.shape
+        starts = torch.arange(0, (count + 1) * each, each, dtype=torch.int32)
+        ones = torch.ones(count * each, dtype=rows.dtype)
+        places = index.to(torch.int32).view(-1)
+        with _quietly():
+            size = (count, len(rows))
+            matrix = torch.sparse_csr_tensor(starts, places, ones, size=size, check_invariants=False)
+        torch.addmm(values, matrix, rows, beta=0, out=values)
+        if mean:
+            values.add_(mean)
+
+    def _prints_as_the_plain_path(self, c: Tensor) -> bool:
+        """Whether the first blocks of the largest tensor are printed alike, over what is no number."""
+        printer = self._printer
+        largest = max(range(len(printer.sizes)), key=printer.sizes.__getitem__)
+        slot = Slot(largest, 0, min(printer.sizes[largest], _SAMPLE * printer.block))
+        found = torch.full((slot.count,), math.nan, dtype=printer.dtype)
+        expected = torch.cat([values for _, _, values in printer.plain_pieces(c, [slot])])
+        try:
+            self._write(c, [(slot, found)])
+        except RuntimeError:  # torch was built without this product
+            return False
+        return same(found, expected)
+
+
+_WARNED: list[bool] = []  # whether a sparse matrix was made in this process
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Pass over what torch says once in a process, when the first sparse matrix is made: that it may change."""
+    if _WARNED:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    _WARNED.append(True)

@@ -1,0 +1,154 @@
+"""Random models of ``transformers`` by their configurations, and whether the rule of each gives the model's own numbers."""
+
+import numpy as np
+import torch
+import transformers
+
+from agreement import in_tubes, outside
+from neuralquine.proving.known import description
+from neuralquine.proving.rules.common import described
+from neuralquine.proving.tubes.machine import Unbounded
+from neuralquine.quines.networks.models import built_model, described_model
+
+KINDS = (
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "BertModel",
+    "ViTForImageClassification",
+    "ResNetForImageClassification",
+)
+
+
+class Draw:
+    """Random choices of one model and seed."""
+
+    def __init__(self, kind, seed):
+        self.generator = np.random.default_rng([seed, sum(map(ord, kind))])
+        self.heads, self.layers, self.batch = self.size(1, 2), self.size(1, 2), self.size(1, 2)
+        self.length, self.each = self.size(1, 4), 2 * self.size(1, 2)
+        self.width = self.heads * self.each
+
+    def one(self, *options):
+        return options[self.generator.integers(len(options))]
+
+    def size(self, low, high):
+        return int(self.generator.integers(low, high + 1))
+
+    def ids(self):
+        return {"input_ids": torch.from_numpy(self.generator.integers(0, 7, (self.batch, self.length)))}
+
+    def image(self, batch, *shape):
+        return {"pixel_values": torch.from_numpy(self.generator.standard_normal((batch, *shape)))}
+
+    def activation(self):
+        return self.one("gelu", "gelu_new", "relu", "silu", "gelu_pytorch_tanh")
+
+
+_ENDS = {"bos_token_id": 0, "eos_token_id": 0}
+
+
+def _gpt2(draw, options):
+    config = transformers.GPT2Config(
+        vocab_size=7, n_positions=6, n_embd=draw.width, n_layer=draw.layers, n_head=draw.heads, n_inner=draw.one(None, 5),
+        activation_function=draw.activation(), layer_norm_epsilon=draw.one(1e-5, 1e-2), **_ENDS, **options,
+    )  # fmt: skip
+    return transformers.GPT2LMHeadModel(config), draw.ids()
+
+
+def _llama(draw, options):
+    config = transformers.LlamaConfig(
+        vocab_size=7, hidden_size=draw.width, intermediate_size=5, num_hidden_layers=draw.layers, hidden_act=draw.activation(),
+        num_attention_heads=draw.heads, num_key_value_heads=draw.one(1, draw.heads), head_dim=draw.one(None, 2, draw.each),
+        max_position_embeddings=9, rms_norm_eps=draw.one(1e-6, 1e-2), attention_bias=draw.one(True, False),
+        mlp_bias=draw.one(True, False), tie_word_embeddings=draw.one(True, False), **_ENDS, **options,
+        rope_parameters={"rope_type": "default", "rope_theta": draw.one(1e4, 5e5, 7.3)},
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(config), draw.ids()
+
+
+def _bert(draw, options):
+    config = transformers.BertConfig(
+        vocab_size=7, hidden_size=draw.width, num_hidden_layers=draw.layers, num_attention_heads=draw.heads, **options,
+        intermediate_size=5, hidden_act=draw.activation(), max_position_embeddings=6, layer_norm_eps=draw.one(1e-12, 1e-3),
+    )  # fmt: skip
+    return transformers.BertModel(config, add_pooling_layer=draw.one(True, False)), draw.ids()
+
+
+def _vit(draw, options):
+    config = transformers.ViTConfig(
+        hidden_size=draw.width, num_hidden_layers=draw.layers, num_attention_heads=draw.heads, intermediate_size=5,
+        hidden_act=draw.activation(), image_size=draw.one(4, 6), patch_size=2, num_channels=draw.one(1, 2),
+        qkv_bias=draw.one(True, False), num_labels=draw.one(2, 3), layer_norm_eps=draw.one(1e-12, 1e-3), **options,
+    )  # fmt: skip
+    shape = config.num_channels, config.image_size, config.image_size
+    return transformers.ViTForImageClassification(config), draw.image(draw.batch, *shape)
+
+
+def _resnet(draw, _):
+    stages = draw.size(1, 2)
+    config = transformers.ResNetConfig(
+        num_channels=draw.one(1, 2), embedding_size=2, hidden_sizes=[4 * draw.size(1, 2) for _ in range(stages)],
+        depths=[draw.size(1, 2) for _ in range(stages)], layer_type=draw.one("basic", "bottleneck"), num_labels=draw.one(2, 3),
+        downsample_in_first_stage=draw.one(True, False), downsample_in_bottleneck=draw.one(True, False),
+    )  # fmt: skip
+    return transformers.ResNetForImageClassification(config), draw.image(1, config.num_channels, 15, 17)
+
+
+_MAKERS = dict(zip(KINDS, (_gpt2, _llama, _bert, _vit, _resnet), strict=True))
+
+
+def drawn(kind, seed):
+    """A model with weights of some size, its inputs, and what is selected of its output."""
+    draw = Draw(kind, seed)
+    model, inputs = _MAKERS[kind](draw, {"attn_implementation": draw.one("eager", "sdpa")})
+    model = model.eval()
+    torch.manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5) if "running_var" in name else tensor.normal_(0, 0.5)
+    select = draw.one(None, 0)
+    if "input_ids" in inputs and kind != "BertModel" and draw.one(True, False):
+        inputs["logits_to_keep"], select = torch.tensor([draw.length - 1]), "logits"
+    if kind == "BertModel":
+        select = draw.one(None, 0, "last_hidden_state", *((1, "pooler_output") if model.pooler is not None else ()))
+    return model, inputs, select
+
+
+def spec_of(model, inputs, select, dtype):
+    """The description that a proof reads of a folder with the model."""
+    tensors = [[name, list(p.shape)] for name, p in model.named_parameters()]
+    read = {"probe": list(inputs), "select": select, "dtype": dtype}
+    return description({"trunk": described_model(model), "trunk_class": "", "tensors": tensors, **read})
+
+
+def finding(kind, seed):
+    """What is wrong with the rule, in words; None where it gives the model's numbers, or bounds nothing."""
+    model, inputs, select = drawn(kind, seed)
+    eager = model.config._attn_implementation == "eager"
+    narrow = kind == "LlamaForCausalLM" or (kind == "ViTForImageClassification" and eager)
+    dtype = "float32" if narrow else "float64"
+    model = model.to(getattr(torch, dtype))
+    inputs = {n: t.to(getattr(torch, dtype)) if t.is_floating_point() else t for n, t in inputs.items()}
+    spec, names = spec_of(model, inputs, select, dtype), [name for name, _ in model.named_parameters()]
+    if [name for name, _ in built_model(described_model(model)).named_parameters()] != names:
+        return "another model is built of its description"
+    state = {name: t for name, t in model.state_dict().items() if name in names or name in dict(model.named_buffers())}
+    shapes = described(spec) or {}
+    if [name for name in shapes if name in names] != names or shapes != {n: tuple(t.shape) for n, t in state.items()}:
+        return f"it is said to have the tensors {shapes}"
+    with torch.no_grad():
+        output = model(**inputs)
+    answer = output[0 if select is None else select].double().numpy()
+    try:
+        tube = in_tubes(spec, state, next(iter(inputs.values())), dtype)
+    except Unbounded:
+        return None
+    if tube is None or tube.value.size != answer.size:
+        return f"the rule refuses it, or gives {None if tube is None else tube.shape} for {answer.shape}"
+    answer = answer.reshape(tube.shape)
+    if not outside(tube, answer) <= 1e-3:
+        return f"off by {np.abs(tube.numbers - answer).max():.1e}, where {tube.radius.max():.1e} is the bound"
+    near = 1e-4 if narrow else 1e-9
+    if not np.abs(tube.numbers - answer).max() < near * max(1.0, np.abs(answer).max()):
+        return "it is in a tube that says nothing"
+    return None

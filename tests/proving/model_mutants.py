@@ -1,0 +1,90 @@
+"""Faults planted in the rules of whole models, one at a time, and whether random models find them.
+
+As a script it plants all of them: ``PYTHONPATH=src:tests python tests/proving/model_mutants.py``. The tests plant a few.
+"""
+
+import types
+
+import numpy as np
+import torch
+
+from neuralquine.errors import NeuralQuineError
+from neuralquine.proving.rules import common, models
+from proving import drawn_models, mutants
+
+FILES = {
+    "gpt2": ("GPT2LMHeadModel",),
+    "llama": ("LlamaForCausalLM",),
+    "bert": ("BertModel", "ViTForImageClassification"),
+    "resnet": ("ResNetForImageClassification",),
+}
+
+
+def rotations_hold(module):
+    """Whether the cosines and sines of torch in float32 are within what is said of them, and not idly."""
+    shares = []
+    for length, size, theta in ((40, 4, 1e4), (60, 6, 7.3), (9, 2, 5e5)):
+        inverse = 1.0 / (theta ** (torch.arange(0, size, 2, dtype=torch.float) / size))
+        angles = torch.arange(length)[:, None].float() * inverse
+        found = module.rotations(length, size, theta)
+        for function, said in zip((torch.cos, torch.sin), found, strict=True):
+            theirs = function(torch.cat([angles, angles], 1)).double().numpy()
+            shares.append(np.abs(theirs - said.nearest).max(0) / (said.within.max(0) * 2.0**-24))
+    shares = np.concatenate(shares)
+    return bool(shares.max() < 1 and shares.max() > 0.02)
+
+
+def sizes_are_seen(module):
+    """Whether the sizes of a network of basic layers are read off the shapes of its weights."""
+    sizes = {"widths": [3, 5, 4], "depths": [2, 1, 3], "embedding": 2, "channels": 6, "labels": 7}
+    shapes = {name: list(shape) for name, shape in module._tensors(sizes).items()}
+    return module.resnet_arguments(shapes) == sizes
+
+
+def faults(file):
+    """The faults of a file; a looser bound is none."""
+    source = mutants.source_of(file)
+    lines = source.splitlines()
+    return [fault for fault in mutants.faults(source) if "within" not in lines[fault[0] - 1]]
+
+
+def is_found(file, source, seeds=range(6)):
+    """Whether a changed file gives itself away."""
+    tables = [common.RULES, common.TENSORS, common.INDICES, models.MODELS]
+    before = [dict(t) if isinstance(t, dict) else set(t) for t in tables]
+    try:
+        for name in FILES[file]:
+            for table in tables:
+                table.discard(f"transformers.{name}") if isinstance(table, set) else table.pop(
+                    f"transformers.{name}", None
+                )
+        module = types.ModuleType(f"neuralquine.proving.rules.{file}")
+        module.__dict__.update(__package__="neuralquine.proving.rules", _without_bias=mutants._without_bias)
+        exec(compile(source, f"<changed {file}>", "exec"), module.__dict__)
+        if (file == "llama" and not rotations_hold(module)) or (file == "resnet" and not sizes_are_seen(module)):
+            return True
+        return any(drawn_models.finding(name, seed) is not None for name in FILES[file] for seed in seeds)
+    except (NeuralQuineError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        return True
+    finally:
+        for table, held in zip(tables, before, strict=True):
+            table.clear()
+            table.update(held)
+
+
+def main():
+    planted = caught = 0
+    for file in FILES:
+        source = mutants.source_of(file)
+        assert not is_found(file, source)
+        here = [(line, said, is_found(file, changed)) for line, said, changed in faults(file)]
+        planted, caught = planted + len(here), caught + sum(found for _, _, found in here)
+        print(f"{file}: {len(here)} planted, {sum(found for _, _, found in here)} found", flush=True)
+        for line, said, found in here:
+            if not found:
+                print(f"  not found: line {line}, {said}: {source.splitlines()[line - 1].strip()}", flush=True)
+    print(f"{planted} planted, {caught} found")
+
+
+if __name__ == "__main__":
+    main()

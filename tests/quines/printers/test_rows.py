@@ -1,0 +1,65 @@
+"""Printing on the CPU by a sparse product: the very bits of the plain path, for the codes that it takes."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from neuralquine.quines.bits import same
+from neuralquine.quines.printers import rows
+from neuralquine.quines.printers.base import Slot, write_pieces
+from neuralquine.quines.printers.hadamard import HadamardExpansion
+
+
+def printer(monkeypatch, d, dtype, gains=None, chunk=1000):
+    monkeypatch.setattr(rows, "_WORTH", 0)
+    monkeypatch.setattr(rows, "_CHUNK", chunk)
+    sizes = [100, 7, 3333, 1, 0, 64, 9000]
+    means = [float(i % 3) / 4 for i in range(len(sizes))]
+    gains = gains or [2.0**-i for i in range(len(sizes))]
+    return HadamardExpansion(sizes, means, gains, code_size=d, seed=5 + d, dtype=dtype)
+
+
+def grid(d, bits, seed=1):
+    draws = np.random.default_rng(seed).normal(size=d)
+    return torch.from_numpy(np.round(draws * 2.0**bits) / 2.0**bits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("d", [5, 20, 64, 200])
+def test_every_weight_has_the_bits_of_the_plain_path(monkeypatch, d, dtype):
+    made, c = printer(monkeypatch, d, dtype), grid(d, 8).to(torch.float32 if dtype.itemsize < 8 else dtype)
+    cut = np.sort(np.random.default_rng(d).integers(0, 9000, 4))  # parts of a tensor, as a rank of several has them
+    parts = [Slot(6, int(a), int(b - a)) for a, b in itertools.pairwise(cut)]
+    for slots in (made.slots, parts):
+        found = [torch.full((s.count,), torch.nan, dtype=dtype) for s in slots]
+        wanted = [torch.empty_like(t) for t in found]
+        assert made._rows.written(c, list(zip(slots, found, strict=True)))
+        write_pieces(made.plain_pieces(c, slots), list(zip(slots, wanted, strict=True)))
+        assert all(same(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_codes_with_rounded_sums_and_gains_that_are_no_powers_of_two_are_left_to_the_plain_path(monkeypatch):
+    made = printer(monkeypatch, 20, torch.float32)
+    targets = [(s, torch.empty(s.count)) for s in made.slots]
+    assert not made._rows.written(torch.randn(20, generator=torch.Generator().manual_seed(1)), targets)
+    assert not made._rows.written(torch.full((20,), torch.nan), targets)
+    assert printer(monkeypatch, 20, torch.float32, gains=[0.3] * 7)._rows is None
+
+
+def test_a_product_that_prints_other_bits_or_does_not_exist_is_not_believed(monkeypatch):
+    def refused(*_, **__):
+        raise RuntimeError("torch was built without it")
+
+    def other(values, *_, **__):
+        return values.fill_(1.0)
+
+    for broken in (refused, other):
+        made, c = printer(monkeypatch, 20, torch.float32), grid(20, 8).float()
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "addmm", broken)
+            targets = [(s, torch.empty(s.count)) for s in made.slots]
+            made.write(c, targets)
+        assert made._rows._believed is False
+        assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
