@@ -346,7 +346,9 @@ def _entry(card: dict[str, Any]) -> list[str]:
         rows.append(("portable", v["portable_reason"]))
     if v["is_quine"]:
         proof = card["proof"]
-        rows.append(("proof", proof["claim"] if proof["proved"] else f"none: {proof['reason']}"))
+        rows.append(
+            ("proof", proof["claim"] if proof["proved"] else f"none: {proof['reason'].partition(': it covers')[0]}")
+        )
     return [
         f"## {name}",
         "",

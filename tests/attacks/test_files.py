@@ -248,9 +248,9 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_configurations(name, folder):
     forge(folder, FORGERIES[name])
-    started = time.monotonic()
+    started = time.process_time()
     refused(folder)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_an_absurd_size_is_refused_before_memory_is_taken(folder):
@@ -288,9 +288,9 @@ def image(tmp_path_factory):
 def test_images_that_grow_without_end(name, image, tmp_path):
     folder = shutil.copytree(image, tmp_path / "q")
     forge(folder, IMAGES[name])
-    started = time.monotonic()
+    started = time.process_time()
     assert "allow for" in refused(folder)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("kind", ["I64", "U64", "F8_E4M3", "C64", "BF16", "F32"])

@@ -206,7 +206,7 @@ def test_a_quine_in_single_precision_is_judged_by_its_own_round_off():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_quine_in_a_narrow_type_gets_a_verdict(small, dtype):
     quine = nq.Quine(small.trunk, small.inputs, code_size=16, dtype=dtype)
-    nq.solve(quine, throw=False)
+    nq.solve(quine, stop=nq.Stop(max_evaluations=200), throw=False)
     found = nq.verify(quine, tries=3)
     assert found.dtype == str(dtype).removeprefix("torch.")
     assert found.is_quine == (found.converged and not found.trivial)

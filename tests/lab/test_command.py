@@ -50,14 +50,14 @@ def test_every_start_has_its_own_token_and_its_own_workers_that_end_with_it():
     close_lab(second)
     first.process.kill()  # even so
     first.process.communicate(timeout=600)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 600
     while any(map(alive, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(alive, workers))
 
 
 def children(pid):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 600
     found = []
     while len(found) < 2 and time.monotonic() < until:
         found = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

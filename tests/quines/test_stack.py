@@ -80,8 +80,8 @@ def test_g_is_what_a_linear_network_answers(bias):
 @pytest.mark.parametrize(("bias", "layers"), [(False, 2), (False, 3), (True, 1), (True, 2)])
 def test_starts_are_quines_of_the_linear_network(bias, layers):
     quine = stack(9, layers=layers, bias=bias, act=nn.Identity)
-    starts = list(islice(linear_starts(quine.stack, torch.Generator().manual_seed(0)), 4))
-    assert len(starts) == 4
+    starts = list(islice(linear_starts(quine.stack, torch.Generator().manual_seed(0)), 2))
+    assert len(starts) == 2
     for theta in starts:
         assert relative_residual(quine.self_map(theta), theta) < 1e-3
         assert variation(theta) > 0.8

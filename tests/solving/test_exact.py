@@ -15,7 +15,7 @@ import neuralquine as nq
 from neuralquine.quines.tables.philox import dyadic_gaussian, words
 from neuralquine.solving import harvest
 from neuralquine.solving.grids import Grid, Repels, regenerate, settle
-from neuralquine.solving.lattice import points_in_cube, points_in_cubes
+from neuralquine.solving.lattice import points_in_cubes
 from neuralquine.solving.maps import ReducedMap, SelfMap
 from neuralquine.solving.prospect import prospect
 
@@ -174,7 +174,7 @@ def test_lattice_points_are_those_of_brute_force():
         span = np.arange(-6, 7)
         near = np.stack(np.meshgrid(*[span] * 4), -1).reshape(-1, 4) + center
         expected = near[np.abs(near @ basis.T - target).max(1) <= 0.5]
-        found = {tuple(x) for x in points_in_cube(basis, target, side=1.0)}
+        found = {tuple(x) for x in points_in_cubes(basis, target[None], 1.0).points}
         assert found <= {tuple(x) for x in expected}
         missed = len(expected) - len(found)
         assert missed <= 0.1 * len(expected)
@@ -192,7 +192,7 @@ def test_of_many_targets_in_many_dimensions_a_narrow_search_meets_some():
 
 
 def test_lattice_finds_nothing_where_nothing_is():
-    assert len(points_in_cube(np.eye(3) * 10, np.full(3, 5.0))) == 0
+    assert len(points_in_cubes(np.eye(3) * 10, np.full((1, 3), 5.0)).points) == 0
 
 
 def _net():

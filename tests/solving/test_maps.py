@@ -7,7 +7,7 @@ from torch import nn
 import neuralquine as nq
 from neuralquine.errors import NeuralQuineError, TooLarge
 from neuralquine.quines import gradients
-from neuralquine.quines.gradients import stored_gradient
+from neuralquine.quines.gradients import each_gradient
 from neuralquine.solving import maps
 from neuralquine.solving.maps import FullMap, ReducedMap, SelfMap
 
@@ -59,8 +59,11 @@ def test_the_code_by_the_weights_agrees_with_finite_differences(quine):
     expected = differences(quine.real_code, theta)
     torch.testing.assert_close(quine.code_jacobian(theta[None])[0], expected, rtol=1e-6, atol=1e-8)
     u = draw(5)
-    gradient = stored_gradient(quine, lambda c: (c * u).sum())
-    torch.testing.assert_close(torch.cat([g.flatten() for g in gradient]), u @ expected, rtol=1e-6, atol=1e-8)
+    pieces = {}
+    each_gradient(quine, [lambda c: (c * u).sum()], lambda _, number, piece: pieces.update({number: piece.flatten()}))
+    torch.testing.assert_close(
+        torch.cat([pieces[number] for number in sorted(pieces)]), u @ expected, rtol=1e-6, atol=1e-8
+    )
     assert all(p.requires_grad for p in quine.weights)
 
 

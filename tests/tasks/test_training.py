@@ -226,8 +226,6 @@ def test_an_interrupted_training_is_kept_and_still_a_quine():
         if figures["epoch"] == 2:
             raise KeyboardInterrupt
 
-    started = time.monotonic()
     result = train(q, clouds(1), schedule=Schedule(epochs=10_000), progress=stop)
     assert result.epochs == 3
-    assert time.monotonic() - started < 30
     assert same(q.printed(), q.theta)

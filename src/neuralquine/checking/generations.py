@@ -51,8 +51,9 @@ def generations(
         quine: the start.
         n: generations.
         tolerance: relative distance up to which a descendant counts as a copy.
-        measured: the figures of the stored weights, from whoever has measured them afresh. A large network is then followed
-            no further than to the first descendant that is no copy.
+        measured: the figures of the stored weights, from whoever has measured them afresh. The line of a large network is
+            then followed no further than to the first descendant that is no copy, and so is that of a small one whose
+            figures say already that it is far from a quine: near one, each print may still tell that the module changes.
     """
     if n < 1:
         raise BadOption(f"n must be at least 1, not {n}")
@@ -61,11 +62,14 @@ def generations(
     start = current = quine.theta
     distances, residuals = [], []
     identical, whole = 0, True
+    far = measured is not None and not measured.relative_residual <= tolerance
     for child, settled in islice(line(quine, start), n):
         residuals.append(relative_residual(child, current))
         distances.append(relative_residual(child, start))
         whole = whole and same(child, start)
         identical += whole
+        if far and not distances[-1] <= tolerance:
+            break
         if (quine.constructed and bool(settled)) or same(child, current):  # so are all that follow
             left = n - len(distances)
             distances, residuals = distances + [distances[-1]] * left, residuals + [residuals[-1]] * left

@@ -190,7 +190,8 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         spectral_radius=local.spectral_radius,
         distance_to_one=local.newton_distance,
         generations_survived=line.survived,
-        generations_tried=len(line.distances),
+        # A line without a first copy is not followed, and has ended all the same; a large one says how far it was followed.
+        generations_tried=len(line.distances) if quine.in_place or not line.distances else tries,
         numbers_outside=outside,
         dtype=quine.dtype_name,
         outside_bits=sum(size for _, size in bits.places),

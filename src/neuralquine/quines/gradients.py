@@ -25,12 +25,6 @@ class Holder(Protocol):
     def real_code(self, theta: Tensor | None = None) -> Tensor: ...
 
 
-def stored_gradient(quine: Holder, scalar: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
-    """Derivative of ``scalar(code)`` by the stored weights, tensor by tensor; None where there is no dependence."""
-    (found,) = _stored_gradients(quine, lambda c: iter([scalar(c)]))
-    return found
-
-
 def stored_gradient_lengths(quine: Holder, scalars: Sequence[Callable[[Tensor], Tensor]]) -> list[list[float]]:
     """Euclidean lengths of the derivatives of some ``scalar(code)`` by each stored tensor that they depend on."""
     lengths: list[dict[int, float]] = [{} for _ in scalars]
@@ -80,21 +74,18 @@ def each_gradient(
 
 def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:
     """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
-    return _stored_gradients(quine, lambda c: (c[i] for i in range(len(c))))
-
-
-def _stored_gradients(quine: Holder, scalars: Callable[[Tensor], Iterator[Tensor]]) -> Iterator[list[Tensor | None]]:
     weights = quine.weights
     asked = [w.requires_grad for w in weights]
     try:
         with derivatives_on():
             for w in weights:
                 w.requires_grad_(True)
-            for scalar in scalars(quine.real_code()):
-                if not scalar.requires_grad:
+            code = quine.real_code()
+            for i in range(len(code)):
+                if not code.requires_grad:
                     yield [None] * len(weights)
                 else:
-                    yield list(torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True))
+                    yield list(torch.autograd.grad(code[i], weights, retain_graph=True, allow_unused=True))
     finally:
         for w, before in zip(weights, asked, strict=True):
             w.requires_grad_(before)

@@ -22,14 +22,6 @@ _WIDTH = 200_000  # partial vectors kept at each level, of all targets together
 _DEVIATIONS = 3.0  # how far above its mean the squared length may be: 3 loses few points of the cube
 
 
-def points_in_cube(basis: NDArray[np.float64], target: NDArray[np.float64], side: float = 1.06) -> NDArray[np.float64]:
-    """Integer vectors x with ``||B x - t||_inf <= side / 2``, most of them: ``(K, d)`` integers as floats.
-
-    See :func:`points_in_cubes`, of which this is the case of one target.
-    """
-    return points_in_cubes(basis, target[None], side).points
-
-
 @dataclass(frozen=True)
 class Near:
     """Lattice points near several targets.

@@ -42,8 +42,17 @@ class Sloped(Place):
         return self + (-other)
 
     def __neg__(self) -> Self:
-        slopes = None if self.slopes is None else -self.slopes
-        return self.made(-self.node, slopes, rest=self.rest, turn=self.turn, rest_row=self.rest_row, units=0)
+        x = self.freed()
+        slopes = None if x.slopes is None else -x.slopes
+        return x.made(-x.node, slopes, rest=x.rest, turn=x.turn, rest_row=x.rest_row, units=0)
+
+    def freed(self) -> Self:
+        """The same numbers as a place of its own, to which a backward step leads: weights that are more than factors and summands."""
+        if not self.given or (self.off is None and self.slopes is None):
+            return self
+        value, off = self.node.numbers, np.zeros(self.shape) if self.off is None else self.off
+        node = self.node.derived("weights", value, (), lambda _: (), linear=np.zeros(self.shape), local=off)
+        return self.made(node, self.slopes, rest=self.rest, turn=self.turn, units=0, given=self.rest)
 
     def __mul__(self, other: Self) -> Self:
         x, y = self, other
@@ -75,11 +84,12 @@ class Sloped(Place):
         )
 
     def scale(self, factor: float | Real) -> Self:
-        number = factor.nearest if isinstance(factor, Real) else float(factor)
-        return self._times(self.node.scale(factor), number)
+        x, number = self.freed(), factor.nearest if isinstance(factor, Real) else float(factor)
+        return x._times(x.node.scale(factor), number)
 
     def divide_by_root(self, n: int) -> Self:
-        return self._times(self.node.divide_by_root(n), 1 / float(np.sqrt(n)))
+        x = self.freed()
+        return x._times(x.node.divide_by_root(n), 1 / float(np.sqrt(n)))
 
     def _times(self, node: Tube, number: float) -> Self:
         """Times a real number, of which the nearest floats are four units off at most."""
@@ -88,9 +98,10 @@ class Sloped(Place):
         return self.made(node, slopes, rest=rest, turn=size * self.turn, rest_row=row, units=6)
 
     def mean(self) -> Self:
-        slopes = None if self.slopes is None else self.slopes.mean(-1, keepdims=True)
-        rest, turn = (part.mean(-1, keepdims=True) for part in (self.rest, self.turn))
-        return self.made(self.node.mean(), slopes, rest=rest, turn=turn, units=self.shape[-1] + 1)
+        x = self.freed()
+        slopes = None if x.slopes is None else x.slopes.mean(-1, keepdims=True)
+        rest, turn = (part.mean(-1, keepdims=True) for part in (x.rest, x.turn))
+        return x.made(x.node.mean(), slopes, rest=rest, turn=turn, units=x.shape[-1] + 1)
 
     def affine(self, weight: Self, bias: Self | None = None) -> Self:
         """``x W^T + b``, where W and b depend on the code as well as x."""
@@ -98,8 +109,9 @@ class Sloped(Place):
         v, w = self.value, weight.value
         lead, (m, n) = self.shape[:-1], w.shape
         if weight.off is not None:
-            off = (self.node.reach.reshape(-1, n) @ weight.off.T).reshape(*lead, m)
-            self.widened(node, off if bias is None or bias.off is None else off + bias.off)
+            self.widened(node, (self.node.reach.reshape(-1, n) @ weight.off.T).reshape(*lead, m))
+        if bias is not None and bias.off is not None:
+            self.widened(node, bias.off)
         slopes = total(
             None if self.slopes is None else self.slopes @ w.T,
             None if weight.slopes is None else _turned(v.reshape(-1, n), weight.slopes).reshape(-1, *lead, m),
@@ -117,7 +129,7 @@ class Sloped(Place):
         bend_row = self.spread_row * frobenius(weight.turn) + self.turn_row * frobenius(weight.spread)
         return self.made(
             node,
-            slopes,
+            _filled(slopes, node.shape),
             rest=linear(self.rest, np.zeros_like(w), 0.0) + given,
             turn=linear(turn, weight.turn, 0.0 if bias is None else bias.turn),
             rest_row=norm_bound(weight.node) * self.rest_row + norm(given),
@@ -128,15 +140,13 @@ class Sloped(Place):
         )
 
     def __matmul__(self, other: Self) -> Self:
-        x, y = self, other
+        x, y = self.freed(), other.freed()
         v, w, k = x.value, y.value, x.shape[-1]
         slopes = total(
             None if x.slopes is None else x.slopes @ w,
             None if y.slopes is None else v @ y.slopes,
         )
         sizes = np.abs(v), np.abs(w)
-        assert not x.given
-        assert not y.given
         return self.made(
             x.node @ y.node,
             slopes,
@@ -151,58 +161,65 @@ class Sloped(Place):
     # -- functions ------------------------------------------------------------------------------------------------------
 
     def tanh(self) -> Self:
-        return self._smooth(self.node.tanh(), TANH)
+        x = self.freed()
+        return x._smooth(x.node.tanh(), TANH)
 
     def sigmoid(self) -> Self:
-        return self._smooth(self.node.sigmoid(), LOGISTIC)
+        x = self.freed()
+        return x._smooth(x.node.sigmoid(), LOGISTIC)
 
     def erf(self) -> Self:
-        return self._smooth(self.node.erf(), ERF)
+        x = self.freed()
+        return x._smooth(x.node.erf(), ERF)
 
     def _smooth(self, node: Tube, f: Function) -> Self:
         found = bends.smooth(self, f)
         return self._by_slope(node, found.pop("slope"), found)
 
     def relu(self) -> Self:
-        found = bends.relu(self)
-        return self._by_slope(self.node.relu(), found.pop("slope"), found)
+        x = self.freed()
+        found = bends.relu(x)
+        return x._by_slope(x.node.relu(), found.pop("slope"), found)
 
     def _by_slope(self, node: Tube, slope: Array, found: dict[str, Any]) -> Self:
         return self.made(node, None if self.slopes is None else self.slopes * slope, units=2, **found)
 
     def softmax(self, seen: Array | None = None) -> Self:
-        node, v = self.node.softmax(seen), self.slopes
+        x = self.freed()
+        node, v = x.node.softmax(seen), x.slopes
         p = node.numbers
         if v is not None:
-            v = np.where(np.broadcast_to(True if seen is None else seen, self.shape), v, 0.0)
+            v = np.where(np.broadcast_to(True if seen is None else seen, x.shape), v, 0.0)
             v = p * (v - (p * v).sum(-1, keepdims=True))
-        return self.made(node, v, units=2 * self.shape[-1] + 6, **bends.softmax(self, p, seen))
+        return x.made(node, v, units=2 * x.shape[-1] + 6, **bends.softmax(x, p, seen))
 
     def normalize(self, eps: float) -> Self:
-        node, run, v = self.node.normalize(eps), Run.of(self.value, eps), self.slopes
+        x = self.freed()
+        node, run, v = x.node.normalize(eps), Run.of(x.value, eps), x.slopes
         if v is not None:
             v = (v - v.mean(-1, keepdims=True) - run.y * (run.y * v).mean(-1, keepdims=True)) / run.s
-        return self.made(node, v, units=2 * self.shape[-1] + 12, **bends.normalize(self, run))
+        return x.made(node, v, units=2 * x.shape[-1] + 12, **bends.normalize(x, run))
 
     def batch_norm(self, mean: Self, variance: Self, weight: Self | None, bias: Self | None, eps: float) -> Self:
         """By frozen statistics, which nothing prints; weight and bias after it, as exact arithmetic allows."""
         assert mean.slopes is None
         assert variance.slopes is None
-        node = self.node.batch_norm(mean.node, variance.node, None, None, eps)
-        slope = np.broadcast_to(1 / np.sqrt(variance.value + eps), self.shape)
+        x = self.freed()
+        node = x.node.batch_norm(mean.node, variance.node, None, None, eps)
+        slope = np.broadcast_to(1 / np.sqrt(variance.value + eps), x.shape)
         steep = slope * (1 + 8 * UNIT)
-        slopes = None if self.slopes is None else self.slopes * slope
-        row = steep.max(-1) * self.rest_row
-        y = self.made(node, slopes, rest=steep * self.rest, turn=steep * self.turn, rest_row=row, units=12)
+        slopes = None if x.slopes is None else x.slopes * slope
+        row = steep.max(-1) * x.rest_row
+        y = x.made(node, slopes, rest=steep * x.rest, turn=steep * x.turn, rest_row=row, units=12)
         y = y if weight is None else y * weight
         return y if bias is None else y + bias
 
     def largest(self) -> Self:
-        place = self.value.argmax(-1)[..., None]
-        v = self.slopes
+        x = self.freed()
+        place, v = x.value.argmax(-1)[..., None], x.slopes
         if v is not None:
             v = np.take_along_axis(v, np.broadcast_to(place, (len(v), *place.shape)), -1)[..., 0]
-        return self.made(self.node.largest(), v, **bends.largest(self, place))
+        return x.made(x.node.largest(), v, **bends.largest(x, place))
 
     def to_grid(self) -> Self:
         """Nothing, as of tubes."""
@@ -251,6 +268,7 @@ class Sloped(Place):
 
     @classmethod
     def concat(cls, arrays: Sequence[Self], axis: int = 0) -> Self:
+        arrays = [a.freed() for a in arrays]
         first = arrays[0]
         axis, parts = axis % first.node.value.ndim, [a.slopes for a in arrays]
         node = Tube.concat([a.node for a in arrays], axis)
