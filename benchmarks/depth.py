@@ -60,6 +60,8 @@ def _alone(*arguments: str) -> dict[str, Any]:
 
 def _table(rows: dict[str, Any]) -> str:
     lines = [
+        "# Deep models on a grid of activations",
+        "",
         "`python benchmarks/depth.py`; seconds of the processor, one core.",
         "",
         "| network | weights | seed | prints itself | every machine | margin, in steps | CPU seconds | GB |",

@@ -22,24 +22,16 @@ if hasattr(signal, "SIGHUP"):
 
 # The files that take longest, the longest first: a worker that begins one of them last would be waited for.
 LONGEST = (
-    *("test_docs", "test_page", "test_recipes", "test_queried_search", "test_export", "test_commands", "test_site"),
-    *("test_networks", "test_rules", "test_certificate", "test_agreement", "test_methods", "test_solve", "test_life"),
-    *(
-        "test_journal",
-        "test_training",
-        "test_sharded",
-        "test_play",
-        "test_files",
-        "test_tasks",
-        "test_zoo",
-        "test_honest",
-    ),
+    *("page", "docs", "queried_search", "recipes", "export", "commands", "certificate", "methods"),
+    *("site", "rules", "networks", "training", "sharded", "life", "journal", "play"),
+    *("agreement", "golden", "files", "zoo", "verbs", "stack", "honest", "hub"),
+    *("plots", "solve", "streams", "exact", "counting", "sweep"),
 )
 
 
 def pytest_collection_modifyitems(items):
     """Order the files by how long they take, and leave the tests of a file in their order."""
-    place = {name: number for number, name in enumerate(LONGEST)}
+    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_UP, Context
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _PAGE = 10.0  # inches that a page is wide
 # Left end and width, in inches: stored, printed, their scale, the difference, its scale.
 _COLUMNS = ((0.12, 2.8), (3.07, 2.8), (5.92, 0.12), (6.62, 2.75), (9.42, 0.12))
 _REACH = 3.0  # standard deviations of weights printed at random that the color scale reaches at least: few lie beyond
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CURRENT = {"color": "#d9a886", "linewidth": 0.8, "label": "current iterate"}
 _BEST = {"color": _ACCENT, "linewidth": 1.4, "drawstyle": "steps-post", "label": "best so far"}
 
@@ -54,10 +56,11 @@ def plot(quine: Quine, folder: str | Path, *, trace: list[dict[str, Any]] | None
     return written
 
 
-def _new_figure(width: float, height: float, layout: Any = "constrained") -> Any:
+def _new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout=layout)
+    options: dict[str, Any] = {"layout": "none"}  # to search for a layout takes as long as to draw it
+    return Figure(figsize=(width, height), **options)
 
 
 def _placed(figure: Any, column: tuple[float, float], bottom: float, height: float) -> Any:
@@ -76,10 +79,10 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
     trace that holds the best relative residual alone, as older folders do, there is one panel.
     """
     absolute = any(_number(point.get("current_squared_residual")) for point in trace)
-    panels = [("relative_residual", r"relative residual  $\|F(\theta)-\theta\|\,/\,\|\theta\|$")]
-    panels += [("squared_residual", r"squared residual  $\|F(\theta)-\theta\|^2$")] if absolute else []
+    panels = [("relative_residual", "relative residual  ‖F(θ) - θ‖ / ‖θ‖")]
+    panels += [("squared_residual", "squared residual  ‖F(θ) - θ‖²")] if absolute else []
     width, height = 9.0 if absolute else 5.6, 3.6
-    figure = _new_figure(width, height, layout="none")
+    figure = _new_figure(width, height)
     room = {"left": 0.8 / width, "right": 1 - 0.15 / width, "bottom": (0.8 if absolute else 0.5) / height, "top": 0.89}
     axes = figure.subplots(1, len(panels), gridspec_kw=room | {"wspace": 0.25})
     for axis, (key, label) in zip(np.atleast_1d(axes), panels, strict=True):
@@ -89,6 +92,7 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
                 axis.semilogy(*zip(*points, strict=True), **style)
         axis.set_xlabel("step")
         axis.set_ylabel(label)
+        axis.yaxis.set_major_formatter(_power)
         axis.grid(alpha=0.25)
     first = figure.axes[0]
     first.axhline(floor, color=_QUIET, linestyle="--", linewidth=1)
@@ -99,6 +103,11 @@ def residual_figure(trace: list[dict[str, Any]], floor: float) -> Any:
     best = rounded_up(last["relative_residual"], 3)
     figure.suptitle(f"Best residual {best} after {last['seconds']:.2f} s", color=_INK)
     return figure
+
+
+def _power(value: float, _: int) -> str:
+    """A power of ten as text: a formula would be set by a parser that takes as long as the rest of the figure."""
+    return "10" + str(round(math.log10(value))).translate(_RAISED)
 
 
 def _number(value: Any) -> bool:
@@ -132,7 +141,7 @@ def weight_figures(quine: Quine, words: str = "", *, most: int | None = None) ->
     for first in range(0, len(names), _ROWS):
         page = names[first : first + _ROWS]
         heights = [0.55 if min(_matrix(stored[n]).shape) == 1 else 1.6 for n in page]
-        figure = _new_figure(_PAGE, sum(heights) + 0.45 * len(page) + 0.6, layout="none")
+        figure = _new_figure(_PAGE, sum(heights) + 0.45 * len(page) + 0.6)
         top = figure.get_figheight() - 0.4
         for name, height in zip(page, heights, strict=True):
             row = [_placed(figure, column, top - 0.3 - height, height) for column in _COLUMNS]
@@ -213,7 +222,7 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     local = spectrum(quine)
     values = local.eigenvalues.cpu().numpy()
     figure = _new_figure(5.6, 6.2)
-    axis = figure.subplots()
+    axis = figure.subplots(gridspec_kw={"left": 0.12, "right": 0.98, "bottom": 0.165, "top": 0.915})
     angle = torch.linspace(0, 2 * torch.pi, 400).numpy()
     axis.plot(
         np.cos(angle), np.sin(angle), color=_QUIET, linewidth=1, label="unit circle: regeneration attracts inside"
@@ -226,7 +235,7 @@ def eigenvalue_figure(quine: Quine, words: str = "") -> Any:
     reach = 1.1 * max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.1
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="real part", ylabel="imaginary part", aspect="equal")
     axis.grid(alpha=0.25)
-    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
+    figure.legend(fontsize=8, loc="lower center", ncols=2)
     title = f"eigenvalues of the self-map: spectral radius {local.spectral_radius:.3g}\n"
     title += f"self-sensitivity {local.self_sensitivity:.3g}" + (f", {words}" if words else "")
     figure.suptitle(
