@@ -175,6 +175,24 @@ CONTESTS: dict[str, Contest] = {
         minibatches(adam(1e-3), 8, frozen=False),
         300,
     ),
+    "Fletcher, one-hot, normalized (P = 4,096)": Contest(
+        "Fletcher 2022", lambda s: nq.recipe("fletcher-onehot", seed=s, normalize=True), regeneration, 20_000
+    ),
+    "Fletcher, recurrent (P = 3,665)": Contest(
+        "Fletcher 2022", lambda s: nq.recipe("fletcher-rnn", seed=s), regeneration, 200
+    ),
+    "AustinT, ReLU (P = 441)": Contest(
+        "AustinT 2018",
+        lambda s: nq.recipe("queried-441", seed=s, scale=20**-0.5, activation="relu"),
+        minibatches(adam(1e-3), 8, frozen=False),
+        200,
+    ),
+    "AustinT, ReLU (P = 2,601)": Contest(
+        "AustinT 2018",
+        lambda s: nq.recipe("queried-2601", seed=s, scale=50**-0.5, activation="relu"),
+        minibatches(adam(1e-4), 32, frozen=False),
+        600,
+    ),
     "AustinT, with tanh (P = 121)": Contest(
         "AustinT 2018",
         lambda s: nq.recipe("queried-121", seed=s, scale=10**-0.5, activation="tanh"),
@@ -212,6 +230,8 @@ CONTESTS: dict[str, Contest] = {
 REASONS = {
     "Fletcher, one-hot (P = 4,096)": "as published it has no normalization, so that F is homogeneous of degree 1 in the "
     "matrix and zero is its only quine",
+    "Fletcher, recurrent (P = 3,665)": "a state that settles prints a constant tail, which is refused, and most that do not "
+    "settle move what they print by more than 1e7 times a change of their weights, so that round-off alone is above 1e-14",
     "Gabor et al., weight as input (P = 14)": "the identity is what its peer finds, which is a copy; zero is refused too",
 }
 """Why a problem has no row of ours at round-off."""

@@ -168,7 +168,8 @@ def _why(row: Row) -> str:
         return (row["error"].strip().splitlines() or ["no reason given"])[-1]
     best = min((residual for _, residual in row["trace"]), default=float("nan"))
     tricks = "".join(f"; {trick}" for trick in row["tricks"])
-    return f"{row['status']}, nearest {best:.1e}, {row['detail']}{tricks}"
+    small = f", RMS weight {row['weight_rms']:.2g}" if row["relative_residual"] <= SOLVED else ""
+    return f"{row['status']}, nearest {best:.1e}{small}, {row['detail']}{tricks}"
 
 
 def write(path: Path, rows: list[Row]) -> None:

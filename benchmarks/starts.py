@@ -1,9 +1,9 @@
-"""How the starts of Chang and Lipson's network fare, by kind and by the settings of the method that follows them.
+"""How the starts of Chang and Lipson's network fare, by the settings of the method that follows them.
 
-    python benchmarks/starts.py [--width 100] [--seeds 11-15] [--tools "linear;averaged;averaged,eta=0.2"] [--jobs N]
+    python benchmarks/starts.py [--width 100] [--seeds 11-15] [--tools "eta=0.2,forcing=0.9,gain=0.7;eta=0.05"] [--jobs N]
                                 [--seconds 200] [--device cuda] [--out benchmarks/results/starts.json]
 
-A tool is a kind of start, ``linear`` or ``averaged``, and settings of ``KrylovLM``. Every (tool, seed) is a process of its own
+A tool is settings of ``KrylovLM``, and ``batch``, the starts that are made at once. Every (tool, seed) is a process of its own
 with one thread that follows one start after the other, also after a success, for so many seconds. Written: of every start
 its RMS weight, its residual by derivative products, evaluations and seconds; and for every tool products and seconds for
 each quine found.
@@ -36,23 +36,23 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float, device: 
 
     import neuralquine as nq
     from neuralquine.quines.queried import QueryQuine
-    from neuralquine.solving.averaged import averaged_starts
     from neuralquine.solving.linearized import linear_starts
     from neuralquine.solving.methods.krylov_lm import KrylovLM, _Memory, relative
     from neuralquine.solving.queried_map import QueryMap
 
     quine = nq.recipe("chang-lipson", seed=seed, width=width, scale=scale, device=None if device == "cpu" else device)
     assert isinstance(quine, QueryQuine)
-    kind, *settings = tool.split(",")
-    options = {name: json.loads(value) for name, value in (setting.split("=") for setting in settings)}
-    batch = options.pop("batch", 48)
+    options = {
+        name: json.loads(value) for name, value in (setting.split("=") for setting in tool.split(",") if setting)
+    }
+    batch = options.pop("batch", 24)
     f, solver, rows = QueryMap(quine), KrylovLM(**options), []
     assert f.stack is not None
     started = time.perf_counter()
     over = lambda: time.perf_counter() - started > seconds  # noqa: E731
     starts = linear_starts(f.stack, torch.Generator().manual_seed(seed), batch=batch, late=over)
     clock = time.process_time()
-    for x in averaged_starts(f.stack, starts) if kind == "averaged" else starts:
+    for x in starts:
         making, clock = time.process_time() - clock, time.process_time()
         fx, memory, first, asked, took = f(x[None])[0], _Memory(), x, f.evaluations, f.jvps
         while not memory.stuck and memory.products < MOST and relative(x, fx) > 1.2e-15 and not over():
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seeds", type=seeds_of, default=seeds_of("11-15"))
-    parser.add_argument("--tools", default="linear;averaged;averaged,eta=0.2")
+    parser.add_argument("--tools", default="eta=0.2,forcing=0.9,gain=0.7;eta=0.05")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=200)

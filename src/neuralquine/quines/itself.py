@@ -118,6 +118,11 @@ class SelfQuine(Quine):
         """None: no derivatives are written out by hand."""
         return None
 
+    @property
+    def normalized(self) -> None:
+        """None: nor as one matrix with batch normalization."""
+        return
+
     # -- the subspace -------------------------------------------------------------------------------------------
 
     @property

@@ -24,6 +24,7 @@ from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels
+from .normalized import Normalized, normalized_of
 from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
@@ -152,6 +153,7 @@ class QueryQuine(Quine):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.__dict__.pop("stack", None)  # the query table is the user's
+        self.__dict__.pop("normalized", None)
         return super()._apply(fn, recurse)
 
     @property
@@ -174,6 +176,16 @@ class QueryQuine(Quine):
         found = layers_of(self.trunk, list(self.weights)) if self._trunk.plain else None
         table = next(iter(self.inputs)) if isinstance(self.inputs, tuple) else None
         return None if found is None or table is None else Stack(table, *found)
+
+    @cached_property
+    def normalized(self) -> Normalized | None:
+        """The trunk as one printed matrix with batch normalization, if it is one; its derivatives are written out."""
+        table = next(iter(self.inputs)) if isinstance(self.inputs, tuple) and len(self.inputs) == 1 else None
+        if table is None or self.dtype not in (torch.float64, torch.float32):
+            return None
+        if self.select is not None or not self._trunk.plain:
+            return None
+        return normalized_of(self.trunk, list(self.weights), table)
 
     @property
     def _one_by_one(self) -> bool:

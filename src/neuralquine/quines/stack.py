@@ -191,7 +191,7 @@ class Linearization:
             slopes = []
             for i, (weight, bias) in enumerate(self.tensors[:-1]):
                 z = torch.nn.functional.linear(self.h[i][part], weight, bias)
-                h, slope = _with_slope(hidden[i].activation, z)
+                h, slope = with_slope(hidden[i].activation, z)
                 self.h[i + 1][part] = h
                 slopes.append(slope)
                 sums[i] += slope.sum(0)
@@ -201,6 +201,7 @@ class Linearization:
                     back = self.signals[i + 1][part] @ back
                 torch.mul(slopes[i], back, out=self.signals[i][part])
         self.mean_slopes = [total / len(table) for total in sums]
+        self.ones = [torch.ones_like(total) for total in sums]
 
     @torch.no_grad()
     def jvp(self, d: Tensor) -> Tensor:
@@ -209,9 +210,12 @@ class Linearization:
         *changes, (last, shift) = [stack.weights(d, layer) for layer in stack.layers]
         for part in self.parts:
             answer = torch.mv(self.h[-1][part], last[0], out=out[part])
-            for h, signal, (change, moved) in zip(self.h, self.signals, changes, strict=False):
+            for h, signal, (change, moved), one in zip(self.h, self.signals, changes, self.ones, strict=False):
                 step = torch.nn.functional.linear(h[part], change, moved)
-                answer += torch.linalg.vecdot(step, signal[part])
+                if len(self.parts) == 1:  # the order of sums of small networks, whose journals are kept
+                    answer += torch.linalg.vecdot(step, signal[part])
+                else:  # twice as fast as torch's sums of rows
+                    answer.addmv_(step.mul_(signal[part]), one)
         return out if shift is None else out.add_(shift)
 
     @torch.no_grad()
@@ -227,7 +231,7 @@ class Linearization:
         return out
 
 
-def _with_slope(activation: nn.Module | None, z: Tensor) -> tuple[Tensor, Tensor]:
+def with_slope(activation: nn.Module | None, z: Tensor) -> tuple[Tensor, Tensor]:
     """An activation and its slope."""
     assert activation is not None
     if type(activation) is nn.SELU:  # of the networks that take minutes: its slope costs no second exponential

@@ -25,6 +25,7 @@ _VARIED = 0.8
 # Of 24 draws at 2 x 100 units, 40 steps of plain ascent led to 9 quines of RMS weight 0.0218 to 0.0275; annealing leads 48
 # draws to 21 from 0.0211 on, in less time.
 _ANNEALED_STEPS, _ANNEALED_RATE, _ANNEALED_PENALTY = 300, 0.02, 10.0
+_WIDE, _DRAWN_MORE = 64, 3  # unknowns above which so many times more are drawn than kept: there the smallest are rarer
 _LOW = 0.02  # cosine between v and G(v) below which it is climbed, in the place of log(v . G(v))
 _FRUITLESS = 4  # batches without a new start after which there are no more
 _SLOPES = (0.5, 0.7, 1.0, 0.4)  # of ReLU networks, in the order in which they are tried
@@ -158,7 +159,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None = None) -> Tensor:
-    """Unit vectors near eigenvectors of large eigenvalue, from random ones, all at once: ``(B, n)`` to ``(B, n)``.
+    """Unit vectors near eigenvectors, from random ones, all at once, by falling eigenvalue: ``(B, n)`` to ``(B, n)``.
 
     Climbs ``log(v . G(v)) - k (|the part of G(v) across v| / |G(v)|)^2`` while k grows from 0: large eigenvalues mean small
     weights, of which the derivative of the network has few eigenvalues above 1. Ends early once ``late`` says so.
@@ -183,7 +184,9 @@ def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None 
             adam.step()
             with torch.no_grad():
                 v /= torch.linalg.vector_norm(v, dim=1, keepdim=True)
-    return v.detach()
+        unit = torch.nn.functional.normalize(v, dim=1)
+        order = (unit * linearized.answers(unit)).sum(1).argsort(descending=True)
+    return unit[order].detach()
 
 
 @torch.no_grad()
@@ -201,7 +204,7 @@ def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
         u = g / size
         return u - v, (m - torch.outer(u, u @ m)) / size - identity
 
-    found = minimized(residual, v, _unit)
+    found = _minimized(residual, v, _unit)
     return None if found is None else (found, float(torch.linalg.vector_norm(linearized(found)[0])))
 
 
@@ -224,7 +227,7 @@ def fixed_point(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | Non
         r = (g - v) / size
         return r, (m - identity) / size - torch.outer(r, v) / size**2
 
-    found = minimized(residual, v, lambda v: v)
+    found = _minimized(residual, v, lambda v: v)
     return None if found is None else (found, 1.0)
 
 
@@ -232,7 +235,7 @@ def _unit(v: Tensor) -> Tensor:
     return v / torch.linalg.vector_norm(v)
 
 
-def minimized(
+def _minimized(
     residual: Callable[[Tensor], tuple[Tensor, Tensor]],
     v: Tensor,
     project: Callable[[Tensor], Tensor],

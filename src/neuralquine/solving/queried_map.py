@@ -10,9 +10,10 @@ from torch import Tensor
 from ..quines.derivatives import Directional
 from ..quines.itself import SelfQuine
 from ..quines.measure import UNIFORM
+from ..quines.normalized import NormalizedLinearization
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
-from .maps import FullMap, Product
+from .maps import FullMap, Product, unpreconditioned
 from .search import map_of
 
 
@@ -27,6 +28,7 @@ class QueryMap(FullMap):
         super().__init__(quine, together)
         self.queried = quine
         self.stack = quine.stack
+        self.normalized = quine.normalized
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
         self._spare: list[list[Tensor]] = []
@@ -46,21 +48,25 @@ class QueryMap(FullMap):
         return self.stack.some_answers(x, rows)
 
     def rough(self, x: Tensor) -> Tensor:
-        if self.stack is None:
+        written_out = self.normalized if self.stack is None else self.stack
+        if written_out is None:
             return self(x[None])[0]
         self.count(1, 0)
-        return self.stack.answers(x.float())
+        return written_out.answers(x.float())
 
     def linearize(self, x: Tensor) -> tuple[Product, Product]:
-        if self.stack is None:
+        if self.stack is not None:
+            at = Linearization(self.stack, x, self._spare)
+        elif self.normalized is not None:
+            at = NormalizedLinearization(self.normalized, x)
+        else:
             return super().linearize(x)
-        at = Linearization(self.stack, x, self._spare)
 
         def product(v: Tensor) -> Tensor:
             self.count(0, 1)
             return at.jvp(v)
 
-        return product, MeanField(at)
+        return product, MeanField(at) if isinstance(at, Linearization) else unpreconditioned
 
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether the weights of a row are zero or all one number, which a network of dead units and a bias answers."""

@@ -64,24 +64,26 @@ class KrylovLM:
     Attributes:
         krylov_dim: most Krylov vectors of a step.
         eta: the inner tolerance far from a solution.
+        forcing: where it is not 0, the inner tolerance is this share of the square of the factor by which the last step
+            lowered the residual, at most ``eta``: far from Newton's quadratic convergence nothing is solved exactly.
         window, gain: a start is left when over its last ``window`` derivative products the residual fell by less than
             this factor; by default over 100. Most starts end at local minima, and what a search costs is how soon it
             leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
         products: most derivative products that one start may cost; by default no limit but ``window``, or without a
             preconditioner ``200 + 16 sqrt(P)``.
-        bold: whether bold steps are tried.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
-    Source: Levenberg (1944), Marquardt (1963); in Krylov subspaces: Wright and Holt (1985), Bellavia and Morini (2001).
+    Source: Levenberg (1944), Marquardt (1963); in Krylov subspaces: Wright and Holt (1985), Bellavia and Morini (2001);
+    ``forcing``: Eisenstat and Walker (1996).
     """
 
     krylov_dim: int = 90
     eta: float = 0.05
+    forcing: float = 0.0
     window: int = 0
     gain: float = 0.6
     products: int = 0
-    bold: bool = True
     space: str = "full"
     starts: ClassVar[int] = 1
 
@@ -102,16 +104,24 @@ class KrylovLM:
         if memory.stuck or self._hopeless(memory, len(x)):
             memory.stuck = True
             return x, fx
-        eta = self.eta if here.residual > _FAR else max(min(_ETA_MOST, _ETA_SHARE * here.residual), _ETA_LEAST)
+        eta = self._tolerance(memory.course)
         best = self._search(_Family(f, here, eta, self.krylov_dim, memory), memory.mu)
         if best.residual >= here.residual:
             memory.stuck = True
             return x, fx
-        if self.bold and best.mu > 0 and _BOLD_ABOVE * here.residual < best.residual < _BOLD_BELOW:
+        if best.mu > 0 and _BOLD_ABOVE * here.residual < best.residual < _BOLD_BELOW:
             best = self._bold(f, here, best, eta, memory)
         memory.mu = best.mu or _MU_AFTER_NEWTON
         assert best.fx is not None
         return best.x, best.fx
+
+    def _tolerance(self, course: list[tuple[int, float]]) -> float:
+        """The inner tolerance of the next step."""
+        residual = course[-1][1]
+        if self.forcing:
+            gained = residual / course[-2][1] if len(course) > 1 else 1.0
+            return min(self.eta, max(self.forcing * gained**2, _ETA_LEAST))
+        return self.eta if residual > _FAR else max(min(_ETA_MOST, _ETA_SHARE * residual), _ETA_LEAST)
 
     def _hopeless(self, memory: _Memory, weights: int) -> bool:
         """Whether a start has gained too little of late, or cost too much, to be followed any further."""
