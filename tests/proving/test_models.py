@@ -90,6 +90,18 @@ def test_a_model_that_computes_in_float32_inside_is_not_proved_in_float64():
         nq.Quine(model, inputs, dtype=torch.float32, trunk_dtype="float64", select=select)
 
 
+@pytest.mark.parametrize(("kind", "offered"), [("LlamaForCausalLM", False), ("BertModel", True)])
+def test_another_type_is_offered_to_a_trunk_that_can_run_in_it(kind, offered, tmp_path):
+    model, inputs, select = drawn_models.drawn(kind, 3)
+    fine = {"code_size": 8, "skip": 0.1, "code_bits": 15, "select": select, "dtype": torch.float32, "seed": 1}
+    quine = nq.Quine(model, inputs, **fine)
+    assert nq.solve(quine, exact=True).bit_exact
+    nq.save(quine, tmp_path / "q")
+    found = portability(tmp_path / "q")
+    assert not found.proved
+    assert ("trunk_dtype" in found.reason) is offered
+
+
 def test_a_model_with_a_part_of_another_kind_is_not_described(tmp_path):
     model, inputs, select = drawn_models.drawn("BertModel", 3)
     model.encoder.layer[0].intermediate.intermediate_act_fn = torch.nn.Tanh()

@@ -36,6 +36,7 @@ class Network:
     Attributes:
         spec: plain-data description of the trunk.
         dtype, trunk_dtype: types of the weights, and of the numbers that the trunk computes with.
+        narrow: whether it computes in float32 inside, whatever its type.
         theta: ``(P,)`` stored weights, exact.
         d: code size; of a module that prints itself by a matrix of its own, the numbers that the matrix takes.
         code_bits: grid of the quantized code, or None.
@@ -54,6 +55,7 @@ class Network:
         config = read_config(folder)
         self.spec, self.dtype = description(config), config["dtype"]
         self.trunk_dtype = config.get("trunk_dtype", self.dtype)
+        self.narrow = bool(self.spec.get("arguments", {}).get("narrow"))
         _refuse(config, self.spec)
         self.d, self.seed, self.code_bits = config["code_size"], config["seed"], config.get("code_bits")
         self.code_phase = config.get("code_phase", 0)

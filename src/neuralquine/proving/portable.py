@@ -42,7 +42,7 @@ def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say |
     norms: dict[Any, Any] = {}
     floating = rounding_margin(network, x, network.trunk_dtype, norms=norms, say=say)
     wide = floating
-    if not floating.proved and network.trunk_dtype == "float32":
+    if not floating.proved and network.trunk_dtype == "float32" and not network.narrow:
         wide = rounding_margin(network, x, "float64", norms=norms, say=say)
     # What holds of every machine holds of one that does not round; its own margin is the larger one, where it is asked for.
     exact = wide
