@@ -106,7 +106,7 @@ def test_a_folder_is_read_where_it_lies(hub, solved, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("address", ["hf:", "hf:quine", "hf:a/b/c", "hf:../x/y", "hf:a b/c", "hf:a/b?x"])
 def test_a_malformed_address_is_refused_before_anything_is_asked(hub, address):
-    with pytest.raises(nq.QuineFileError, match="write hf:owner/name") as caught:
+    with pytest.raises(nq.QuineFileError, match="is not an address on the Hub, owner/name") as caught:
         nq.load(address)
     assert "\n" not in str(caught.value)
     assert hub.asked == []
@@ -235,7 +235,7 @@ def test_pulling_is_refused_in_one_line_and_leaves_nothing(hub, run, small, tmp_
         assert not list(tmp_path.glob(".mine*"))
         return err
 
-    assert "write hf:owner/name" in refused("quine", target)
+    assert "is not an address on the Hub, owner/name" in refused("quine", target)
     assert "Nothing of that name" in refused("someone/else", target)
     with (there / "model.safetensors").open("r+b") as file:
         file.truncate(2_000_000)  # nothing of that size is fetched if less is allowed

@@ -94,7 +94,7 @@ def test_a_folder_of_another_origin_is_refused_before_any_work(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(BadOption, match=r"letter\.txt"):
         _check(tmp_path)
-    with pytest.raises(BadOption, match="no folder"):
+    with pytest.raises(BadOption, match="is a file: choose a folder"):
         _check(tmp_path / "letter.txt")
 
 

@@ -74,7 +74,7 @@ def test_a_module_without_a_rule_is_refused_by_name(module, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("option", [{"groups": 2}, {"padding_mode": "reflect"}, {"padding": "same"}])
+@pytest.mark.parametrize("option", [{"padding_mode": "reflect"}, {"padding": "same"}])
 def test_so_is_a_convolution_of_another_kind(option, tmp_path):
     trunk = nn.Sequential(nn.Conv1d(2, 2, 3, **{"padding": 1} | option), nn.Flatten())
     quine = nq.Quine(trunk, torch.randn(1, 2, 4), code_size=8, prints="code")
