@@ -79,7 +79,7 @@ def _table(rows: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=NETWORKS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
