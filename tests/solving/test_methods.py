@@ -399,6 +399,25 @@ def test_a_cycle_is_named(problem):
     assert search.steps < 40
 
 
+class Standing(Picard):
+    """Picard's iteration, but of a start above 5 no step leads anywhere."""
+
+    def step(self, f, state, rows):
+        moved = super().step(f, state, rows)
+        still = state.x > 5
+        return State(torch.where(still, state.x, moved.x), torch.where(still, state.fx, moved.fx))
+
+
+def test_a_start_that_waits_behind_another_is_no_cycle_and_goes_on_when_that_one_has_stalled():
+    def rows(x):
+        return torch.where(x > 5, x * 1.01, 1 + x / 2)  # the first start stays 1 % away, the second comes to 2
+
+    f = SelfMap(rows, 1)
+    starts = torch.tensor([[10.0], [1.0]], dtype=torch.float64)
+    search = iterate(f, Standing(), starts, Stop(), Trace(f, None))
+    assert search.status == [Status.STALLED, Status.CONVERGED]
+
+
 def test_slow_alternating_convergence_is_not_called_a_cycle():
     f = SelfMap(lambda x: 2 - 0.97 * x, 2)
     search = iterate(f, Picard(), torch.ones(1, 2, dtype=torch.float64), Stop(), Trace(f, None))
