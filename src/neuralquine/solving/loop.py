@@ -183,7 +183,7 @@ class Watch:
         if len(self.f.known) and not self.every:
             self.end(self._led_back(x, size), Status.STALLED)
         if step % _CYCLE_EVERY == _CYCLE_EVERY - 1:
-            self.end(self._cycling(x, relative) & self.active, Status.CYCLE)  # a row that waits for a leader stands still
+            self.end(self._cycling(x, relative) & self.active, Status.CYCLE)  # who waits stands still
         self._recent.append(x.detach().clone())
         self._previous = relative
         if not bool(self.alive.any()):
