@@ -17,7 +17,15 @@ _TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
 FILES = ("activations", "attention", "convolution", "normalized", "recurrent", "sequence", "shapes", "taped")
 _OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add}
 _ORDER = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.In: ast.NotIn, ast.LtE: ast.Lt, ast.Lt: ast.LtE}
-_TWINS = {"tanh": "sigmoid", "sigmoid": "tanh", "relu": "tanh", "erf": "tanh"}
+_TWINS = {
+    "tanh": "sigmoid",
+    "sigmoid": "tanh",
+    "relu": "tanh",
+    "erf": "tanh",
+    "saturation": "softsign",
+    "softsign": "mish_gate",
+    "mish_gate": "softsign",
+}
 _STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm")
 
 
