@@ -9,11 +9,12 @@ quine: $(VENV)/.installed
 	$(BIN)/neuralquine solve blog --out quines/blog --figures
 	@echo "here, without activating anything: $(BIN)/neuralquine verify quines/blog"
 
+# What was compiled is kept whatever the environment says: hundreds of test processes would compile it again.
 test: $(VENV)/.installed browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.installed browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 # The tests in a browser use Debian's Chromium; where it is not and cannot be installed they are skipped, with the reason.
 browser:

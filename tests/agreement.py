@@ -123,6 +123,18 @@ def _convolution(kind, axes):
     return _channels(axes, make)
 
 
+def _unflatten(draw):
+    axis, sizes = draw.one(0, 1, 2, -1, -2), draw.one((2, 2), (1, 3), (4, 1))
+
+    def shape_at(rank):
+        shape = [*draw.sizes(rank)]
+        if -rank <= axis < rank:
+            shape[axis] = math.prod(sizes)
+        return shape
+
+    return nn.Unflatten(axis, draw.seldom(sizes, (2, -1))), shape_at
+
+
 def _pooling(kind, axes):
     def make(draw, _):
         kernel = draw.size(1, 3)
@@ -225,6 +237,12 @@ GENERATORS = {
     "Tanh": _anything(lambda _: nn.Tanh()),
     "ReLU": _anything(lambda _: nn.ReLU()),
     "LeakyReLU": _anything(lambda draw: nn.LeakyReLU(draw.one(0.01, 0.3, 0.0, -0.5))),
+    "ELU": _anything(lambda draw: nn.ELU(draw.one(1.0, 0.3, 2.5))),
+    "SELU": _anything(lambda _: nn.SELU()),
+    "Softsign": _anything(lambda _: nn.Softsign()),
+    "Mish": _anything(lambda _: nn.Mish()),
+    "Conv3d": _convolution(nn.Conv3d, 3),
+    "Unflatten": _unflatten,
     "GLU": _anything(lambda draw: nn.GLU(dim=draw.one(-1, 0, 1, 2, -2))),
     "Sigmoid": _anything(lambda _: nn.Sigmoid()),
     "SiLU": _anything(lambda _: nn.SiLU()),

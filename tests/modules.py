@@ -16,6 +16,12 @@ def cases():
     encoder = {"nhead": 2, "dim_feedforward": 12, "batch_first": True, "dropout": 0.1}
     return {
         "LeakyReLU": lambda: (seq(nn.Linear(5, 9), nn.LeakyReLU(0.2), nn.Linear(9, 8)), torch.randn(1, 5)),
+        "ELU": lambda: (seq(nn.Linear(5, 8), nn.ELU(0.7)), torch.randn(1, 5)),
+        "SELU": lambda: (seq(nn.Linear(5, 8), nn.SELU()), torch.randn(1, 5)),
+        "Softsign": lambda: (seq(nn.Linear(5, 8), nn.Softsign()), torch.randn(1, 5)),
+        "Mish": lambda: (seq(nn.Linear(5, 8), nn.Mish()), torch.randn(1, 5)),
+        "Conv3d": lambda: (seq(nn.Conv3d(1, 2, 2, stride=2), nn.Tanh(), nn.Flatten()), torch.randn(1, 1, 4, 2, 4)),
+        "Unflatten": lambda: (seq(nn.Linear(5, 12), nn.Unflatten(-1, (3, 4)), nn.Linear(4, 3)), torch.randn(1, 5)),
         "GLU": lambda: (seq(nn.Linear(5, 16), nn.GLU()), torch.randn(1, 5)),
         "RMSNorm": lambda: (seq(nn.Linear(5, 8), nn.RMSNorm(8), nn.Tanh()), torch.randn(1, 5)),
         "GroupNorm": lambda: (seq(nn.Conv1d(2, 4, 2), nn.GroupNorm(2, 4), nn.Flatten()), torch.randn(1, 2, 4)),

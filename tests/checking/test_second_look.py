@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.checking.dependence import copied
+from neuralquine.checking.copies import copied
 from neuralquine.checking.second_look import drowned, line_goes_on
 from neuralquine.quines.derivatives import Dense
 

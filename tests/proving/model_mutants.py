@@ -11,6 +11,7 @@ import torch
 from neuralquine.errors import NeuralQuineError
 from neuralquine.proving.rules import common, models
 from proving import drawn_models, mutants
+from proving.planted import report
 
 FILES = {
     "gpt2": ("GPT2LMHeadModel",),
@@ -50,6 +51,7 @@ def faults(file):
 
 def is_found(file, source, seeds=range(6)):
     """Whether a changed file gives itself away."""
+    code = compile(source, f"<changed {file}>", "exec")
     tables = [common.RULES, common.TENSORS, common.INDICES, models.MODELS]
     before = [dict(t) if isinstance(t, dict) else set(t) for t in tables]
     try:
@@ -60,7 +62,7 @@ def is_found(file, source, seeds=range(6)):
                 )
         module = types.ModuleType(f"neuralquine.proving.rules.{file}")
         module.__dict__.update(__package__="neuralquine.proving.rules", _without_bias=mutants._without_bias)
-        exec(compile(source, f"<changed {file}>", "exec"), module.__dict__)
+        exec(code, module.__dict__)
         if (file == "llama" and not rotations_hold(module)) or (file == "resnet" and not sizes_are_seen(module)):
             return True
         return any(drawn_models.finding(name, seed) is not None for name in FILES[file] for seed in seeds)
@@ -73,17 +75,16 @@ def is_found(file, source, seeds=range(6)):
 
 
 def main():
-    planted = caught = 0
-    for file in FILES:
-        source = mutants.source_of(file)
-        assert not is_found(file, source)
-        here = [(line, said, is_found(file, changed)) for line, said, changed in faults(file)]
-        planted, caught = planted + len(here), caught + sum(found for _, _, found in here)
-        print(f"{file}: {len(here)} planted, {sum(found for _, _, found in here)} found", flush=True)
-        for line, said, found in here:
-            if not found:
-                print(f"  not found: line {line}, {said}: {source.splitlines()[line - 1].strip()}", flush=True)
-    print(f"{planted} planted, {caught} found")
+    report((file, _asked(file)) for file in FILES)
+
+
+def _asked(file):
+    source = mutants.source_of(file)
+    assert not is_found(file, source)
+    lines = source.splitlines()
+    for line, said, changed in faults(file):
+        words = f"line {line}, {said}: {lines[line - 1].strip()}"
+        yield words, lambda changed=changed: is_found(file, changed())
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_a_fault_planted_in_the_rule_of_a_model_is_found(file):
     """Three of each file; the script of ``model_mutants.py`` plants all."""
     planted = model_mutants.faults(file)
     for line, said, changed in planted[len(planted) // 2 :: len(planted) // 6]:
-        assert model_mutants.is_found(file, changed), f"line {line}: {said}"
+        assert model_mutants.is_found(file, changed()), f"line {line}: {said}"
 
 
 @pytest.mark.parametrize(("kind", "options"), [("LlamaForCausalLM", {}), ("BertModel", {"trunk_dtype": "float64"})])

@@ -105,10 +105,10 @@ def test_every_rule_has_a_case():
 
 
 def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
-    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), nn.ELU()), torch.randn(1, 5), code_size=8)
+    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), nn.Softplus()), torch.randn(1, 5), code_size=8)
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
-    with pytest.raises(NoRule, match="no proof rule for ELU"):
+    with pytest.raises(NoRule, match="no proof rule for Softplus"):
         coded(network, stored(network))
 
 

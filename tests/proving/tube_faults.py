@@ -9,6 +9,7 @@ import types
 
 from neuralquine.proving.tubes import node
 from proving import tube_attacks
+from proving.planted import report
 
 # file, what is there, what is planted in its place, the attacks that must find it
 FAULTS = [
@@ -118,11 +119,13 @@ def _methods(module, changed):
 
 
 def main():
-    found = [is_found(fault) for fault in FAULTS]
-    for fault, yes in zip(FAULTS, found, strict=True):
-        if not yes:
-            print(f"not found: {fault[0]}, `{fault[1].strip()}` becomes `{fault[2].strip()}`")
-    print(f"{len(found)} planted, {sum(found)} found")
+    report((file, _asked(file)) for file in dict.fromkeys(fault[0] for fault in FAULTS))
+
+
+def _asked(file):
+    for fault in FAULTS:
+        if fault[0] == file:
+            yield f"`{fault[1].strip()}` becomes `{fault[2].strip()}`", lambda fault=fault: is_found(fault)
 
 
 if __name__ == "__main__":

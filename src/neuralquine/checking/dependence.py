@@ -1,4 +1,4 @@
-"""Does what is printed depend on the weights, smoothly and as its derivative claims? Or is it a constant or a copy?"""
+"""Does what is printed depend on the weights, smoothly and as its derivative claims? Or do fixed points fill a line?"""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..quines.derivatives import Directional, InPlace, continuum
-from ..quines.gradients import each_gradient
-from ..quines.in_place import direction, responses, sides, weights_kept
-from ..quines.known import own_code, printed_code
-from ..quines.measure import CONSTANT_SENSITIVITY, measured_once
+from ..quines.derivatives import Directional, continuum
+from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
-from .second_look import installed_answers, line_found, line_goes_on, multiples_printed
+from .second_look import line_found, line_goes_on, multiples_printed
 
 _STEP = 1e-6  # relative size of the finite differences: most of float64's digits are left on both sides of it
-_STEP_IN_PLACE = 1e-3  # the same in the code of a large network, which computes in float32
-_FINER = (1.0, 1 / 16, 1 / 256)  # a bend is gone at the second or third of these steps, a jump at none
-_ROOM = 8  # units of round-off that a step must be long
+FINER = (1.0, 1 / 16, 1 / 256)  # a bend is gone at the second or third of these steps, a jump at none
+ROOM = 8  # units of round-off that a step must be long
 _NEVER = float("inf")  # in narrow types the steps are long and the derivatives rough
 _JUMP = {
     torch.float64: 1e-6,
@@ -28,15 +24,9 @@ _JUMP = {
     torch.float16: 0.5,
 }  # relative, to be looked into
 _TRUTHFUL = {torch.float64: 10, torch.float32: 100, torch.bfloat16: _NEVER, torch.float16: _NEVER}  # claimed / measured
-_DROWNED = 20  # times what round-off in the weights does, below which a difference says nothing
-_MEASURABLE = 0.1  # of the size of the answer: a claim that it moves farther in the shortest step cannot be measured
+DROWNED = 20  # times what round-off in the weights does, below which a difference says nothing
+MEASURABLE = 0.1  # of the size of the answer: a claim that it moves farther in the shortest step cannot be measured
 _ALONG = 1e-5  # relative distance of J theta to theta below which any multiple of the weights is printed again
-_COPIED = 1e-4  # relative distance of what is printed to random codes that were handed in, if all of it is a copy
-_UNMOVED = 1e-6  # relative change of what is printed under quite other weights, if it is a constant
-_BENT = 0.05  # relative, of a large network's answer in the middle between two steps
-_PRINTED = 1e-4  # relative distance of a large network's weights to what it prints, up to which they are that
-_FELT = 1e-2  # sensitivity of a large network above which its derivative is compared with it
-_FACTOR = 30  # between claimed and measured sensitivity of a large network
 
 
 def dependence(quine: Quine, theta: Tensor, derivative: Directional) -> list[Finding]:
@@ -99,8 +89,8 @@ class _Ray:
 
     def __init__(self, quine: Quine, theta: Tensor, direction: Tensor, h: float) -> None:
         self._quine, self._theta, self.direction = quine, theta, direction
-        shortest = _ROOM * torch.finfo(theta.dtype).eps * float(torch.linalg.vector_norm(theta.double()))
-        self._steps = [h * part for part in _FINER if part == 1 or h * part > shortest]
+        shortest = ROOM * torch.finfo(theta.dtype).eps * float(torch.linalg.vector_norm(theta.double()))
+        self._steps = [h * part for part in FINER if part == 1 or h * part > shortest]
         self._seen: dict[int, tuple[float, float, float]] = {}
 
     def _map(self, step: Tensor) -> Tensor:
@@ -171,16 +161,16 @@ class _Ray:
             return False
         stays = all(self.jump(i) > first / 4 for i in range(1, len(self._steps)))
         between = self.jump(-1) < self._look(-1)[2]  # as on a steep step, which a search may end on
-        return stays and not between and first > 4 * _DROWNED * self.noise()[1]
+        return stays and not between and first > 4 * DROWNED * self.noise()[1]
 
     def denies(self, claim: float) -> bool:
         """Whether a claimed derivative is far from the measured ones, at every step and in the same sense."""
         factor = _TRUTHFUL[self._theta.dtype]
         if claim > factor * self.slope(0) and claim > CONSTANT_SENSITIVITY:
-            bounded = claim * self._steps[-1] < _MEASURABLE * float(torch.linalg.vector_norm(self._theta.double()))
+            bounded = claim * self._steps[-1] < MEASURABLE * float(torch.linalg.vector_norm(self._theta.double()))
             return bounded and all(claim > factor * self.slope(i) for i in range(len(self._steps)))
         if self.slope(0) > max(factor * claim, CONSTANT_SENSITIVITY):
-            clear = self._look(-1)[0] > _DROWNED * self.noise()[0]
+            clear = self._look(-1)[0] > DROWNED * self.noise()[0]
             return clear and all(self.slope(i) > factor * claim for i in range(len(self._steps)))
         return False
 
@@ -208,133 +198,3 @@ def line_of_fixed_points(quine: Quine, theta: Tensor, derivative: Directional) -
     seen = line_found(quine, derivative)
     said = f"it prints whatever it is given along a line: its derivative takes a direction to itself, and {seen}"
     return Finding("copy", said) if seen is not None else None
-
-
-@torch.no_grad()
-def copy(quine: Quine) -> Finding | None:
-    """Does the network print whatever weights it is given? Then every point is a fixed point, and none was found."""
-    generator = torch.Generator().manual_seed(1)
-    codes = quine.random_codes(3, generator)
-    return copied(quine, codes, torch.stack([quine.real_code(quine.printer(c)) for c in codes]), quine.real_code())
-
-
-@torch.no_grad()
-def copied(quine: Quine, codes: Tensor, answers: Tensor, own: Tensor) -> Finding | None:
-    """Find a copy or a constant from what a network answers to three random codes, a large one to one, and to its own.
-
-    What is found is looked at again with other codes, smaller and larger, whose weights are installed for real.
-    """
-    gap, spread = _gap(codes, answers), _moved(answers, own)
-    if gap >= _COPIED and spread >= _UNMOVED:
-        return None
-    others, again = installed_answers(quine)
-    if gap < _COPIED and _gap(others, again) < _COPIED:
-        asked = "three random codes" if len(codes) == 3 else "a random code"
-        seen = f"{asked} came back up to {gap:.0e}, two of other sizes, installed, up to {_gap(others, again):.0e}"
-        return Finding("copy", f"it prints whatever weights it is given, every point is a fixed point: {seen}")
-    if spread < _UNMOVED and _moved(again, own) < _UNMOVED:
-        asked = "three random codes" if len(codes) == 3 else "a random code"
-        seen = f"{spread:.0e} away for {asked}, {_moved(again, own):.0e} for two of other sizes, installed"
-        return Finding("constant", f"networks that hold other weights print the same ones: {seen}")
-    return None
-
-
-def _gap(codes: Tensor, answers: Tensor) -> float:
-    return float(torch.linalg.vector_norm(answers - codes) / torch.linalg.vector_norm(codes))
-
-
-def _moved(answers: Tensor, own: Tensor) -> float:
-    """How far answers are from the network's own, relative, root mean square."""
-    return float(torch.linalg.vector_norm(answers - own) / (len(answers) ** 0.5 * torch.linalg.vector_norm(own)))
-
-
-def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
-    """The checks of :func:`dependence` and :func:`copy` for a network that is printed in place, in directions of its code."""
-    with torch.no_grad():
-        own, center = own_code(quine), _center(quine)
-        codes, answers, up, down = responses(quine, _STEP_IN_PLACE)
-    slope = _slope(quine, up, down, _STEP_IN_PLACE)
-    findings: list[Finding | None] = [copied(quine, codes, answers, own)]
-    claim = _claimed(quine, up - down)
-    closer = [_STEP_IN_PLACE * part for part in (*_FINER[1:], 1 / 4096) if _STEP_IN_PLACE * part > _resolved(quine)]
-    lies = _apart(claim, slope)
-    if lies and closer:
-        slope = _slope(quine, *sides(quine, closer[-1]), closer[-1])
-        lies = _apart(claim, slope) and claim * closer[-1] < _MEASURABLE
-    if slope < CONSTANT_SENSITIVITY and (lies or InPlace(quine, quine.printer).norm_afresh()[0] < CONSTANT_SENSITIVITY):
-        findings.append(
-            Finding("constant", f"what is printed does not depend on the weights (sensitivity {slope:.1e})")
-        )
-    elif lies:
-        said = f"its derivative claims a self-sensitivity of {claim:.1e}, and it answers {slope:.1e}"
-        findings.append(Finding("untruthful derivative", said))
-    bend = _bend(center, up, down)
-    if (
-        bend > _BENT
-        and bend > _DROWNED * _noise(quine, up)
-        and all(_stays(bend, center, *sides(quine, step)) for step in closer)
-    ):
-        seen = f"a change of one part in a thousand prints others, {bend:.1e} away, and a change of 1/256 of it too"
-        findings.append(Finding("look-up", f"only these very weights are printed: {seen}"))
-    return findings
-
-
-def _apart(claim: float, slope: float) -> bool:
-    """Whether a claimed and a measured sensitivity have little to do with each other."""
-    low, high = sorted([claim, slope])
-    return high > _FELT and low * _FACTOR < high
-
-
-@torch.no_grad()
-def _noise(quine: Quine, up: Tensor) -> float:
-    """What round-off in the code changes beside the stored weights, relative to the answer there."""
-    code = printed_code(quine) + _STEP_IN_PLACE * direction(quine)
-    draw = torch.randn(len(code), generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(code)
-    with weights_kept(quine):
-        quine.install(code * (1 + 4 * torch.finfo(quine.dtype).eps * draw))
-        return float(torch.linalg.vector_norm(quine.real_code() - up) / torch.linalg.vector_norm(up))
-
-
-def _resolved(quine: Quine) -> float:
-    """The shortest step in the code that moves the printed weights by more than their rounding."""
-    return _ROOM * torch.finfo(quine.dtype).eps
-
-
-def _slope(quine: Quine, up: Tensor, down: Tensor, step: float) -> float:
-    return float(torch.linalg.vector_norm(up - down)) / (2 * step * quine.code_size**0.5)
-
-
-def _bend(own: Tensor, up: Tensor, down: Tensor) -> float:
-    return float(torch.linalg.vector_norm((up + down) / 2 - own) / torch.linalg.vector_norm(own))
-
-
-def _stays(bend: float, own: Tensor, up: Tensor, down: Tensor) -> bool:
-    """Whether a bend is still there closer by, with the network's own answer not between the two sides, as on a steep step."""
-    half = float(torch.linalg.vector_norm(up - down) / torch.linalg.vector_norm(own)) / 2
-    return _bend(own, up, down) > max(bend / 4, half)
-
-
-@torch.no_grad()
-def _center(quine: Quine) -> Tensor:
-    """``g(c)`` between the two sides: what is answered at the stored weights where these are printed from c, as of a quine."""
-    own = own_code(quine)
-    if measured_once(quine).differing_weights == 0:
-        return own
-    with weights_kept(quine) as kept:
-        quine.install(printed_code(quine))
-        return own if kept.distance() < _PRINTED else quine.real_code()
-
-
-def _claimed(quine: Quine, moved: Tensor) -> float:
-    """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass."""
-    length = torch.linalg.vector_norm(moved)
-    seen = moved / length if float(length) > 0 else direction(quine) / quine.code_size**0.5
-    claimed, along, slots = [0.0], direction(quine), [slot for slot, _ in quine.stored_pieces()]
-
-    def take(_: int, number: int, grad: Tensor) -> None:
-        flat, mean = grad.reshape(-1), quine.means[number]
-        for _, start, values in quine.printer.pieces(along, [slots[number]]):
-            claimed[0] += float(flat[start : start + len(values)].to(values.dtype) @ (values - mean))
-
-    each_gradient(quine, [lambda c: (c * seen.detach().to(c)).sum()], take)
-    return abs(claimed[0]) / quine.code_size**0.5

@@ -25,7 +25,9 @@ from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
 from ..quines.taped import TaskQuine
-from .dependence import copied, copy, dependence, in_directions_of_the_code, line_of_fixed_points
+from .copies import copied, copy
+from .dependence import dependence, line_of_fixed_points
+from .dependence_in_place import in_directions_of_the_code
 from .finding import Finding
 from .lookup import lookup, lookup_in_place, signs_outside
 from .outside import hidden_parameters

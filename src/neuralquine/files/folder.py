@@ -29,6 +29,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         QuineFileError: a file is missing, altered or malformed.
     """
+    return read_hashed(folder)[0]
+
+
+def read_hashed(folder: Path) -> tuple[dict[str, Any], str]:
+    """The configuration of a folder, as :func:`read_config` reads it, and the hash of its weights, which was compared."""
     if not folder.is_dir():
         inside = f": name the folder, {folder.parent}" if folder.name in (CONFIG, WEIGHTS) and folder.is_file() else ""
         raise QuineFileError(f"{folder} is not a folder with a quine in it{inside}")
@@ -52,7 +57,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise QuineFileError(f"{where} is not the configuration that {WEIGHTS} was written with: it was altered")
     config = _ABSENT_AT_FIRST | config
     _check(config, where)
-    return config
+    return config, str(stated)
 
 
 def kind_of(config: dict[str, Any]) -> str:

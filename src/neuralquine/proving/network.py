@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..errors import QuineFileError, first_line
-from ..files.folder import read_config, sha256
+from ..files.folder import read_hashed
 from ..files.names import CONFIG, WEIGHTS
 from ..quines.tables.anchor import anchor
 from ..quines.tables.philox import Stream, dyadic_gaussian
@@ -52,7 +52,7 @@ class Network:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        config = read_config(folder)
+        config, self.sha256 = read_hashed(folder)
         self.spec, self.dtype = description(config), config["dtype"]
         self.trunk_dtype = config.get("trunk_dtype", self.dtype)
         self.narrow = bool(self.spec.get("arguments", {}).get("narrow"))
@@ -61,7 +61,6 @@ class Network:
         self.code_phase = config.get("code_phase", 0)
         self.normalized, self.eps = config["normalize"], config["eps"]
         self.grid = config.get("activation_bits")
-        self.sha256 = sha256(folder / WEIGHTS)
         try:
             held = load_file(folder / WEIGHTS)
         except (KeyError, TypeError, ValueError, SafetensorError) as error:  # a type that numpy does not have

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ...errors import QuineFileError, first_line
-from ...files.folder import kind_of, read_config, sha256
+from ...files.folder import kind_of, read_hashed
 from ...files.names import CONFIG, WEIGHTS
 from ..known import description
 from ..rules import SEQUENCES, NoRule
@@ -49,12 +49,12 @@ class Stored(ABC):
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        self.config = config = read_config(folder)
+        config, self.sha256 = read_hashed(folder)
+        self.config = config
         self.kind, self.dtype, self.spec = kind_of(config), config["dtype"], description(config)
         self.expansion, self.trunk_dtype = config["expansion"], config.get("trunk_dtype", self.dtype)
         if self.dtype not in FLOATS:
             raise NoRule(f"no proof rule for weights in {self.dtype}")
-        self.sha256 = sha256(folder / WEIGHTS)
         try:
             found = load_file(folder / WEIGHTS)
         except (KeyError, TypeError, ValueError, SafetensorError) as error:  # a type that numpy does not have

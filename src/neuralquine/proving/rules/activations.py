@@ -24,6 +24,20 @@ def _slope() -> arb:
     return (2 / arb.pi()).sqrt()
 
 
+def _scale() -> arb:
+    from flint import arb
+
+    return arb("1.0507009873554804934193349852946")
+
+
+def _below() -> arb:
+    from flint import arb
+
+    return _scale() * arb("1.6732632423543772848170429916717")
+
+
+_SELU_SCALE = Real(_scale, 1.0507009873554805)  # torch's decimals of Klambauer et al. (2017)
+_SELU_BELOW = Real(_below, 1.0507009873554805 * 1.6732632423543773)
 _CUBIC = Real(_cubic, 0.044715)
 _SLOPE = Real(_slope, math.sqrt(2 / math.pi))
 
@@ -65,6 +79,29 @@ def gelu(x: A, arguments: Spec, _: Weights[A]) -> A:
         case other:
             raise NoRule(f"no proof rule for GELU with approximate={other!r}")
     return (x * (gate + 1.0)).scale(0.5)
+
+
+@rule("ELU")
+def elu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``x`` above 0, ``alpha (exp(x) - 1)`` below."""
+    return x.relu() - (-x).relu().saturation().scale(float(arguments["alpha"]))
+
+
+@rule("SELU")
+def selu(x: A, _: Spec, __: Weights[A]) -> A:
+    """``scale x`` above 0, ``scale alpha (exp(x) - 1)`` below."""
+    return x.relu().scale(_SELU_SCALE) - (-x).relu().saturation().scale(_SELU_BELOW)
+
+
+@rule("Softsign")
+def softsign(x: A, _: Spec, __: Weights[A]) -> A:
+    return x.softsign()
+
+
+@rule("Mish")
+def mish(x: A, _: Spec, __: Weights[A]) -> A:
+    """``x tanh(log(1 + exp(x)))``."""
+    return x * x.mish_gate()
 
 
 @rule("GLU")

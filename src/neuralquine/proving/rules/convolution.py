@@ -29,6 +29,11 @@ def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=2)
 
 
+@rule("Conv3d", tensors=_kernels(3))
+def conv_3d(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return _convolve(x, arguments, weights, axes=3)
+
+
 def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     """A convolution as a product of matrices: windows of the flat input, zero in the padding, by flat kernels."""
     if arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
