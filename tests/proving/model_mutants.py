@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import torch
+from flint import ctx
 
 from neuralquine.errors import NeuralQuineError
 from neuralquine.proving.rules import common, models
@@ -33,7 +34,8 @@ def rotations_hold(module):
         for function, said in zip((torch.cos, torch.sin), found, strict=True):
             theirs = function(torch.cat([angles, angles], 1)).double().numpy()
             shares.append(np.abs(theirs - said.nearest).max(0) / (said.within.max(0) * 2.0**-24))
-            exact = np.array([[float(v) for v in row] for row in said.exact()])
+            with ctx.workprec(128):
+                exact = np.array([[float(v) for v in row] for row in said.exact()])
             if exact.shape != said.nearest.shape or not np.abs(exact - said.nearest).max() < 2.0**-52:
                 return False
     shares = np.concatenate(shares)
