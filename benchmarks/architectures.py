@@ -6,8 +6,8 @@
     python benchmarks/architectures.py --again failed refused "not built"  # all that ended so, afresh
     python benchmarks/architectures.py --device cuda --jobs 12   # on a GPU, into architectures-cuda.json
 
-Each model type is built small by ``benchmarks/small_models.py``, made an anchored quine,
-solved, saved (which verifies it), loaded and compared bit by bit, in a process of its own that is ended when its time is over. Results go to
+Each model type is built small by ``benchmarks/small_models.py``, made an anchored quine, solved, saved (which verifies it), loaded
+and compared bit by bit, in a process of its own that is ended when its time is over. Results go to
 ``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file. Types are taken in an
 order drawn at random once and for all, so that a run that is stopped leaves a fair sample.
 """
@@ -35,7 +35,7 @@ from small_models import built, count, line
 RESULTS = Path(__file__).resolve().parent / "results" / "architectures.json"
 _FORKING = threading.Lock()  # libraries refuse to be forked while another thread forks
 _MEMORY = 6 << 30  # bytes for one of them
-_PATIENCE = 5  # seconds by the clock for each of the processor's: others use the machine too
+_PATIENCE = 30  # seconds by the clock for each of the processor's: others use the machine too
 _SECONDS = 120  # of the processor, for building, solving, verifying, saving and loading one of them
 
 
@@ -118,7 +118,9 @@ def apart(name: str, seconds: float, device: str = "cpu") -> dict[str, Any]:
     child.join()
     if result is not None:
         return result
-    over = late or child.exitcode == -signal.SIGXCPU
+    if late:
+        return {"end": "failed", "reason": f"did not end in {_PATIENCE * seconds:.0f} s by the clock"}
+    over = child.exitcode == -signal.SIGXCPU
     return {"end": "failed", "reason": f"did not end in {seconds:.0f} s" if over else f"it ended with {child.exitcode}"}
 
 
