@@ -66,7 +66,8 @@ def test_the_derivative_agrees_with_autograd(name, tmp_path):
     enclosed = coded(network, expanded(network, Ball(objects(code.numpy()), objects(np.eye(8))))).grad
     middle = np.array([[float(v.mid()) for v in row] for row in enclosed])
     claimed = ReducedMap(quine).jacobian(code[None])[0].numpy()
-    assert np.abs(middle - claimed).max() < 1e-10 * max(1.0, np.abs(claimed).max())
+    within = 1e-7 if name == "Hardsigmoid" else 1e-10  # torch's derivative of it takes 1 / 6 in float32
+    assert np.abs(middle - claimed).max() < within * max(1.0, np.abs(claimed).max())
 
 
 @pytest.mark.parametrize("name", cases())
