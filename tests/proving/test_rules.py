@@ -113,6 +113,26 @@ def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
         coded(network, stored(network))
 
 
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([nn.Unflatten(1, (2, 4)), nn.LPPool1d(2, 2)], r"no proof rule for LPPool1d \(layer 2 of a Sequential\)"),
+        ([nn.Sequential(nn.Tanh(), nn.Hardswish())], r"no proof rule for Hardswish \(layer 1.1 of a Sequential\)"),
+        ([nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))], "ParametrizedLinear"),
+        ([(twice := nn.Linear(8, 8)), twice], "a Sequential whose layers do more than their classes say"),
+    ],
+    ids=["pool", "inside", "parametrized", "shared"],
+)
+def test_a_layer_that_no_file_describes_is_refused_by_its_own_name_and_place(layers, words, tmp_path):
+    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), *layers), torch.randn(1, 5), code_size=4)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NoRule, match=words) as caught:
+        Network(tmp_path / "q")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(nq.QuineFileError, match="pass trunk="):
+        nq.load(tmp_path / "q")
+
+
 def test_a_module_of_ones_own_is_refused_by_name(tmp_path):
     class Mine(nn.Module):
         def __init__(self):

@@ -131,11 +131,13 @@ def test_no_evaluation_in_any_order_leaves_its_tube(dtype):
     """Random modules of every rule; the script of ``evaluations.py`` makes 10,000."""
     found = {}
     for name in GENERATORS:
-        for seed in range(1):
+        for seed in range(4):
+            if name in found:  # one seed may draw what torch refuses
+                break
             for rank in RANKS:
                 said = evaluations.tried(name, rank, seed, dtype, 2)
                 if said is not None:
                     found.setdefault(name, []).append(said[1])
-    # One seed may draw what torch refuses; in float32 the tube of a deep network of large weights may not be finite.
+    # In float32 the tube of a deep network of large weights may not be finite.
     assert len(found) >= len(GENERATORS) - 3
     assert max(max(shares) for shares in found.values()) <= 1

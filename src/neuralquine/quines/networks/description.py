@@ -160,6 +160,21 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
     return {"type": _NAMES[type(module)], "arguments": arguments}
 
 
+def undescribed(module: nn.Module) -> str | None:
+    """The first layer that keeps a module of listed containers from being described: its place and its class.
+
+    Returns:
+        Such as ``1: MaxPool3d``; None for a module that is described, or that is itself what is not.
+    """
+    if describe(module) is not None or type(module) not in (nn.Sequential, Body, Taped):
+        return None
+    for name, child in module.named_children():
+        if describe(child) is None:
+            inside = undescribed(child)
+            return f"{name}.{inside}" if inside else f"{name}: {type(child).__name__}"
+    return None
+
+
 def _with_parts(kind: str, arguments: dict[str, Any] | None = None, **parts: nn.Module) -> dict[str, Any] | None:
     described = {name: describe(part) for name, part in parts.items()}
     if any(part is None for part in described.values()):
