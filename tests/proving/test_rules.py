@@ -117,7 +117,7 @@ def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
     ("layers", "words"),
     [
         ([nn.Unflatten(1, (2, 4)), nn.LPPool1d(2, 2)], r"no proof rule for LPPool1d \(layer 2 of a Sequential\)"),
-        ([nn.Sequential(nn.Tanh(), nn.Hardswish())], r"no proof rule for Hardswish \(layer 1.1 of a Sequential\)"),
+        ([nn.Sequential(nn.Tanh(), nn.Hardshrink())], r"no proof rule for Hardshrink \(layer 1.1 of a Sequential\)"),
         ([nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))], "ParametrizedLinear"),
         ([(twice := nn.Linear(8, 8)), twice], "a Sequential whose layers do more than their classes say"),
     ],

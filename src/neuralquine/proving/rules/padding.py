@@ -22,19 +22,18 @@ def _padding(kind: str, axes: int) -> Rule:
 
     def pad(x: A, arguments: Spec, _: Weights[A]) -> A:
         """Each number of the output is one of the input, or zero."""
-        sides = (
-            np.broadcast_to(arguments["padding"], 2 * axes).reshape(axes, 2)[::-1].tolist()
-        )  # the last axis is first
+        # Torch names the last axis first. NumPy refuses to take numbers away.
+        sides = np.broadcast_to(arguments["padding"], 2 * axes).reshape(axes, 2)[::-1]
         size, lead = x.shape[-axes:], x.shape[:-axes]
         if len(x.shape) not in (axes + 1, axes + 2):
             raise NoRule(f"no proof rule for padding of {axes} axes of a tensor of shape {x.shape}")
-        if any(not 0 <= side <= most(n) for pair, n in zip(sides, size, strict=True) for side in pair):
+        if (sides.max(1) > [most(n) for n in size]).any():
             raise NoRule(f"no proof rule for {kind}Pad by {arguments['padding']} of a tensor of shape {x.shape}")
         end = int(np.prod(size))
         empty = {"constant_values": end} if mode == "constant" else {}
-        index = np.pad(np.arange(end).reshape(size), sides, mode=mode, **empty)  # type: ignore[call-overload]
+        index = np.pad(np.arange(end).reshape(size), sides, mode=mode, **empty)  # pyright: ignore[reportArgumentType, reportCallIssue]
         # A window for each number: a number of the input may be there twice, which one window may not have.
-        return x.reshape(int(np.prod(lead)), -1).windows(index.reshape(-1, 1)).reshape(*lead, *index.shape)
+        return x.reshape(int(np.prod(lead)), end).windows(index.reshape(index.size, 1)).reshape(*lead, *index.shape)
 
     return pad
 
