@@ -66,7 +66,8 @@ def test_the_derivative_agrees_with_autograd(name, tmp_path):
     enclosed = coded(network, expanded(network, Ball(objects(code.numpy()), objects(np.eye(8))))).grad
     middle = np.array([[float(v.mid()) for v in row] for row in enclosed])
     claimed = ReducedMap(quine).jacobian(code[None])[0].numpy()
-    assert np.abs(middle - claimed).max() < 1e-10 * max(1.0, np.abs(claimed).max())
+    within = 1e-7 if name == "Hardsigmoid" else 1e-10  # torch's derivative of it takes 1 / 6 in float32
+    assert np.abs(middle - claimed).max() < within * max(1.0, np.abs(claimed).max())
 
 
 @pytest.mark.parametrize("name", cases())
@@ -116,7 +117,7 @@ def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
     ("layers", "words"),
     [
         ([nn.Unflatten(1, (2, 4)), nn.LPPool1d(2, 2)], r"no proof rule for LPPool1d \(layer 2 of a Sequential\)"),
-        ([nn.Sequential(nn.Tanh(), nn.Hardswish())], r"no proof rule for Hardswish \(layer 1.1 of a Sequential\)"),
+        ([nn.Sequential(nn.Tanh(), nn.Hardshrink())], r"no proof rule for Hardshrink \(layer 1.1 of a Sequential\)"),
         ([nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))], "ParametrizedLinear"),
         ([(twice := nn.Linear(8, 8)), twice], "a Sequential whose layers do more than their classes say"),
     ],

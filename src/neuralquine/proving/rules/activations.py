@@ -87,6 +87,21 @@ def elu(x: A, arguments: Spec, _: Weights[A]) -> A:
     return x.relu() - (-x).relu().saturation().scale(float(arguments["alpha"]))
 
 
+@rule("CELU")
+def celu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``x`` above 0, ``alpha (exp(x / alpha) - 1)`` below."""
+    alpha = float(arguments["alpha"])
+    if not 2.0**-30 <= alpha <= 2.0**30:  # also where it is no number
+        raise NoRule(f"no proof rule for CELU with alpha={alpha}")
+
+    def inverse() -> arb:
+        from flint import arb
+
+        return 1 / arb(alpha)
+
+    return x.relu() - (-x).relu().scale(Real(inverse, 1 / alpha)).saturation().scale(alpha)
+
+
 @rule("SELU")
 def selu(x: A, _: Spec, __: Weights[A]) -> A:
     """``scale x`` above 0, ``scale alpha (exp(x) - 1)`` below."""
@@ -104,6 +119,11 @@ def mish(x: A, _: Spec, __: Weights[A]) -> A:
     return x * x.mish_gate()
 
 
+@rule("Tanhshrink")
+def tanhshrink(x: A, _: Spec, __: Weights[A]) -> A:
+    return x - x.tanh()
+
+
 @rule("GLU")
 def gated(x: A, arguments: Spec, _: Weights[A]) -> A:
     """The first half of an axis, times the logistic function of the second."""
@@ -119,3 +139,8 @@ def softmax(x: A, arguments: Spec, _: Weights[A]) -> A:
     if arguments["dim"] not in (-1, len(x.shape) - 1):
         raise NoRule(f"no proof rule for Softmax over axis {arguments['dim']}: only over the last one")
     return x.softmax()
+
+
+@rule("Softmin")
+def softmin(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return softmax(-x, arguments, weights)

@@ -17,8 +17,15 @@ def embedding(x: A, _: Spec, weights: Weights[A]) -> A:
     return held(weights, "weight").lookup(x)
 
 
-@rule("Identity", "Dropout")
+@rule("Identity", "Dropout", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 def identity(x: A, _: Spec, __: Weights[A]) -> A:
+    return x
+
+
+@rule("Dropout1d")
+def same_channels(x: A, _: Spec, __: Weights[A]) -> A:
+    if len(x.shape) not in (2, 3):
+        raise NoRule(f"no proof rule for Dropout1d of a tensor of shape {x.shape}")
     return x
 
 
