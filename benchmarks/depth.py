@@ -69,7 +69,7 @@ def _table(rows: dict[str, Any]) -> str:
     ]
     for name, row in rows.items():
         verdict = "proved" if row["proved"] else "not proved"
-        margin = "-" if row["margin"] is None else f"{row['margin']:.3f}"
+        margin = "-" if row["margin"] is None else f"{row['margin']:.2g}"
         whole = "every bit" if row["bit_exact"] and not row["differing"] else "no"
         lines.append(
             f"| `{name}` | {row['parameters']:,} | {row['seed']} | {whole} | {verdict} | {margin} | {row['seconds']:.1f} "

@@ -123,6 +123,18 @@ def _convolution(kind, axes):
     return _channels(axes, make)
 
 
+def _unflatten(draw):
+    axis, sizes = draw.one(0, 1, 2, -1, -2), draw.one((2, 2), (1, 3), (4, 1))
+
+    def shape_at(rank):
+        shape = [*draw.sizes(rank)]
+        if -rank <= axis < rank:
+            shape[axis] = math.prod(sizes)
+        return shape
+
+    return nn.Unflatten(axis, draw.seldom(sizes, (2, -1))), shape_at
+
+
 def _pooling(kind, axes):
     def make(draw, _):
         kernel = draw.size(1, 3)
@@ -135,6 +147,35 @@ def _rms_norm(draw):
     shape = draw.seldom(draw.sizes(1), draw.sizes(2))
     norm = nn.RMSNorm(shape, eps=draw.one(None, 1e-6, 0.1), elementwise_affine=draw.one(True, False))
     return norm, lambda rank: [*draw.sizes(rank - len(shape)), *shape] if rank >= len(shape) else None
+
+
+def _transposed(kind, axes):
+    def make(draw, channels):
+        return kind(
+            channels,
+            channels * draw.size(1, 2),
+            draw.size(1, 3),
+            stride=draw.size(1, 3),
+            padding=draw.size(0, 1),
+            output_padding=draw.seldom(0, 1),
+            groups=draw.seldom(1, channels),
+            bias=draw.one(True, False),
+            dilation=draw.size(1, 2),
+        )
+
+    return _channels(axes, make)
+
+
+def _prelu(draw):
+    count = draw.size(1, 3)
+    return nn.PReLU(count), lambda rank: [draw.size(), count, *draw.sizes(rank - 2)] if rank > 1 else draw.sizes(rank)
+
+
+def _padding(kind, axes):
+    def make(draw, _):
+        return kind(draw.one(draw.size(0, 2), tuple(draw.size(0, 2) for _ in range(2 * axes))))
+
+    return _channels(axes, make)
 
 
 def _group_norm(draw):
@@ -225,6 +266,37 @@ GENERATORS = {
     "Tanh": _anything(lambda _: nn.Tanh()),
     "ReLU": _anything(lambda _: nn.ReLU()),
     "LeakyReLU": _anything(lambda draw: nn.LeakyReLU(draw.one(0.01, 0.3, 0.0, -0.5))),
+    "ELU": _anything(lambda draw: nn.ELU(draw.one(1.0, 0.3, 2.5))),
+    "SELU": _anything(lambda _: nn.SELU()),
+    "Softsign": _anything(lambda _: nn.Softsign()),
+    "Mish": _anything(lambda _: nn.Mish()),
+    "Conv3d": _convolution(nn.Conv3d, 3),
+    "Unflatten": _unflatten,
+    "CELU": _anything(lambda draw: nn.CELU(draw.one(1.0, 0.3, 2.5))),
+    "Tanhshrink": _anything(lambda _: nn.Tanhshrink()),
+    "Hardtanh": _anything(lambda draw: nn.Hardtanh(*draw.seldom(draw.one((-1.0, 1.0), (-0.25, 0.5)), (0.1, 0.7)))),
+    "ReLU6": _anything(lambda _: nn.ReLU6()),
+    "Hardsigmoid": _anything(lambda _: nn.Hardsigmoid()),
+    "Hardswish": _anything(lambda _: nn.Hardswish()),
+    "Softshrink": _anything(lambda draw: nn.Softshrink(draw.seldom(draw.one(0.5, 0.25), 0.3))),
+    "PReLU": _prelu,
+    "Softmin": _anything(lambda draw: nn.Softmin(dim=draw.seldom(-1, 0, 1, 2, None))),
+    "ConvTranspose1d": _transposed(nn.ConvTranspose1d, 1),
+    "ConvTranspose2d": _transposed(nn.ConvTranspose2d, 2),
+    "ConvTranspose3d": _transposed(nn.ConvTranspose3d, 3),
+    **{
+        f"{kind}Pad{axes}d": _padding(getattr(nn, f"{kind}Pad{axes}d"), axes)
+        for kind in ("Zero", "Reflection", "Replication", "Circular")
+        for axes in (1, 2, 3)
+    },
+    "AdaptiveAvgPool3d": _channels(3, lambda draw, _: nn.AdaptiveAvgPool3d(draw.one(1, 2, (1, 2, 2)))),
+    "AvgPool3d": _pooling(nn.AvgPool3d, 3),
+    "MaxPool3d": _pooling(nn.MaxPool3d, 3),
+    "Dropout1d": _anything(lambda _: nn.Dropout1d()),
+    "Dropout2d": _anything(lambda _: nn.Dropout2d()),
+    "Dropout3d": _anything(lambda _: nn.Dropout3d()),
+    "AlphaDropout": _anything(lambda _: nn.AlphaDropout()),
+    "FeatureAlphaDropout": _anything(lambda _: nn.FeatureAlphaDropout()),
     "GLU": _anything(lambda draw: nn.GLU(dim=draw.one(-1, 0, 1, 2, -2))),
     "Sigmoid": _anything(lambda _: nn.Sigmoid()),
     "SiLU": _anything(lambda _: nn.SiLU()),

@@ -10,6 +10,8 @@ import pytest
 
 LONG = 300_000  # milliseconds: other people compute on this machine too
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# A process for every page would read and compile the same scripts again, which takes longer than most tests.
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--process-per-site"]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -40,7 +42,7 @@ def chromium():
         pytest.skip("no Chromium on the path: apt-get install chromium")
     playwright.expect.set_options(timeout=LONG)
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
         try:
             yield browser
         finally:

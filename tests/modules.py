@@ -6,6 +6,8 @@ from torch import nn
 from neuralquine.quines.networks.bodies import TokenMean, Tokens
 from neuralquine.quines.networks.causal import CausalTransformer
 
+PADDINGS = "Zero", "Reflection", "Replication", "Circular"
+
 
 def cases():
     """By name, each to be made when it is asked for; the first word of a name is the rule's."""
@@ -16,6 +18,55 @@ def cases():
     encoder = {"nhead": 2, "dim_feedforward": 12, "batch_first": True, "dropout": 0.1}
     return {
         "LeakyReLU": lambda: (seq(nn.Linear(5, 9), nn.LeakyReLU(0.2), nn.Linear(9, 8)), torch.randn(1, 5)),
+        "ELU": lambda: (seq(nn.Linear(5, 8), nn.ELU(0.7)), torch.randn(1, 5)),
+        "SELU": lambda: (seq(nn.Linear(5, 8), nn.SELU()), torch.randn(1, 5)),
+        "Softsign": lambda: (seq(nn.Linear(5, 8), nn.Softsign()), torch.randn(1, 5)),
+        "Mish": lambda: (seq(nn.Linear(5, 8), nn.Mish()), torch.randn(1, 5)),
+        "Conv3d": lambda: (seq(nn.Conv3d(1, 2, 2, stride=2), nn.Tanh(), nn.Flatten()), torch.randn(1, 1, 4, 2, 4)),
+        "Unflatten": lambda: (seq(nn.Linear(5, 12), nn.Unflatten(-1, (3, 4)), nn.Linear(4, 3)), torch.randn(1, 5)),
+        "CELU": lambda: (seq(nn.Linear(5, 8), nn.CELU(0.5)), torch.randn(1, 5)),
+        "Tanhshrink": lambda: (seq(nn.Linear(5, 8), nn.Tanhshrink()), torch.randn(1, 5)),
+        "Hardtanh": lambda: (seq(nn.Linear(5, 8), nn.Hardtanh(-0.5, 1.0)), torch.randn(1, 5)),
+        "ReLU6": lambda: (seq(nn.Linear(5, 8), nn.ReLU6()), torch.randn(1, 5)),
+        "Hardsigmoid": lambda: (seq(nn.Linear(5, 8), nn.Hardsigmoid()), torch.randn(1, 5)),
+        "Hardswish": lambda: (seq(nn.Linear(5, 8), nn.Hardswish()), torch.randn(1, 5)),
+        "Softshrink": lambda: (seq(nn.Linear(5, 8), nn.Softshrink(0.25)), torch.randn(1, 5)),
+        "PReLU": lambda: (seq(nn.Linear(5, 8), nn.PReLU(8)), torch.randn(1, 5)),
+        "Softmin": lambda: (seq(nn.Linear(5, 8), nn.Softmin(dim=-1)), torch.randn(1, 5)),
+        "ConvTranspose1d": lambda: (seq(nn.ConvTranspose1d(2, 2, 2, stride=2), nn.Tanh()), torch.randn(1, 2, 3)),
+        "ConvTranspose2d": lambda: (
+            seq(nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1, output_padding=1, groups=2), nn.Tanh()),
+            torch.randn(1, 2, 2, 2),
+        ),
+        "ConvTranspose3d": lambda: (seq(nn.ConvTranspose3d(1, 2, 2), nn.Tanh()), torch.randn(1, 1, 1, 1, 2)),
+        "AdaptiveAvgPool1d": lambda: (seq(nn.Conv1d(2, 4, 2), nn.AdaptiveAvgPool1d(2)), torch.randn(1, 2, 5)),
+        "AdaptiveAvgPool3d": lambda: (
+            seq(nn.Conv3d(1, 4, 2), nn.AdaptiveAvgPool3d((1, 2, 1)), nn.Flatten()),
+            torch.randn(1, 1, 3, 3, 2),
+        ),
+        "AvgPool3d": lambda: (seq(nn.Conv3d(1, 8, 2), nn.AvgPool3d(2), nn.Flatten()), torch.randn(1, 1, 3, 3, 3)),
+        "MaxPool3d": lambda: (seq(nn.Conv3d(1, 8, 2), nn.MaxPool3d(2), nn.Flatten()), torch.randn(1, 1, 3, 3, 3)),
+        **{
+            f"{kind}Pad1d": lambda kind=kind: (
+                seq(getattr(nn, f"{kind}Pad1d")((1, 2)), nn.Conv1d(2, 3, 3, stride=2)),
+                torch.randn(1, 2, 4),
+            )
+            for kind in PADDINGS
+        },
+        **{
+            f"{kind}Pad2d": lambda kind=kind: (
+                seq(getattr(nn, f"{kind}Pad2d")((0, 1, 2, 1)), nn.Conv2d(1, 3, 3, stride=2)),
+                torch.randn(1, 1, 3, 3),
+            )
+            for kind in PADDINGS
+        },
+        **{
+            f"{kind}Pad3d": lambda kind=kind: (
+                seq(getattr(nn, f"{kind}Pad3d")(1), nn.Conv3d(1, 8, 3, stride=3)),
+                torch.randn(1, 1, 2, 2, 2),
+            )
+            for kind in PADDINGS
+        },
         "GLU": lambda: (seq(nn.Linear(5, 16), nn.GLU()), torch.randn(1, 5)),
         "RMSNorm": lambda: (seq(nn.Linear(5, 8), nn.RMSNorm(8), nn.Tanh()), torch.randn(1, 5)),
         "GroupNorm": lambda: (seq(nn.Conv1d(2, 4, 2), nn.GroupNorm(2, 4), nn.Flatten()), torch.randn(1, 2, 4)),
@@ -81,6 +132,11 @@ def cases():
             torch.randn(2, 1, 3, 3),
         ),
         "neuralquine.TokenMean": lambda: (seq(nn.Linear(4, 8), TokenMean()), torch.randn(1, 3, 4)),
+        "Dropout1d": lambda: (seq(nn.Linear(5, 8), nn.Dropout1d()), torch.randn(1, 5)),
+        "Dropout2d": lambda: (seq(nn.Conv2d(1, 3, 2), nn.Dropout2d(), nn.Flatten()), torch.randn(1, 1, 3, 3)),
+        "Dropout3d": lambda: (seq(nn.Conv3d(1, 3, 2), nn.Dropout3d(), nn.Flatten()), torch.randn(1, 1, 3, 3, 2)),
+        "AlphaDropout": lambda: (seq(nn.Linear(5, 8), nn.AlphaDropout()), torch.randn(1, 5)),
+        "FeatureAlphaDropout": lambda: (seq(nn.Linear(5, 8), nn.FeatureAlphaDropout()), torch.randn(1, 5)),
         "Identity and Dropout": lambda: (seq(nn.Linear(5, 8), nn.Identity(), nn.Dropout(0.5)), torch.randn(1, 5)),
     }
 

@@ -1,6 +1,7 @@
 """The recording of a solve: what lies beside the folder while it runs, what is left of it, and what it belongs to."""
 
 import contextlib
+import itertools
 import json
 import re
 
@@ -11,6 +12,7 @@ import neuralquine as nq
 from neuralquine.cli.record import Recording, Request
 from neuralquine.solving.loop import Stop
 from neuralquine.solving.methods import make_method
+from neuralquine.solving.trace import Trace
 
 
 @pytest.fixture
@@ -68,13 +70,20 @@ def test_a_search_that_ends_leaves_the_folder_alone(tmp_path, quine):
     assert nq.load(tmp_path / "q").theta.equal(quine.theta)
 
 
-def test_a_search_that_can_be_resumed_keeps_its_journal_and_its_log(tmp_path, quine, capsys):
-    asked = request_for("rmsprop", stop=Stop(time_limit=0.3))
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock that goes on by a second whenever it is looked at, so that a time limit allows for the same on every machine."""
+    monkeypatch.setattr(Trace, "seconds", lambda self: float(next(ticks)))
+    ticks = itertools.count()
+
+
+def test_a_search_that_can_be_resumed_keeps_its_journal_and_its_log(tmp_path, quine, ticking, capsys):
+    asked = request_for("rmsprop", stop=Stop(time_limit=50))
     assert recorded(tmp_path / "q", quine, asked).status.name == "TIME_LIMIT"
     assert names(tmp_path) == ["q", "q.journal", "q.metrics.jsonl"]
     assert capsys.readouterr().err == ""
     again = nq.recipe("blog", seed=0)
-    recorded(tmp_path / "q", again, request_for("rmsprop", stop=Stop(time_limit=0.6)), resume=True)
+    recorded(tmp_path / "q", again, request_for("rmsprop", stop=Stop(time_limit=1000)), resume=True)
     assert re.match(r"resuming after \d+ evaluations? of ", capsys.readouterr().err)
     assert {line["run"] for line in lines(tmp_path / "q" / "metrics.jsonl")} == {0, 1}
 
@@ -87,10 +96,10 @@ def test_an_error_closes_the_files_and_removes_none(tmp_path, quine):
     assert names(tmp_path) == ["q.journal", "q.metrics.jsonl"]
 
 
-def test_a_journal_of_another_problem_is_refused_and_the_log_is_closed(tmp_path, quine, monkeypatch):
+def test_a_journal_of_another_problem_is_refused_and_the_log_is_closed(tmp_path, quine, ticking, monkeypatch):
     from neuralquine.files.logs import Lines
 
-    recorded(tmp_path / "q", quine, request_for("rmsprop", stop=Stop(time_limit=0.1)))
+    recorded(tmp_path / "q", quine, request_for("rmsprop", stop=Stop(time_limit=50)))
     closed, close = [], Lines.close
     monkeypatch.setattr(Lines, "close", lambda self: (closed.append(self), close(self)))
     with pytest.raises(nq.QuineFileError, match="another problem"):

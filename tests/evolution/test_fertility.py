@@ -24,7 +24,7 @@ def lived(generations, **options):
 
 @pytest.fixture(scope="module")
 def fertile():
-    return lived(100, steps=1500)
+    return lived(60, steps=1500)
 
 
 def test_a_child_is_what_the_mixture_answers_with_its_parents_statistics():

@@ -171,10 +171,10 @@ def test_one_that_does_not_print_itself_is_refused(tmp_path, kept):
 
 def test_an_operator_without_a_rule_is_named(tmp_path):
     torch.manual_seed(0)
-    trunk = nn.Sequential(nn.Linear(6, 16), nn.ELU(), nn.Linear(16, 12))
+    trunk = nn.Sequential(nn.Linear(6, 16), nn.Softplus(), nn.Linear(16, 12))
     quine = nq.Quine(trunk, torch.randn(1, 6), code_size=12, skip=0.1, code_bits=6)
     nq.solve(quine, exact=True)
-    with pytest.raises(nq.NeuralQuineError, match="rule for ELU"):
+    with pytest.raises(nq.NeuralQuineError, match="rule for Softplus"):
         nq.export(quine, tmp_path / "self.onnx")
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -30,14 +31,18 @@ def test_it_stops_cleanly(sign, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_answers_within_three_seconds_of_work_and_without_torch():
-    """Seconds of the processor, which do not depend on what else computes on this machine."""
+def test_it_answers_soon_and_without_torch():
+    """In seconds of the processor, of which it may take eight times as many as its server takes to be imported."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", "import uvicorn, starlette.applications"], check=True)
+    after = os.times()
+    bare = after.children_user + after.children_system - before.children_user - before.children_system
     lab = open_lab()
     urllib.request.urlopen(lab.base, timeout=600).read()
     process = Path(f"/proc/{lab.process.pid}")
     ticks = process.joinpath("stat").read_text().rpartition(")")[2].split()
     seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-    assert 0 < seconds < 3
+    assert 0 < seconds < 8 * bare
     assert "libtorch" not in process.joinpath("maps").read_text()
     close_lab(lab)
 

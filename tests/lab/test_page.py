@@ -35,17 +35,35 @@ def browser():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def desktop(lab, browser):
+    """The browser's own windows: one page of them stays open, and with it the process that the others share."""
+    context = _context(browser)
+    context.new_page().goto(lab.base + "/static/icon.svg")
+    yield context
+    context.close()
+
+
+def _context(browser, **device):
+    context = browser.new_context(**device)
+    context.set_default_timeout(LONG)
+    return context
+
+
 @pytest.fixture
-def visit(lab, browser):
+def visit(lab, browser, desktop):
     """Open the page as some device; at the end, nothing was asked of anyone else and nothing went wrong in it."""
-    contexts, asked, wrong = [], [], []
+    contexts, pages, asked, wrong = [], [], [], []
+
+    def listen(request):
+        asked.append(request.url)
 
     def opened(path=None, **device):
-        context = browser.new_context(**device)
-        context.set_default_timeout(LONG)
-        context.on("request", lambda request: asked.append(request.url))
+        context = _context(browser, **device) if device else desktop
+        context.on("request", listen)
         contexts.append(context)
         page = context.new_page()
+        pages.append(page)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
             "console",
@@ -60,8 +78,12 @@ def visit(lab, browser):
         return page
 
     yield opened
+    for page in pages:
+        page.close()
     for context in contexts:
-        context.close()
+        context.remove_listener("request", listen)
+        if context is not desktop:
+            context.close()
     assert asked or not contexts
     assert {url for url in asked if not url.startswith((lab.base + "/", f"blob:{lab.base}/"))} == set()
     assert wrong == []

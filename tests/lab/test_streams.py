@@ -101,7 +101,7 @@ def test_a_story_gives_the_loop_its_turn_after_every_event():
 
 
 @pytest.mark.parametrize("together", [8, 25])
-def test_200_downloads_at_once_are_whole(lab, together):
+def test_downloads_at_once_are_whole(lab, together):
     whole = []
 
     def download():
@@ -109,13 +109,13 @@ def test_200_downloads_at_once_are_whole(lab, together):
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             whole.append(status == 200 and archive.testzip() is None and len(archive.namelist()) == 2)
 
-    for _ in range(200 // together):
+    for _ in range(50 // together):
         threads = [threading.Thread(target=download) for _ in range(together)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(whole) == 200
+    assert len(whole) == 50 // together * together
     assert all(whole)
 
 

@@ -67,6 +67,15 @@ class Coarse:
     def sigmoid(self):
         return self.op(1 / self.rounded(1 + self.rounded(np.exp(-self.value))))
 
+    def saturation(self):
+        return self.op(1 - self.rounded(np.exp(-self.value)))
+
+    def softsign(self):
+        return self.op(self.value / self.rounded(1 + np.abs(self.value)))
+
+    def mish_gate(self):
+        return self.op(np.tanh(self.rounded(np.log1p(self.rounded(np.exp(self.value))))))
+
     def relu(self):
         return self.made(np.maximum(self.value, 0))
 

@@ -56,9 +56,11 @@ def _gpt2(draw, options):
 
 
 def _llama(draw, options):
+    heads = draw.one(1, 2, 4)
+    groups = draw.one(*(groups for groups in (1, 2, 4) if heads % groups == 0))
     config = transformers.LlamaConfig(
-        vocab_size=7, hidden_size=draw.width, intermediate_size=5, num_hidden_layers=draw.layers, hidden_act=draw.activation(),
-        num_attention_heads=draw.heads, num_key_value_heads=draw.one(1, draw.heads), head_dim=draw.one(None, 2, draw.each),
+        vocab_size=7, hidden_size=heads * draw.each, intermediate_size=5, num_hidden_layers=draw.layers, hidden_act=draw.activation(),
+        num_attention_heads=heads, num_key_value_heads=groups, head_dim=draw.one(None, 2, draw.each),
         max_position_embeddings=9, rms_norm_eps=draw.one(1e-6, 1e-2), attention_bias=draw.one(True, False),
         mlp_bias=draw.one(True, False), tie_word_embeddings=draw.one(True, False), **_ENDS, **options,
         rope_parameters={"rope_type": "default", "rope_theta": draw.one(1e4, 5e5, 7.3)},

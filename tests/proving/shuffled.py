@@ -86,6 +86,17 @@ class Shuffled:
     def sigmoid(self):
         return self.function(lambda v: 1 / (1 + np.exp(-v)), 2.0, 2.0)
 
+    def saturation(self):
+        if self.generator is not None and self.generator.random() < 0.5:
+            return self.new(self.dtype(1) - self.function(lambda v: np.exp(-v)).value)
+        return self.new(-self.function(lambda v: np.expm1(-v)).value)
+
+    def softsign(self):
+        return self.new(self.value / (np.abs(self.value) + self.dtype(1)))
+
+    def mish_gate(self):
+        return self.function(np.exp).function(np.log1p).function(np.tanh)
+
     def erf(self):
         return self.function(_erf)
 

@@ -14,6 +14,7 @@ import numpy as np
 from neuralquine.proving.slopes.rest import Box
 from neuralquine.proving.slopes.sloped import Sloped
 from neuralquine.proving.tubes.tube import held, tape_of
+from proving.planted import report
 from proving.shuffled import WIDE, Shuffled
 from proving.tube_attacks import CASES, Case
 
@@ -186,11 +187,13 @@ def _planted(module, changed):
 def main():
     for line in findings(seeds=range(10)):
         print(line)
-    found = [is_found(fault) for fault in FAULTS]
-    for fault, yes in zip(FAULTS, found, strict=True):
-        if not yes:
-            print(f"not found: {fault[0]}, `{fault[1].strip()}` becomes `{fault[2].strip()}`")
-    print(f"{len(found)} planted, {sum(found)} found")
+    report((file, _asked(file)) for file in dict.fromkeys(fault[0] for fault in FAULTS))
+
+
+def _asked(file):
+    for fault in FAULTS:
+        if fault[0] == file:
+            yield f"`{fault[1].strip()}` becomes `{fault[2].strip()}`", lambda fault=fault: is_found(fault)
 
 
 if __name__ == "__main__":

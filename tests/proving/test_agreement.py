@@ -20,7 +20,7 @@ from neuralquine.proving.rules import RULES, NoRule
 from neuralquine.quines.networks.normalize import InstanceNorm
 from proving import mutants
 
-DRAWS = 20  # at each rank, of which there are six
+DRAWS = 10  # at each rank, of which there are six; as many again are drawn by the full set
 
 
 def test_every_rule_has_a_generator():
@@ -29,12 +29,13 @@ def test_every_rule_has_a_generator():
     )  # whole models: test_gpt2.py, test_models.py
 
 
+@pytest.mark.parametrize("first", [0, pytest.param(DRAWS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", GENERATORS)
-def test_a_rule_agrees_with_torch_at_every_rank_or_refuses(name):
-    verdicts = [true_agreement(name, rank, seed) for rank in RANKS for seed in range(DRAWS)]
+def test_a_rule_agrees_with_torch_at_every_rank_or_refuses(name, first):
+    verdicts = [true_agreement(name, rank, seed) for rank in RANKS for seed in range(first, first + DRAWS)]
     differing = [v for v in verdicts if v not in ("equal", "refused", "both")]
     assert not differing, "\n".join(differing[:5])
-    assert Counter(verdicts)["equal"] >= 8  # the rule is not right only because it refuses
+    assert Counter(verdicts)["equal"] >= 4  # the rule is not right only because it refuses
 
 
 UNBATCHED = {

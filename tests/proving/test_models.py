@@ -33,9 +33,10 @@ def test_a_model_is_read_by_its_configuration_as_torch_runs_it(kind):
 @pytest.mark.parametrize("file", ["gpt2", "llama", "bert", "resnet"])
 def test_a_fault_planted_in_the_rule_of_a_model_is_found(file):
     """Three of each file; the script of ``model_mutants.py`` plants all."""
+    assert not model_mutants.is_found(file, model_mutants.mutants.source_of(file))
     planted = model_mutants.faults(file)
     for line, said, changed in planted[len(planted) // 2 :: len(planted) // 6]:
-        assert model_mutants.is_found(file, changed), f"line {line}: {said}"
+        assert model_mutants.is_found(file, changed()), f"line {line}: {said}"
 
 
 @pytest.mark.parametrize(("kind", "options"), [("LlamaForCausalLM", {}), ("BertModel", {"trunk_dtype": "float64"})])

@@ -66,7 +66,8 @@ def test_the_derivative_agrees_with_autograd(name, tmp_path):
     enclosed = coded(network, expanded(network, Ball(objects(code.numpy()), objects(np.eye(8))))).grad
     middle = np.array([[float(v.mid()) for v in row] for row in enclosed])
     claimed = ReducedMap(quine).jacobian(code[None])[0].numpy()
-    assert np.abs(middle - claimed).max() < 1e-10 * max(1.0, np.abs(claimed).max())
+    within = 1e-7 if name == "Hardsigmoid" else 1e-10  # torch's derivative of it takes 1 / 6 in float32
+    assert np.abs(middle - claimed).max() < within * max(1.0, np.abs(claimed).max())
 
 
 @pytest.mark.parametrize("name", cases())
@@ -105,11 +106,31 @@ def test_every_rule_has_a_case():
 
 
 def test_a_module_without_a_rule_is_refused_by_name(tmp_path):
-    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), nn.ELU()), torch.randn(1, 5), code_size=8)
+    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), nn.Softplus()), torch.randn(1, 5), code_size=8)
     nq.save(quine, tmp_path / "q")
     network = Network(tmp_path / "q")
-    with pytest.raises(NoRule, match="no proof rule for ELU"):
+    with pytest.raises(NoRule, match="no proof rule for Softplus"):
         coded(network, stored(network))
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([nn.Unflatten(1, (2, 4)), nn.LPPool1d(2, 2)], r"no proof rule for LPPool1d \(layer 2 of a Sequential\)"),
+        ([nn.Sequential(nn.Tanh(), nn.Hardshrink())], r"no proof rule for Hardshrink \(layer 1.1 of a Sequential\)"),
+        ([nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))], "ParametrizedLinear"),
+        ([(twice := nn.Linear(8, 8)), twice], "a Sequential whose layers do more than their classes say"),
+    ],
+    ids=["pool", "inside", "parametrized", "shared"],
+)
+def test_a_layer_that_no_file_describes_is_refused_by_its_own_name_and_place(layers, words, tmp_path):
+    quine = nq.Quine(nn.Sequential(nn.Linear(5, 8), *layers), torch.randn(1, 5), code_size=4)
+    nq.save(quine, tmp_path / "q")
+    with pytest.raises(NoRule, match=words) as caught:
+        Network(tmp_path / "q")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(nq.QuineFileError, match="pass trunk="):
+        nq.load(tmp_path / "q")
 
 
 def test_a_module_of_ones_own_is_refused_by_name(tmp_path):

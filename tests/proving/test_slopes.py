@@ -41,6 +41,13 @@ TRUNKS = {
     "gelu": lambda: [torch.nn.Linear(6, 12), torch.nn.GELU("tanh"), torch.nn.LayerNorm(12), torch.nn.Linear(12, 8)],
     "silu": lambda: [torch.nn.Linear(6, 12), torch.nn.SiLU(), torch.nn.Linear(12, 8), torch.nn.Softmax(-1)],
     "relu": lambda: [torch.nn.Linear(6, 12), torch.nn.ReLU(), torch.nn.BatchNorm1d(12), torch.nn.Linear(12, 8)],
+    "elu": lambda: [
+        torch.nn.Linear(6, 12),
+        torch.nn.ELU(),
+        torch.nn.Mish(),
+        torch.nn.Linear(12, 8),
+        torch.nn.Softsign(),
+    ],
     "attention": lambda: [torch.nn.TransformerEncoderLayer(3, 1, 4, batch_first=True)],
 }
 
@@ -146,6 +153,9 @@ OF_WEIGHTS = {
     "sigmoid": lambda x, w: x * w.sigmoid(),
     "erf": lambda x, w: x * w.erf(),
     "relu": lambda x, w: x * w.relu(),
+    "saturation": lambda x, w: x * w.relu().saturation(),
+    "softsign": lambda x, w: x * w.softsign(),
+    "mish_gate": lambda x, w: x * w.mish_gate(),
     "softmax": lambda x, w: x * w.softmax(),
     "normalized": lambda x, w: x * w.normalize(1e-5),
     "the largest": lambda x, w: x * w.largest(),

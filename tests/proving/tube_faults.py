@@ -9,6 +9,7 @@ import types
 
 from neuralquine.proving.tubes import node
 from proving import tube_attacks
+from proving.planted import report
 
 # file, what is there, what is planted in its place, the attacks that must find it
 FAULTS = [
@@ -44,6 +45,14 @@ FAULTS = [
     ("layers", "return (p * (a - (p * a).sum(-1, keepdims=True)),)", "return (p * a,)", "softmax"),
     ("layers", "relative = machine.unit * (far + 4 * machine.ulps + 2 * n + 6) + own", "relative = own", "softmax"),
     ("functions", "second = np.minimum(0.5 * f.bend * x.radius,", "second = np.minimum(0.2 * f.bend * x.radius,", "wide tanh"),
+    ("functions", "1.0, 1.0, 1.0, elementary.SATURATION_ERROR, 1.0", "0.5, 1.0, 1.0, elementary.SATURATION_ERROR, 1.0", "wide saturation"),
+    ("functions", "1.0, 1.0, True\n", "1.0, 1.0, False\n", "saturation of little"),
+    ("functions", "lambda _, y: 1 - y, 1.0", "lambda _, y: 1 - y * y, 1.0", "saturation"),
+    ("functions", "    2.0,\n    1.0,\n    1.0,\n    elementary.SOFTSIGN", "    1.0,\n    1.0,\n    1.0,\n    elementary.SOFTSIGN", "wide softsign"),
+    ("functions", "(1 - np.abs(y)) ** 2", "1 - np.abs(y) ** 2", "softsign"),
+    ("functions", "    0.19,\n", "    0.08,\n", "wide mish_gate"),
+    ("functions", "(1 - y * y) * elementary.logistic(x)", "1 - y * y", "mish_gate"),
+    ("functions", "    ulps=3.0,\n    steps=1.0,", "    ulps=1.0,\n    steps=1.0,", "mish_gate"),
     ("functions", "0.7699, 1.0, 1.0,", "0.5, 1.0, 1.0,", "wide tanh"),
     ("functions", "    0.09623,\n", "    0.05,\n", "wide sigmoid"),
     ("functions", "0.9679, 1.1284,", "0.5, 1.1284,", "wide erf"),
@@ -118,11 +127,13 @@ def _methods(module, changed):
 
 
 def main():
-    found = [is_found(fault) for fault in FAULTS]
-    for fault, yes in zip(FAULTS, found, strict=True):
-        if not yes:
-            print(f"not found: {fault[0]}, `{fault[1].strip()}` becomes `{fault[2].strip()}`")
-    print(f"{len(found)} planted, {sum(found)} found")
+    report((file, _asked(file)) for file in dict.fromkeys(fault[0] for fault in FAULTS))
+
+
+def _asked(file):
+    for fault in FAULTS:
+        if fault[0] == file:
+            yield f"`{fault[1].strip()}` becomes `{fault[2].strip()}`", lambda fault=fault: is_found(fault)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..quines.derivatives import Directional
 from ..quines.gradients import reverse_jvp
 from ..quines.measure import norm
 from ..quines.quine import Quine
+from .truthful import off_by
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,6 +27,8 @@ class Spectrum:
         jvps: derivative products that the computation took.
         complete: whether ``eigenvalues`` holds all non-zero ones.
         nearest: ``min |1 - lambda|`` where they are not all at hand; NaN where it is not known.
+        off: how far the derivative that the module claims is from finite differences, relative, where it is not that of
+            what it computes, as behind a stop-gradient; then the other figures are NaN. 0 where nothing is wrong.
     """
 
     eigenvalues: Tensor
@@ -33,8 +37,11 @@ class Spectrum:
     jvps: int = 0
     complete: bool = True
     nearest: float = math.nan
+    off: float = 0.0
 
     def __repr__(self) -> str:
+        if self.off:
+            return f"Spectrum(the derivative is off by {self.off:.0%} of finite differences: its figures are of another map)"
         at_least = "at least " if self.bound else ""
         some = "" if self.complete else ", not all"
         return (
@@ -83,6 +90,12 @@ def spectrum(quine: Quine, theta: Tensor | None = None, *, near_one: bool = True
         TooLarge: ``C`` would take more than 2 GiB.
     """
     derivative = quine.derivative(theta)
+    if isinstance(derivative, Directional):
+        off = off_by(quine, quine.theta if theta is None else theta, derivative)
+        if off:
+            return Spectrum(
+                torch.full((1,), torch.nan, dtype=torch.complex128), math.nan, jvps=derivative.products, off=off
+            )
     values, complete = derivative.eigenvalues()
     norm, bound = derivative.norm()
     nearest = math.nan if complete or not near_one else derivative.nearest_to_one()

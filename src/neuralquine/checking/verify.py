@@ -72,6 +72,8 @@ class Verification(Measurement):
         answers: what answers and is compared with the weights, in words: the output itself, or what a code is printed to.
         distance_to_one: ``min |1 - lambda|`` over the eigenvalues of the derivative: at 0 the weights lie on a line of fixed
             points; NaN where it is not known.
+        off: how far the derivative that the module claims is from finite differences, relative, where that is not what it
+            computes, as behind a stop-gradient: then the figures of the derivative are NaN. 0 where nothing is wrong.
     """
 
     is_quine: bool
@@ -97,6 +99,7 @@ class Verification(Measurement):
     asked: str = ""
     answers: str = ""
     distance_to_one: float = math.nan
+    off: float = 0.0
 
     @property
     def room(self) -> str:
@@ -114,6 +117,9 @@ class Verification(Measurement):
     def __repr__(self) -> str:
         verdict = "a quine" if self.is_quine else "NOT a quine" if self.examined else "not examined for tricks"
         reasons = "".join(f"\n  {trick}" for trick in self.trivial)
+        reasons += (
+            f"\n  its derivative is off by {self.off:.0%} of finite differences: no figures of it" if self.off else ""
+        )
         return (
             f"Verification({verdict}: relative residual {self.relative_residual:.2e}, max |F(theta) - theta| "
             f"{self.max_abs_residual:.1e}\n  converged {word(self.converged)}, bit-exact {word(self.bit_exact)} "
@@ -189,6 +195,7 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
         response=far,
         spectral_radius=local.spectral_radius,
         distance_to_one=local.newton_distance,
+        off=local.off,
         generations_survived=line.survived,
         # A line without a first copy is not followed, and has ended all the same; a large one says how far it was followed.
         generations_tried=len(line.distances) if quine.in_place or not line.distances else tries,

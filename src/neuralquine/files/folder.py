@@ -147,6 +147,7 @@ _OPTIONAL: dict[str, Rule] = {
     "code_phase": lambda v: _integer(v) and 0 <= v < 2**32,
     "activation_bits": lambda v: _integer(v) and 0 <= v <= 40,
     "trunk_dtype": lambda v: v == "float64",
+    "undescribed": lambda v: isinstance(v, str) and 0 < len(v) <= 200 and v.isprintable(),
 }
 """Keys that stand in a folder only where they say something: a code whose grid is not moved has no phase."""
 

@@ -121,6 +121,8 @@ def _of_recipe(folder: Path, config: dict[str, Any]) -> nn.Module:
     name, seed = made.get("name"), made.get("seed")
     if name not in RECIPES or type(seed) is not int or not 0 <= seed < 2**63:
         kind = config["trunk_class"].rpartition(".")[2][:80]
+        if "undescribed" in config:
+            kind += f" with {config['undescribed'].rpartition(': ')[2]}"
         raise QuineFileError(
             f"{folder} holds a {kind}, which no file can describe: pass trunk= to load (--trunk on the command line)"
         )

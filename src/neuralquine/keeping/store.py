@@ -33,7 +33,7 @@ from ..files.atomic import replace_folder
 from ..files.folder import FORMAT, FUNCTION, METADATA_KEY, read_config, sha256
 from ..files.names import CARD, CERTIFICATE, CONFIG, METRICS, SOLUTION, WEIGHTS
 from ..files.strict_json import canonical
-from ..quines.networks.description import build, describe, same_settings
+from ..quines.networks.description import build, describe, same_settings, undescribed
 from ..quines.networks.models import built_model, described_model, is_model
 from ..quines.networks.running import named
 from ..quines.networks.taking import stored_tensors
@@ -55,6 +55,7 @@ _FIRST_HOMES = {
 }
 _ABSENT = {"queries": None, "width": None, "scale": 1.0, "tape": None}  # settings that not every kind has
 _DESCRIBED = 1 << 27  # weights of a model up to which another one is built, to see that its description is whole
+_NAMED = 200  # characters of the place and class of a layer that is not described
 _KINDS = ("coded", "queried", "signs", "bias")  # kinds of format 1, known by their settings
 
 
@@ -207,6 +208,8 @@ def _config(quine: Quine) -> dict[str, Any]:
         spec = None
     stored = quine.stored_inputs()
     settings = _ABSENT | quine.settings() | ({} if quine.kind in _KINDS else {"kind": quine.kind})
+    strange = undescribed(quine.trunk) if spec is None else None
+    settings |= {"undescribed": strange[:_NAMED]} if strange is not None and strange[:_NAMED].isprintable() else {}
     return {
         "format": FORMAT,
         "neuralquine": __version__,

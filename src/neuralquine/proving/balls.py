@@ -60,6 +60,28 @@ class Ball(BallArray):
         density = 2 / arb.pi().sqrt()
         return self.map(arb.erf, lambda v: density * (-v * v).exp())
 
+    def saturation(self) -> Self:
+        """``1 - exp(-x)``, whether computed at once, as ``expm1``, or as it is written: an error of units of 1."""
+        y = self.map(lambda v: 1 - (-v).exp(), lambda v: (-v).exp(), error=0.0)
+        if self.rounding is None:
+            return y
+        return y.widened(objects(np.full(self.shape, (2 * self.rounding.ulps + 1) * self.rounding.unit)))
+
+    def softsign(self) -> Self:
+        """``x / (1 + |x|)``: a sum and a division."""
+        error = 0.0 if self.rounding is None else 3.0
+        return self.map(lambda v: v / (1 + abs(v)), lambda v: 1 / ((1 + abs(v)) * (1 + abs(v))), error=error)
+
+    def mish_gate(self) -> Self:
+        """``tanh(log(1 + exp(x)))``: three functions, none of which makes the relative error of what it is given larger."""
+
+        def slope(v: arb) -> arb:
+            t = _mish_gate(v)
+            return (1 - t * t) * _sigmoid(v)
+
+        error = 0.0 if self.rounding is None else 6 * self.rounding.ulps + 1
+        return self.map(_mish_gate, slope, error=error)
+
     # -- products with constants ----------------------------------------------------------------------------------------
 
     def scale(self, factor: float | Real) -> Self:
@@ -169,3 +191,13 @@ class Ball(BallArray):
 
 def _sigmoid(v: arb) -> arb:
     return 1 / (1 + (-v).exp())
+
+
+def _mish_gate(v: arb) -> arb:
+    """Grows with v, so that its values at the ends enclose all between them."""
+
+    def at(x: arb) -> arb:
+        e = x.exp()
+        return 1 - 2 / ((1 + e) * (1 + e) + 1)
+
+    return at(arb(v.lower())).union(at(arb(v.upper())))

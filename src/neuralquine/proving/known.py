@@ -23,6 +23,9 @@ _SEQUENCE = (
 )  # where these classes are, and were
 
 
+_CONTAINERS = ("torch.nn.modules.container.Sequential", "neuralquine.bodies.Body", "neuralquine.bodies.Taped")
+
+
 def description(config: Spec) -> Spec:
     """The description of a folder's trunk.
 
@@ -55,6 +58,13 @@ def description(config: Spec) -> Spec:
         and (config["recipe"] or {}).get("name") == "resnet18"
     ):
         return _model(config, RESNET, resnet_arguments(shapes))
+    if "undescribed" in config:
+        place, _, layer = config["undescribed"].rpartition(": ")
+        raise NoRule(f"no proof rule for {layer} (layer {place} of a {name[:80]}): only listed torch modules have one")
+    if whole in _CONTAINERS:
+        raise NoRule(
+            f"no proof rule for a {name} whose layers do more than their classes say: hooks, shared weights or the like"
+        )
     raise NoRule(f"no proof rule for {name[:80]}: only listed torch modules have one")
 
 

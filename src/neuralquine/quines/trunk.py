@@ -280,7 +280,12 @@ class Trunk:
         """
         inputs = inputs if self.wide is None else cast(inputs, self.wide)
         with self.turn:
-            return self._read(self._run(*arguments(inputs), tensors))
+            try:
+                return self._read(self._run(*arguments(inputs), tensors))
+            except RuntimeError as error:
+                if _ESCAPED in str(error):
+                    raise TrunkError(_REMEMBERS) from error
+                raise
 
     def _read(self, output: Any) -> Tensor:
         """The numbers of a selected output: those of one tensor, or all where it is taken whole."""
@@ -315,6 +320,10 @@ class Trunk:
                 for module in self._recurrent:
                     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
         return selected(output, self.select)
+
+
+_ESCAPED = "escaped from inside a function being vmapped"
+_REMEMBERS = "the trunk answers with a tensor that it keeps of an earlier run: print from what is computed anew"
 
 
 def modular(module: object) -> nn.Module:

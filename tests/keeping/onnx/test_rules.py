@@ -59,7 +59,7 @@ def test_a_graph_computes_the_code_of_torch(name, dtype, skip, tmp_path):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ({"type": "ELU", "arguments": {"alpha": 1.0}}, "ELU"),
+        ({"type": "Softplus", "arguments": {"alpha": 1.0}}, "Softplus"),
         ({"type": "Softmax", "arguments": {"dim": 0}}, "Softmax over axis 0"),
         ({"type": "LayerNorm", "arguments": {"normalized_shape": [2, 3], "eps": 1e-5}}, "LayerNorm"),
         ({"type": "AdaptiveAvgPool1d", "arguments": {"output_size": 2}}, "adaptive pooling"),

@@ -56,6 +56,24 @@ def sigmoid(x: E) -> E:
     return x.number(1.0) / ((-x).unary("Exp") + 1.0)
 
 
+def saturation(x: E) -> E:
+    """``1 - exp(-x)``."""
+    return x.number(1.0) - (-x).unary("Exp")
+
+
+def softsign(x: E) -> E:
+    """``x / (1 + |x|)``."""
+    return x / (x.unary("Abs") + 1.0)
+
+
+def mish_gate(x: E) -> E:
+    """``tanh(log(1 + exp(x)))`` as a quotient of sums of positive powers of ``exp(-|x|)``."""
+    e = (-x.unary("Abs")).unary("Exp")
+    above = x.number(1.0) + e * 2.0
+    below = e * (e + 2.0)
+    return (below / (below + 2.0)).where(above / (above + e * e * 2.0), x.less(0.0))
+
+
 def softmax(x: E) -> E:
     """Over the last axis, shifted by its largest entry."""
     powers = (x - x.over_last("ReduceMax")).unary("Exp")

@@ -149,6 +149,15 @@ class Value:
     def relu(self) -> Value:
         return self.unary("Relu")
 
+    def saturation(self: Value) -> Value:
+        return functions.saturation(self)
+
+    def softsign(self: Value) -> Value:
+        return functions.softsign(self)
+
+    def mish_gate(self: Value) -> Value:
+        return functions.mish_gate(self)
+
     def erf(self: Value) -> Value:
         return functions.erf(self)
 

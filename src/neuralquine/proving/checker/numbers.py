@@ -138,6 +138,16 @@ class Bounded(Held):
     def erf(self) -> Self:
         return self._function(np.vectorize(math.erf, otypes=[np.float64])(self.value), 1.13, 2 * ULPS)
 
+    def saturation(self) -> Self:
+        """``1 - exp(-x)`` of numbers that are not negative; where 1 is subtracted, a machine rounds relative to 1."""
+        return self._computed(-np.expm1(-self.value), self.reach, 1.0, 2 * ULPS + 1)
+
+    def softsign(self) -> Self:
+        return self._function(self.value / (1 + np.abs(self.value)), 1.0, 3.0)
+
+    def mish_gate(self) -> Self:
+        return self._function(np.tanh(np.logaddexp(0.0, self.value)), 0.33, 6 * ULPS + 1)
+
     # -- sums -----------------------------------------------------------------------------------------------------------
 
     def affine(self, weight: Self, bias: Self | None = None) -> Self:

@@ -35,11 +35,15 @@ from .stored import FLOATS, Stored
 GRID = "activation_bits"  # k, in the configuration of such a quine
 # The modules whose rules round where the network does, and those that have nothing to round.
 _NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "BatchNorm1d", "BatchNorm2d")
-_ROUNDED = ("Linear", "Conv1d", "Conv2d", *_NORMS, "neuralquine.InstanceNorm")
+_CONVOLUTIONS = (*(f"Conv{n}d" for n in (1, 2, 3)), *(f"ConvTranspose{n}d" for n in (1, 2, 3)))
+_ROUNDED = ("Linear", *_CONVOLUTIONS, *_NORMS, "neuralquine.InstanceNorm")
 _WHOLE = ("TransformerEncoderLayer", "neuralquine.CausalTransformer")
-_PLAIN = ("Tanh", "ReLU", "LeakyReLU", "Sigmoid", "SiLU", "GELU", "GLU", "Softmax")
-_MOVED = ("Embedding", "Identity", "Dropout", "Flatten")
-_POOLS = ("MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")
+_SMOOTH = ("Tanh", "Sigmoid", "SiLU", "GELU", "GLU", "Softmax", "Softmin", "Softsign", "Mish", "Tanhshrink")
+_STRAIGHT = ("ReLU", "LeakyReLU", "PReLU", "ReLU6", "Hardtanh", "Hardsigmoid", "Hardswish", "Softshrink")
+_PLAIN = (*_SMOOTH, *_STRAIGHT, "ELU", "SELU", "CELU")
+_PADS = tuple(f"{kind}Pad{n}d" for kind in ("Zero", "Reflection", "Replication", "Circular") for n in (1, 2, 3))
+_MOVED = ("Embedding", "Identity", "Dropout", "Flatten", "Unflatten", *_PADS)
+_POOLS = tuple(f"{kind}Pool{n}d" for kind in ("Max", "Avg", "AdaptiveAvg") for n in (1, 2, 3))
 _KNOWN = {*MODELS, *_ROUNDED, *_WHOLE, *_PLAIN, *_MOVED, *_POOLS}
 _GIVEN = 1e-9  # of a margin in grid steps, above what two computers' float64 can differ by
 _CHUNK = 1 << 22  # numbers of the expansion's table at once

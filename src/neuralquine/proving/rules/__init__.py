@@ -22,11 +22,14 @@ from . import (  # each enters its rules
     gpt2,
     llama,
     normalized,
+    padding,
+    piecewise,
     recurrent,
     resnet,
     sequence,
     shapes,
     taped,
+    transposed,
 )
 from .common import INDICES, RULES, SEQUENCES, Arithmetic, NoRule, rule, run
 
@@ -43,6 +46,8 @@ __all__ = [
     "gpt2",
     "llama",
     "normalized",
+    "padding",
+    "piecewise",
     "recurrent",
     "resnet",
     "rule",
@@ -50,4 +55,5 @@ __all__ = [
     "sequence",
     "shapes",
     "taped",
+    "transposed",
 ]

@@ -24,6 +24,20 @@ def _slope() -> arb:
     return (2 / arb.pi()).sqrt()
 
 
+def _scale() -> arb:
+    from flint import arb
+
+    return arb("1.0507009873554804934193349852946")
+
+
+def _below() -> arb:
+    from flint import arb
+
+    return _scale() * arb("1.6732632423543772848170429916717")
+
+
+_SELU_SCALE = Real(_scale, 1.0507009873554805)  # torch's decimals of Klambauer et al. (2017)
+_SELU_BELOW = Real(_below, 1.0507009873554805 * 1.6732632423543773)
 _CUBIC = Real(_cubic, 0.044715)
 _SLOPE = Real(_slope, math.sqrt(2 / math.pi))
 
@@ -67,6 +81,49 @@ def gelu(x: A, arguments: Spec, _: Weights[A]) -> A:
     return (x * (gate + 1.0)).scale(0.5)
 
 
+@rule("ELU")
+def elu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``x`` above 0, ``alpha (exp(x) - 1)`` below."""
+    return x.relu() - (-x).relu().saturation().scale(float(arguments["alpha"]))
+
+
+@rule("CELU")
+def celu(x: A, arguments: Spec, _: Weights[A]) -> A:
+    """``x`` above 0, ``alpha (exp(x / alpha) - 1)`` below."""
+    alpha = float(arguments["alpha"])
+    if not 2.0**-30 <= alpha <= 2.0**30:  # also where it is no number
+        raise NoRule(f"no proof rule for CELU with alpha={alpha}")
+
+    def inverse() -> arb:
+        from flint import arb
+
+        return 1 / arb(alpha)
+
+    return x.relu() - (-x).relu().scale(Real(inverse, 1 / alpha)).saturation().scale(alpha)
+
+
+@rule("SELU")
+def selu(x: A, _: Spec, __: Weights[A]) -> A:
+    """``scale x`` above 0, ``scale alpha (exp(x) - 1)`` below."""
+    return x.relu().scale(_SELU_SCALE) - (-x).relu().saturation().scale(_SELU_BELOW)
+
+
+@rule("Softsign")
+def softsign(x: A, _: Spec, __: Weights[A]) -> A:
+    return x.softsign()
+
+
+@rule("Mish")
+def mish(x: A, _: Spec, __: Weights[A]) -> A:
+    """``x tanh(log(1 + exp(x)))``."""
+    return x * x.mish_gate()
+
+
+@rule("Tanhshrink")
+def tanhshrink(x: A, _: Spec, __: Weights[A]) -> A:
+    return x - x.tanh()
+
+
 @rule("GLU")
 def gated(x: A, arguments: Spec, _: Weights[A]) -> A:
     """The first half of an axis, times the logistic function of the second."""
@@ -82,3 +139,8 @@ def softmax(x: A, arguments: Spec, _: Weights[A]) -> A:
     if arguments["dim"] not in (-1, len(x.shape) - 1):
         raise NoRule(f"no proof rule for Softmax over axis {arguments['dim']}: only over the last one")
     return x.softmax()
+
+
+@rule("Softmin")
+def softmin(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return softmax(-x, arguments, weights)

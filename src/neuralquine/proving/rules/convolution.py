@@ -29,6 +29,11 @@ def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=2)
 
 
+@rule("Conv3d", tensors=_kernels(3))
+def conv_3d(x: A, arguments: Spec, weights: Weights[A]) -> A:
+    return _convolve(x, arguments, weights, axes=3)
+
+
 def _convolve(x: A, arguments: Spec, weights: Weights[A], axes: int) -> A:
     """A convolution as a product of matrices: windows of the flat input, zero in the padding, by flat kernels."""
     if arguments["padding_mode"] != "zeros" or isinstance(arguments["padding"], str):
@@ -100,6 +105,11 @@ def largest_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
     return _largest(x, arguments, axes=2)
 
 
+@rule("MaxPool3d")
+def largest_3d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _largest(x, arguments, axes=3)
+
+
 def _largest(x: A, arguments: Spec, axes: int) -> A:
     """The largest of each window of each channel by itself; what pads is never it."""
     _batched(x, axes, "pooling")
@@ -122,6 +132,13 @@ def mean_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
     return _mean(x, arguments, axes=2)
 
 
+@rule("AvgPool3d")
+def mean_3d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    if any(n < k for n, k in zip(x.shape[-3:], np.broadcast_to(arguments["kernel_size"], 3), strict=False)):
+        raise NoRule(f"no proof rule for pooling by windows that are larger than a tensor of shape {x.shape}")
+    return _mean(x, arguments, axes=3)
+
+
 def _mean(x: A, arguments: Spec, axes: int) -> A:
     """The mean of each window of each channel by itself; zeros that pad count among its numbers."""
     _batched(x, axes, "pooling")
@@ -142,9 +159,18 @@ def average_2d(x: A, arguments: Spec, _: Weights[A]) -> A:
     return _average(x, arguments["output_size"], axes=2)
 
 
+@rule("AdaptiveAvgPool3d")
+def average_3d(x: A, arguments: Spec, _: Weights[A]) -> A:
+    return _average(x, arguments["output_size"], axes=3)
+
+
 def _average(x: A, size: Any, axes: int) -> A:
-    """The mean over the last axes, whatever comes before them."""
-    if size not in (1, [1] * axes):
-        raise NoRule("no proof rule for adaptive pooling to more than one cell")
+    """The mean over the last axes, whatever comes before them, or over cells of equal size."""
     _batched(x, axes, "adaptive pooling")
-    return x.reshape(*x.shape[:-axes], -1).mean().reshape(*x.shape[:-axes], *(1,) * axes)
+    if size in (1, [1] * axes):
+        return x.reshape(*x.shape[:-axes], -1).mean().reshape(*x.shape[:-axes], *(1,) * axes)
+    cells = size if isinstance(size, list) else [size] * axes
+    if any(count < 1 or n % count for n, count in zip(x.shape[-axes:], cells, strict=True)):
+        raise NoRule(f"no proof rule for adaptive pooling of a tensor of shape {x.shape} to cells of unequal size")
+    steps = [n // count for n, count in zip(x.shape[-axes:], cells, strict=True)]
+    return _mean(x, {"kernel_size": steps, "stride": steps, "padding": 0}, axes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .common import A, NoRule, Spec, Weights, affine, held, rule, weight_and_bias
 
 
@@ -15,8 +17,15 @@ def embedding(x: A, _: Spec, weights: Weights[A]) -> A:
     return held(weights, "weight").lookup(x)
 
 
-@rule("Identity", "Dropout")
+@rule("Identity", "Dropout", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 def identity(x: A, _: Spec, __: Weights[A]) -> A:
+    return x
+
+
+@rule("Dropout1d")
+def same_channels(x: A, _: Spec, __: Weights[A]) -> A:
+    if len(x.shape) not in (2, 3):
+        raise NoRule(f"no proof rule for Dropout1d of a tensor of shape {x.shape}")
     return x
 
 
@@ -26,3 +35,13 @@ def flatten(x: A, arguments: Spec, _: Weights[A]) -> A:
     if not (-axes <= start < axes and -axes <= end < axes and start % axes <= end % axes):
         raise NoRule(f"no proof rule for Flatten of the axes {start} to {end} of {axes}")
     return x.reshape(*x.shape[: start % axes], -1, *x.shape[end % axes + 1 :])
+
+
+@rule("Unflatten")
+def unflatten(x: A, arguments: Spec, _: Weights[A]) -> A:
+    axes, axis, sizes = len(x.shape), arguments["dim"], arguments["unflattened_size"]
+    if not -axes <= axis < axes or any(not isinstance(size, int) for size in sizes):
+        raise NoRule(f"no proof rule for Unflatten of axis {axis} of {axes} to {sizes}")
+    if -1 in sizes or np.prod(sizes) != x.shape[axis % axes]:
+        raise NoRule(f"no proof rule for Unflatten of {x.shape[axis % axes]} numbers to {sizes}")
+    return x.reshape(*x.shape[: axis % axes], *sizes, *x.shape[axis % axes + 1 :])

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..reals import Real, Reals
-from ..tubes.functions import ERF, LOGISTIC, TANH, Function
+from ..tubes.functions import ERF, LOGISTIC, MISH_GATE, SATURATION, SOFTSIGN, TANH, Function
 from ..tubes.machine import UNIT
 from ..tubes.node import Array, norm
 from ..tubes.normal import Run
@@ -171,6 +171,18 @@ class Sloped(Place):
     def erf(self) -> Self:
         x = self.freed()
         return x._smooth(x.node.erf(), ERF)
+
+    def saturation(self) -> Self:
+        x = self.freed()
+        return x._smooth(x.node.saturation(), SATURATION)
+
+    def softsign(self) -> Self:
+        x = self.freed()
+        return x._smooth(x.node.softsign(), SOFTSIGN)
+
+    def mish_gate(self) -> Self:
+        x = self.freed()
+        return x._smooth(x.node.mish_gate(), MISH_GATE)
 
     def _smooth(self, node: Tube, f: Function) -> Self:
         found = bends.smooth(self, f)

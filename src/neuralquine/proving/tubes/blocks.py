@@ -34,7 +34,8 @@ _FORMED = 2.0**-30  # of the expression in norms that bounds a derivative, how f
 _CERTAIN = 2.0**-36  # relative error of what it is formed from
 _LONGEST = 1 << 12  # terms of its sums
 _NARROW = 2.0**-24  # relative error of a number rounded to float32
-_SMOOTH = ("tanh", "sigmoid", "erf", "multiply", "add", "times")  # operations of each number by itself
+# Operations of each number by itself.
+_SMOOTH = ("tanh", "sigmoid", "erf", "mish_gate", "softsign", "multiply", "add", "times")
 
 
 @dataclass

@@ -29,6 +29,8 @@ class Function:
         error: absolute error of ``value`` in units of 2^-53.
         ulps: how many functions of the machine's library one evaluation may take.
         steps: further roundings of one evaluation, relative to the result.
+        of_one: whether what a machine rounds is relative to the largest value rather than to the result, as where 1 is
+            subtracted at the end.
     """
 
     name: str
@@ -40,10 +42,12 @@ class Function:
     error: float
     ulps: float = 1.0
     steps: float = 0.0
+    of_one: bool = False
 
 
 # f'' of tanh is -2 t (1 - t^2), at most 4 / (3 sqrt 3) = 0.76980; of the logistic function s (1 - s)(1 - 2 s), at most
-# 1 / (6 sqrt 3) = 0.096226; of erf -4 x exp(-x^2) / sqrt(pi), at most 4 exp(-1/2) / sqrt(2 pi) = 0.96789.
+# 1 / (6 sqrt 3) = 0.096226; of erf -4 x exp(-x^2) / sqrt(pi), at most 4 exp(-1/2) / sqrt(2 pi) = 0.96789. The gate of Mish
+# is steepest at -0.12 (0.32187) and bent most at 0.90 (0.18488).
 TANH = Function("tanh", elementary.tanh, lambda _, y: 1 - y * y, 0.7699, 1.0, 1.0, elementary.TANH_ERROR)
 LOGISTIC = Function(
     "sigmoid",
@@ -55,6 +59,31 @@ LOGISTIC = Function(
     elementary.LOGISTIC_ERROR,
     ulps=2.0,
     steps=2.0,
+)
+SATURATION = Function(
+    "saturation", elementary.saturation, lambda _, y: 1 - y, 1.0, 1.0, 1.0, elementary.SATURATION_ERROR, 1.0, 1.0, True
+)
+SOFTSIGN = Function(
+    "softsign",
+    elementary.softsign,
+    lambda _, y: (1 - np.abs(y)) ** 2,
+    2.0,
+    1.0,
+    1.0,
+    elementary.SOFTSIGN_ERROR,
+    ulps=0.0,
+    steps=3.0,
+)
+MISH_GATE = Function(
+    "mish_gate",
+    elementary.mish_gate,
+    lambda x, y: (1 - y * y) * elementary.logistic(x),
+    0.19,
+    0.322,
+    1.0,
+    elementary.MISH_GATE_ERROR,
+    ulps=3.0,
+    steps=1.0,
 )
 ERF = Function("erf", elementary.erf, lambda x, _: elementary.erf_slope(x), 0.9679, 1.1284, 1.0, elementary.ERF_ERROR)
 
@@ -69,7 +98,8 @@ def smooth(x: N, f: Function) -> N:
     second = np.minimum(0.5 * f.bend * x.radius, f.steepest + steep) * x.radius
     through = np.minimum(linear + second, f.steepest * x.radius)
     relative = (2 * machine.ulps * f.ulps + f.steps) * machine.unit
-    local = relative * np.minimum(np.abs(y) + through, f.largest) + machine.lost + f.error * UNIT
+    sizes = np.full_like(y, f.largest) if f.of_one else np.minimum(np.abs(y) + through, f.largest)
+    local = relative * sizes + machine.lost + f.error * UNIT
     row = np.minimum(_largest(steep) + 0.5 * f.bend * _largest(x.radius), f.steepest) * x.row
     # The second order of a row is at most bend / 2 times the largest radius times the row's norm.
     rows = 0.5 * f.bend * _largest(x.radius) * x.row

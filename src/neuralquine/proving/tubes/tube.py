@@ -59,6 +59,15 @@ class Tube(Node):
     def erf(self) -> Self:
         return functions.smooth(self, functions.ERF)
 
+    def saturation(self) -> Self:
+        return functions.smooth(self, functions.SATURATION)
+
+    def softsign(self) -> Self:
+        return functions.smooth(self, functions.SOFTSIGN)
+
+    def mish_gate(self) -> Self:
+        return functions.smooth(self, functions.MISH_GATE)
+
     def relu(self) -> Self:
         return functions.relu(self)
 

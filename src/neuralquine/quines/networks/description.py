@@ -29,6 +29,18 @@ _CONV = (
     "bias",
     "padding_mode",
 )
+_TRANSPOSED = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "output_padding",
+    "groups",
+    "bias",
+    "dilation",
+    "padding_mode",
+)
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _BATCHNORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 _ENCODER = (
@@ -42,6 +54,7 @@ _ENCODER = (
     "norm_first",
     "bias",
 )
+_PADDINGS = ("Zero", "Reflection", "Replication", "Circular")
 _POOL = ("kernel_size", "stride", "padding")
 
 _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
@@ -50,6 +63,9 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv1d: _CONV,
     nn.Conv2d: _CONV,
     nn.Conv3d: _CONV,
+    nn.ConvTranspose1d: _TRANSPOSED,
+    nn.ConvTranspose2d: _TRANSPOSED,
+    nn.ConvTranspose3d: _TRANSPOSED,
     nn.Embedding: ("num_embeddings", "embedding_dim", "padding_idx"),
     nn.RNN: (*_RECURRENT, "nonlinearity"),
     nn.GRU: _RECURRENT,
@@ -76,21 +92,38 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Softsign: (),
     nn.GELU: ("approximate",),
     nn.ELU: ("alpha",),
+    nn.CELU: ("alpha",),
     nn.LeakyReLU: ("negative_slope",),
     nn.Softplus: ("beta", "threshold"),
     nn.Hardtanh: ("min_val", "max_val"),
+    nn.ReLU6: (),
+    nn.Hardsigmoid: (),
+    nn.Hardswish: (),
+    nn.Softshrink: ("lambd",),
+    nn.Tanhshrink: (),
+    nn.PReLU: ("num_parameters",),
     nn.GLU: ("dim",),
     nn.Softmax: ("dim",),
+    nn.Softmin: ("dim",),
     nn.Identity: (),
     nn.Dropout: ("p",),
+    nn.Dropout1d: ("p",),
+    nn.Dropout2d: ("p",),
+    nn.Dropout3d: ("p",),
+    nn.AlphaDropout: ("p",),
+    nn.FeatureAlphaDropout: ("p",),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.Unflatten: ("dim", "unflattened_size"),
     nn.MaxPool1d: _POOL,
     nn.MaxPool2d: _POOL,
+    nn.MaxPool3d: _POOL,
     nn.AvgPool1d: _POOL,
     nn.AvgPool2d: _POOL,
+    nn.AvgPool3d: _POOL,
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.AdaptiveAvgPool3d: ("output_size",),
+    **{getattr(nn, f"{kind}Pad{n}d"): ("padding",) for kind in _PADDINGS for n in (1, 2, 3)},
     Tokens: ("count", "width"),
     TokenMean: (),
 }
@@ -125,6 +158,21 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
             value = value is not None
         arguments[name] = list(value) if isinstance(value, tuple) else value
     return {"type": _NAMES[type(module)], "arguments": arguments}
+
+
+def undescribed(module: nn.Module) -> str | None:
+    """The first layer that keeps a module of listed containers from being described: its place and its class.
+
+    Returns:
+        Such as ``1: MaxPool3d``; None for a module that is described, or that is itself what is not.
+    """
+    if describe(module) is not None or type(module) not in (nn.Sequential, Body, Taped):
+        return None
+    for name, child in module.named_children():
+        if describe(child) is None:
+            inside = undescribed(child)
+            return f"{name}.{inside}" if inside else f"{name}: {type(child).__name__}"
+    return None
 
 
 def _with_parts(kind: str, arguments: dict[str, Any] | None = None, **parts: nn.Module) -> dict[str, Any] | None:

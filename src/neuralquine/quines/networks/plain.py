@@ -22,7 +22,18 @@ Spent = tuple[Shape, float, float, int]
 """The shape of what a module answers, and at most: numbers that are made, floating-point operations, calls."""
 
 _SMOOTH = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.SiLU, nn.SELU, nn.Mish, nn.Softsign, nn.GELU, nn.ELU, nn.LeakyReLU)
-_POINTWISE = (*_SMOOTH, nn.Softplus, nn.Hardtanh, nn.Softmax, nn.Identity, nn.Dropout)
+_CORNERED = (nn.Hardtanh, nn.ReLU6, nn.Hardsigmoid, nn.Hardswish, nn.Softshrink, nn.PReLU)
+_POINTWISE = (
+    *_SMOOTH,
+    *_CORNERED,
+    nn.CELU,
+    nn.Tanhshrink,
+    nn.Softplus,
+    nn.Softmax,
+    nn.Softmin,
+    nn.Identity,
+    nn.Dropout,
+)
 _CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 # Operations that one of these modules may consist of, and so often it may make its own numbers anew: twice what torch needs.
 _FEW, _SOME = 8, 24
