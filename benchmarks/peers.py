@@ -230,8 +230,9 @@ CONTESTS: dict[str, Contest] = {
 REASONS = {
     "Fletcher, one-hot (P = 4,096)": "as published it has no normalization, so that F is homogeneous of degree 1 in the "
     "matrix and zero is its only quine",
-    "Fletcher, recurrent (P = 3,665)": "a state that settles prints a constant tail, which is refused, and most that do not "
-    "settle move what they print by more than 1e7 times a change of their weights, so that round-off alone is above 1e-14",
+    "Fletcher, recurrent (P = 3,665)": "after 3,392 steps a quine must still move, and with no period that divides 16, or it is "
+    "one number (recurrent.md); random networks and what regeneration makes of them settle, or move so sensitively that "
+    "round-off alone is above 1e-14",
     "Gabor et al., weight as input (P = 14)": "the identity is what its peer finds, which is a copy; zero is refused too",
 }
 """Why a problem has no row of ours at round-off."""

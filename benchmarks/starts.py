@@ -6,7 +6,8 @@
 A tool is settings of ``KrylovLM``, and ``batch``, the starts that are made at once. Every (tool, seed) is a process of its own
 with one thread that follows one start after the other, also after a success, for so many seconds. Written: of every start
 its RMS weight, its residual by derivative products, evaluations and seconds; and for every tool products and seconds for
-each quine found.
+each quine found. ``--replay 0.02,0.03,0.04`` runs nothing: it prints what the starts already written would have cost and found
+by these ``pace``s.
 """
 
 from __future__ import annotations
@@ -107,6 +108,29 @@ def report(rows: list[Row], options: argparse.Namespace) -> str:
     return "\n".join([*lines, ""])
 
 
+def replayed(rows: list[Row], paces: list[float]) -> str:
+    """What the recorded courses would have cost if starts that fall behind a pace had been left."""
+    from neuralquine.solving.methods.krylov_lm import _CLOSE, _PACE_GAIN, _WINDOW
+
+    def left_at(row: Row, pace: float) -> int | None:
+        late = (
+            products
+            for products, residual in row["course"]
+            if products >= _WINDOW and residual > max(_CLOSE, pace * _PACE_GAIN ** (products / _WINDOW - 1))
+        )
+        return next(late, None) if pace else None
+
+    lines = ["| tool | pace | starts | products | quines |", "|---|---|---|---|---|"]
+    for tool in dict.fromkeys(row["tool"] for row in rows):
+        mine = [row for row in rows if row["tool"] == tool]
+        for pace in [0.0, *paces]:
+            ends = [(row, left_at(row, pace)) for row in mine]
+            products = sum(row["products"] if left is None else left for row, left in ends)
+            found = sum(left is None and row["end"] < FOUND for row, left in ends)
+            lines.append(f"| {tool} | {pace or '-'} | {len(mine)} | {products} | {found} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=100)
@@ -118,7 +142,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=200)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "starts.json")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--replay", metavar="PACES", help="of the starts in --out, what they would have cost")
     options = parser.parse_args()
+    if options.replay:
+        print(replayed(json.loads(options.out.read_text()), [float(pace) for pace in options.replay.split(",")]))
+        return
     if options.one:
         tool, seed = options.one
         print(json.dumps(one(tool, int(seed), options.width, options.scale, options.seconds, options.device)))

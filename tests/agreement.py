@@ -336,6 +336,9 @@ GENERATORS = {
 }
 
 
+_FAR_CORNERS = {"ReLU6", "Hardsigmoid", "Hardswish"}  # corners that standard normal numbers do not reach
+
+
 def drawn(name, rank, seed):
     """A module of a type and an input of a rank."""
     draw = Draw([sum(map(ord, name)), rank, seed])
@@ -350,7 +353,8 @@ def drawn(name, rank, seed):
     shape = draw.seldom(fitting, draw.sizes(rank), [0] * rank) if fitting is not None else draw.sizes(rank)
     indices = draw.seldom(name in INDICES, name not in INDICES)
     x = torch.from_numpy(draw.generator.integers(0, draw.seldom(2, 5, 6), shape)) if indices else None
-    return module, torch.from_numpy(np.asarray(draw.generator.standard_normal(shape))) if x is None else x
+    spread = 4.0 if name in _FAR_CORNERS else 1.0
+    return module, torch.from_numpy(np.asarray(spread * draw.generator.standard_normal(shape))) if x is None else x
 
 
 def asked(module, x):

@@ -92,7 +92,7 @@ PORTABLE = ["verify", "q", "--portable", "--json"]
 
 
 def test_every_file_of_the_guide_is_used_here_and_short():
-    assert set(ADDED) == {"halfway", "cosines", "wide", "clipped", "halved", "mirrored"}
+    assert set(ADDED) == {"halfway", "cosines", "wide", "leaking", "halved", "mirrored"}
     assert all(len([line for line in text.splitlines() if line.strip()]) <= 20 for text in ADDED.values())
 
 
@@ -128,11 +128,11 @@ def test_a_recipe(run):
 
 def test_a_proof_rule_and_the_graph_that_comes_with_it(run):
     pytest.importorskip("flint")
-    (refusal,) = run(None, PORTABLE, code=solved(activation="Hardtanh", exact=True))
-    assert "no proof rule for Hardtanh" in refusal
+    (refusal,) = run(None, PORTABLE, code=solved(activation="RReLU", exact=True))
+    assert "no proof rule for RReLU" in refusal
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    figures, exported = run("clipped", PORTABLE, ["export", "q", "self.onnx", "--json"])
+    figures, exported = run("leaking", PORTABLE, ["export", "q", "self.onnx", "--json"])
     assert figures["portable"]
     assert exported
 

@@ -32,6 +32,7 @@ from neuralquine.solving.methods import (
 from neuralquine.solving.methods import (
     method as registered,
 )
+from neuralquine.solving.methods.krylov_lm import _Memory
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.solution import Status
 from neuralquine.solving.trace import Trace
@@ -662,3 +663,20 @@ def test_a_large_free_network_climbs_the_curves_first():
     assert not costly(small)
     assert costly(large)
     assert not costly(nq.recipe("transformer", skip=0.1))
+
+
+@pytest.mark.parametrize(
+    ("pace", "products", "residual", "left"),
+    [
+        (0.03, 99, 0.04, False),
+        (0.03, 100, 0.04, True),
+        (0.03, 100, 0.02, False),
+        (0.03, 200, 0.02, True),
+        (0.03, 300, 0.003, False),
+        (0.03, 900, 9e-6, False),  # where Newton ends
+        (0.0, 300, 0.02, False),
+    ],
+)
+def test_a_start_that_does_not_keep_up_with_the_pace_is_left(pace, products, residual, left):
+    memory = _Memory(course=[(0, 1.0), (products, residual)])
+    assert nq.KrylovLM(pace=pace)._hopeless(memory, 20_100) is left

@@ -5,8 +5,10 @@ answer: P = 256. ``fletcher-onehot``: the same with a one-hot row and column and
 normalization, so that F is homogeneous of degree 1 in the matrix and has no quine but zero. ``normalize=True`` adds one.
 ``fletcher-rnn``: a long short-term memory of 2 layers of 16 units and two linear layers, whose own output is its next input:
 P = 3,665. His script crashes, and he calls what it found almost trivial, most weights one constant. At this size it is not
-solved here either: regeneration ends at one constant, which the output bias answers whatever it is, a state that settles
-prints a constant tail, and most that do not settle are so sensitive that round-off alone misses 1e-14. ``elman`` is a recurrent network that is: a clock among its inputs keeps its outputs from settling.
+solved here either. Where the rows of the mixing matrix are equal every output is the output bias; so after 3,392 steps a quine
+must still move, and with no period that divides 16. Regeneration ends at one constant; random networks settle, or most of them
+are so sensitive that round-off alone misses 1e-14 (``benchmarks/recurrent.py``). ``elman`` is a recurrent network that is
+solved: a clock among its inputs keeps its outputs from settling.
 
 Source: github.com/evanfletcher42/neural-quines (2022).
 """

@@ -25,7 +25,6 @@ _VARIED = 0.8
 # Of 24 draws at 2 x 100 units, 40 steps of plain ascent led to 9 quines of RMS weight 0.0218 to 0.0275; annealing leads 48
 # draws to 21 from 0.0211 on, in less time.
 _ANNEALED_STEPS, _ANNEALED_RATE, _ANNEALED_PENALTY = 300, 0.02, 10.0
-_WIDE, _DRAWN_MORE = 64, 3  # unknowns above which so many times more are drawn than kept: there the smallest are rarer
 _LOW = 0.02  # cosine between v and G(v) below which it is climbed, in the place of log(v . G(v))
 _FRUITLESS = 4  # batches without a new start after which there are no more
 _SLOPES = (0.5, 0.7, 1.0, 0.4)  # of ReLU networks, in the order in which they are tried

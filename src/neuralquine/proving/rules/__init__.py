@@ -8,10 +8,10 @@ Adding a rule takes one file here and its line below, or, from outside this pack
 
     from neuralquine.proving.rules import rule
 
-    @rule("Hardtanh")
-    def hardtanh(x, arguments, weights):
-        low, high = arguments["min_val"], arguments["max_val"]
-        return (x + -low).relu() - (x + -high).relu() + low
+    @rule("RReLU")
+    def rrelu(x, arguments, weights):
+        slope = (arguments["lower"] + arguments["upper"]) / 2
+        return x.relu() - (-x).relu().scale(slope)
 """
 
 from . import (  # each enters its rules

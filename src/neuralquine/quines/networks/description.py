@@ -101,6 +101,7 @@ _CLASSES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Hardswish: (),
     nn.Softshrink: ("lambd",),
     nn.Tanhshrink: (),
+    nn.RReLU: ("lower", "upper"),
     nn.PReLU: ("num_parameters",),
     nn.GLU: ("dim",),
     nn.Softmax: ("dim",),
