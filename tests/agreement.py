@@ -442,7 +442,8 @@ def agreement(name, rank, seed):
     if expected is None:
         return f"rank {rank}, seed {seed}: {module} takes {tuple(x.shape)}, which torch refuses"
     where = f"rank {rank}, seed {seed}: {module} of {tuple(x.shape)} {x.dtype}"
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         if isinstance(module(x), tuple) != (name in common.SEQUENCES):
             return f"{where} gives a tuple where its rule says that it gives none, or the other way round"
     if shapes is None:

@@ -74,7 +74,7 @@ RARE = {
     "padding": lambda: nn.Sequential(
         nn.Embedding(6, 4), nn.AvgPool1d(3, padding=1, count_include_pad=False), nn.Flatten()
     ),
-    "activation": lambda: nn.Sequential(nn.Embedding(6, 4), nn.RReLU(), nn.Flatten()),
+    "activation": lambda: nn.Sequential(nn.Embedding(6, 4), nn.LogSigmoid(), nn.Flatten()),
 }
 
 
