@@ -179,8 +179,8 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
     known = _beside(config, ids)
     beside = {name: value for name, value in known.items() if name in taken}
     needed = {n: known[n] for n, p in taken.items() if p.default is p.empty and n in known}
-    main = model.main_input_name if model.main_input_name in made and model.main_input_name in taken else None
-    main = main or next((n for n in taken if n in made), None)
+    named = model.main_input_name if isinstance(model.main_input_name, list) else [model.main_input_name]  # or several
+    main = next((n for n in (*named, *taken) if n in made and n in taken), None)
     if "grid_thw" in taken:  # towers that take an image as a row for each of its patches
         side = _size(config, "patch_size") or 14
         depth, colors = _size(config, "temporal_patch_size") or 1, _size(config, "num_channels") or 3
