@@ -82,7 +82,7 @@ def subnormal_count(x: Tensor) -> int:
     """The number of elements whose precision is already lost: non-zero and below the smallest normal number."""
     below = x.abs().lt_(
         torch.finfo(x.dtype).tiny
-    )  # zeros are: subtracting them takes fewer passes than testing for them
+    )  # zeros are, too: it is quicker to subtract them than to test for them
     return int(torch.count_nonzero(below)) - (x.numel() - int(torch.count_nonzero(x)))
 
 

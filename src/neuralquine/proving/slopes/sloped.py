@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..reals import Real, Reals
-from ..tubes.functions import ERF, LOGISTIC, MISH_GATE, SATURATION, SOFTSIGN, TANH, Function
+from ..tubes.functions import ERF, LOGISTIC, MISH_GATE, SATURATION, SOFTSIGN, TANH, Function, smooth
 from ..tubes.machine import UNIT
 from ..tubes.node import Array, norm
 from ..tubes.normal import Run
@@ -161,32 +161,27 @@ class Sloped(Place):
     # -- functions ------------------------------------------------------------------------------------------------------
 
     def tanh(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.tanh(), TANH)
+        return self._smooth(TANH)
 
     def sigmoid(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.sigmoid(), LOGISTIC)
+        return self._smooth(LOGISTIC)
 
     def erf(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.erf(), ERF)
+        return self._smooth(ERF)
 
     def saturation(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.saturation(), SATURATION)
+        return self._smooth(SATURATION)
 
     def softsign(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.softsign(), SOFTSIGN)
+        return self._smooth(SOFTSIGN)
 
     def mish_gate(self) -> Self:
-        x = self.freed()
-        return x._smooth(x.node.mish_gate(), MISH_GATE)
+        return self._smooth(MISH_GATE)
 
-    def _smooth(self, node: Tube, f: Function) -> Self:
-        found = bends.smooth(self, f)
-        return self._by_slope(node, found.pop("slope"), found)
+    def _smooth(self, f: Function) -> Self:
+        x = self.freed()
+        found = bends.smooth(x, f)
+        return x._by_slope(smooth(x.node, f), found.pop("slope"), found)
 
     def relu(self) -> Self:
         x = self.freed()
