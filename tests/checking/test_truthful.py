@@ -1,5 +1,6 @@
 """Derivatives that are not those of what a module computes: their figures are not believed, and nobody is accused."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
+from neuralquine.cli.report import sensitivity
 
 X = torch.linspace(-1, 1, 6)[None]
 
@@ -104,3 +106,9 @@ def test_a_module_that_prints_what_it_kept_of_a_transform_is_refused_in_one_line
     with pytest.raises(nq.TrunkError, match="keeps of an earlier run") as caught:
         nq.solve(nq.Quine(Keeps(), X, code_size=8, seed=0), throw=False)
     assert "\n" not in str(caught.value)
+
+
+def test_a_report_says_why_a_sensitivity_is_not_known(solved):
+    told = sensitivity(dataclasses.replace(solved.solution, self_sensitivity=math.nan))
+    assert "not that of what it computes" in told
+    assert "not" not in sensitivity(solved.solution)
