@@ -149,16 +149,17 @@ def _before(name, draws=20, most=24):
 
 
 def main():
-    report((file, _asked(file)) for file in FILES)
+    report((file, planted_in(file)) for file in FILES)
 
 
-def _asked(file):
+def planted_in(file):
+    """Each fault of a file, as :func:`proving.planted.row` takes it."""
     source = source_of(file)
     for name in _rules_in(file):
         _before(name)
     lines = source.splitlines()
     for line, said, changed in faults(source):
-        yield f"line {line}, {said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
+        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
 
 
 def _rules_in(file):
