@@ -45,7 +45,6 @@ def main() -> None:
     from proving.planted import row
 
     warnings.simplefilter("ignore")
-    rows = {(r["of"], r["file"]): r for r in (json.loads(OUT.read_text()) if OUT.is_file() else [])}
     order = [(kind, file) for kind, script in _kinds().items() for file in script.FILES]
     odd = set(files) - {file for _, file in order}
     if odd:
@@ -55,6 +54,7 @@ def main() -> None:
             continue
         started = time.process_time()
         found = {"of": kind} | row(file, _kinds()[kind].planted_in(file))
+        rows = {(r["of"], r["file"]): r for r in (json.loads(OUT.read_text()) if OUT.is_file() else [])}
         rows[kind, file] = found | {"seconds": time.process_time() - started, "date": date.today().isoformat()}
         print(f"{file}: {found['found']} of {found['planted']}, not found: {found['missed']}", flush=True)
         held = [rows[place] for place in order if place in rows]

@@ -20,7 +20,7 @@ from .stored import Stored
 from .tape import Taped
 
 _KINDS = {kind.name: kind for kind in (Taped, Rounded)}
-_SHARE = 0.5  # of what is found: a claim below it would be one of other weights
+_SHARE = 0.5  # of what is found, at least: a claim of less is hardly one of these weights
 
 
 def covers(folder: str | Path) -> bool:
@@ -81,7 +81,7 @@ def _check_numbers(said: dict[str, Any], found: dict[str, float]) -> None:
     for name, number in found.items():
         low, high = (number, number / _SHARE) if name.endswith("at_most") else (_SHARE * number, number)
         if not low <= said[name] <= high:
-            raise NotProved(f"the certificate claims other {name.replace('_', ' ')} than {number!r}, which is found")
+            raise NotProved(f"the certificate's {name} is not what is found, {number!r}")
 
 
 def common(quine: Stored) -> dict[str, Any]:
