@@ -208,14 +208,17 @@ class Linearization:
         """``J d``: ``(P,)`` to ``(P,)``."""
         stack, out = self.stack, torch.empty_like(d)
         *changes, (last, shift) = [stack.weights(d, layer) for layer in stack.layers]
+        several = len(self.parts) > 1
+        if several:  # a product with a matrix that lies in this order is a fifth quicker
+            changes = [(change.mT.contiguous().mT, moved) for change, moved in changes]
         for part in self.parts:
             answer = torch.mv(self.h[-1][part], last[0], out=out[part])
             for h, signal, (change, moved), one in zip(self.h, self.signals, changes, self.ones, strict=False):
                 step = torch.nn.functional.linear(h[part], change, moved)
-                if len(self.parts) == 1:  # the order of sums of small networks, whose journals are kept
-                    answer += torch.linalg.vecdot(step, signal[part])
-                else:  # twice as fast as torch's sums of rows
+                if several:  # twice as fast as torch's sums of rows
                     answer.addmv_(step.mul_(signal[part]), one)
+                else:  # the order of sums of small networks, whose journals are kept
+                    answer += torch.linalg.vecdot(step, signal[part])
         return out if shift is None else out.add_(shift)
 
     @torch.no_grad()

@@ -22,9 +22,14 @@ _STEPS = 200
 _CLOSE = 1e-4  # relative residual that suffices: that of the real network there is a thousand times larger
 _VARIED = 0.8
 
-# Of 24 draws at 2 x 100 units, 40 steps of plain ascent led to 9 quines of RMS weight 0.0218 to 0.0275; annealing leads 48
-# draws to 21 from 0.0211 on, in less time.
-_ANNEALED_STEPS, _ANNEALED_RATE, _ANNEALED_PENALTY = 300, 0.02, 10.0
+# The penalty on what is across grows from the first number by so many powers of ten. At 2 x 100 units the mean of the ten largest
+# eigenvalues from 128 draws is then 2,240 to 2,340; where it ends at 10, vectors lie between eigenvectors, and lead to fewer and
+# smaller ones.
+_ANNEALED_STEPS, _ANNEALED_RATE, _ANNEALED_PENALTY = 150, 0.1, (0.1, 4.0)
+_POLISHED = 15  # steps from there to the eigenvector; who needs more leads to a small eigenvalue, if to any
+# From as many unknowns on, large eigenvalues are rare and small ones hopeless: so many times more are drawn, the better half of
+# which is polished, and the best of these are starts before more are drawn.
+_WIDE, _DRAWN_MORE, _BEST = 64, 5, 24
 _LOW = 0.02  # cosine between v and G(v) below which it is climbed, in the place of log(v . G(v))
 _FRUITLESS = 4  # batches without a new start after which there are no more
 _SLOPES = (0.5, 0.7, 1.0, 0.4)  # of ReLU networks, in the order in which they are tried
@@ -95,41 +100,37 @@ def linear_starts(
 
     Once ``late`` says so, the batch ends with the starts that it has, and is the last. With a ``slope`` every activation is replaced by it.
 
-    Where L is even, ``-v`` solves the same eigenproblem as v: another start.
+    Where L is even, ``-v`` solves the same eigenproblem as v: another start. A batch after one in which annealing led to nothing new
+    is made from random directions as they are: small networks may have small eigenvalues only, which repel what is annealed.
     """
     linearized = Linearized(stack, slope)
     seen: list[Tensor] = []
     fruitless = 0
+    found: list[tuple[float, Tensor]] = []
+    wide = not stack.affine and linearized.n >= _WIDE
     while fruitless < _FRUITLESS:
-        found: list[tuple[float, Tensor]] = []
-        for v in _directions(linearized, generator, batch, late):
-            found += _another(linearized, v, seen)
+        before, annealing = len(found), not (stack.affine or fruitless)
+        drawn = torch.randn(
+            _DRAWN_MORE * batch if wide else batch, linearized.n, generator=generator, dtype=torch.float32
+        )
+        for v in annealed(linearized, drawn, late)[: len(drawn) // 2 if wide else None] if annealing else drawn:
+            found += _another(linearized, v, seen, _POLISHED if annealing else _STEPS)
             if late is not None and late():
                 fruitless = _FRUITLESS
                 break
-        fruitless = 0 if found and fruitless < _FRUITLESS else fruitless + 1
-        for _, v in sorted(found, key=lambda pair: -pair[0]):
+        fruitless = 0 if len(found) > before and fruitless < _FRUITLESS else fruitless + 1
+        found.sort(key=lambda pair: -pair[0])
+        best = _BEST if wide and fruitless < _FRUITLESS else len(found)
+        for _, v in found[:best]:
             theta = stack.expand(v.to(stack.device, stack.dtype))
             if variation(theta) > _VARIED:  # with biases, some are nearly one constant, and small
                 yield theta
+        del found[:best]
 
 
-def _directions(
-    linearized: Linearized, generator: torch.Generator, count: int, late: Callable[[], bool] | None
-) -> Iterator[Tensor]:
-    """Directions ``(n,)`` from which quines of the linearized network are looked for."""
-    if linearized.stack.affine:
-        for _ in range(count):
-            yield torch.randn(linearized.n, generator=generator, dtype=torch.float32)
-    else:
-        yield from annealed(
-            linearized, torch.randn(count, linearized.n, generator=generator, dtype=torch.float32), late
-        )
-
-
-def _another(linearized: Linearized, v: Tensor, seen: list[Tensor]) -> list[tuple[float, Tensor]]:
+def _another(linearized: Linearized, v: Tensor, seen: list[Tensor], steps: int) -> list[tuple[float, Tensor]]:
     """The quines of the linearized network that one direction leads to, none or one or two, if they are new; each is seen now."""
-    pair = fixed_point(linearized, v) if linearized.stack.affine else eigenpair(linearized, v)
+    pair = fixed_point(linearized, v) if linearized.stack.affine else eigenpair(linearized, v, steps)
     if pair is None or any(_same(pair[0], other) for other in seen):
         return []
     v, eigenvalue = pair
@@ -160,9 +161,10 @@ def _same(a: Tensor, b: Tensor) -> bool:
 def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None = None) -> Tensor:
     """Unit vectors near eigenvectors, from random ones, all at once, by falling eigenvalue: ``(B, n)`` to ``(B, n)``.
 
-    Climbs ``log(v . G(v)) - k (|the part of G(v) across v| / |G(v)|)^2`` while k grows from 0: large eigenvalues mean small
+    Climbs ``log(v . G(v)) - k (|the part of G(v) across v| / |G(v)|)^2`` while k grows: large eigenvalues mean small
     weights, of which the derivative of the network has few eigenvalues above 1. Ends early once ``late`` says so.
     """
+    least, powers = _ANNEALED_PENALTY
     with torch.enable_grad():
         v = torch.nn.functional.normalize(v, dim=1).requires_grad_(True)
         adam = torch.optim.Adam([v], lr=_ANNEALED_RATE)
@@ -176,7 +178,7 @@ def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None 
             cosine = along / size
             low = cosine < _LOW  # where the logarithm is steep, or is none
             height = torch.where(low, cosine, along.clamp_min(torch.finfo(g.dtype).tiny).log())
-            penalty = _ANNEALED_PENALTY * max(0.0, (part - 0.2) / 0.8) ** 2
+            penalty = least * 10 ** (powers * part)
             adam.zero_grad()
             (penalty * (1 - cosine**2) - height).sum().backward()
             adam.param_groups[0]["lr"] = _ANNEALED_RATE * (1 - part) + _ANNEALED_RATE / 200
@@ -189,7 +191,7 @@ def annealed(linearized: Linearized, v: Tensor, late: Callable[[], bool] | None 
 
 
 @torch.no_grad()
-def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
+def eigenpair(linearized: Linearized, v: Tensor, steps: int = _STEPS) -> tuple[Tensor, float] | None:
     """A unit vector with ``G(v) = lambda v``, ``lambda > 0``, from one near it; None if none was reached.
 
     Levenberg-Marquardt on ``G / |G| - v``, whose sign makes lambda positive.
@@ -203,7 +205,7 @@ def eigenpair(linearized: Linearized, v: Tensor) -> tuple[Tensor, float] | None:
         u = g / size
         return u - v, (m - torch.outer(u, u @ m)) / size - identity
 
-    found = _minimized(residual, v, _unit)
+    found = _minimized(residual, v, _unit, steps)
     return None if found is None else (found, float(torch.linalg.vector_norm(linearized(found)[0])))
 
 

@@ -20,7 +20,7 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 # Levenberg-Marquardt inside the Krylov subspace solved 2, with the whole search for mu 4, with bold steps 5.
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
 _WINDOW = 100  # products over which a start is judged
-_PACE_GAIN = 1 / 3  # factor of ``pace`` in each such window
+_PACE_GAIN = 0.4  # factor of ``pace`` in each such window
 _PLAIN_STEPS, _PLAIN_GAIN = 10, 0.75  # where nothing preconditions the products, a step takes as many as a window holds
 _PLAIN_PRODUCTS = (200, 16.0)  # there most products of a start, a + b sqrt(P): twice what a success needs
 
@@ -72,8 +72,8 @@ class KrylovLM:
             leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
         products: most derivative products that one start may cost; by default no limit but ``window``, or without a
             preconditioner ``200 + 16 sqrt(P)``.
-        pace: where it is not 0, a start is also left once its relative residual is above this after 100 products, a
-            third of it after 200, a ninth after 300, and so on.
+        pace: where it is not 0, a start is also left once its relative residual is above this after 100 products, 0.4
+            of it after 200, 0.16 after 300, and so on.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
