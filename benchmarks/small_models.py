@@ -19,8 +19,8 @@ from typing import Any
 LARGEST = 50_000_000  # weights; what a configuration shrinks no further takes too long
 _CHEAP = (
     4_000_000,
-    10_000_000_000,
-)  # weights and operations of a forward pass that are a second's work for a whole trial
+    1_000_000_000,
+)  # weights and operations of a forward pass with which a trial takes some ten seconds
 _EACH = 8  # operations of a product in whose time a processor writes one number that is no product's
 _UNKNOWN = "no input that is known here"
 _WIDTHS = (
@@ -104,7 +104,10 @@ def set_small(kind: Any, sizes: dict[str, Any]) -> Any:
     base, held = kind(), {}
     for name, value in sizes.items():
         try:
-            if isinstance(had := getattr(base, name, ()), (int, bool, type(None))):
+            had = getattr(base, name, ())
+            if name == "image_size" and isinstance(had, list | tuple):  # height and width
+                held[name] = type(had)(value for _ in had)
+            elif isinstance(had, (int, bool, type(None))):
                 held[name] = min(had, value) if name in (*_CHOSEN, *_CHUNKS) and had else value
         except Exception:  # a configuration with sizes of its own in every layer
             continue
@@ -336,9 +339,9 @@ def built(name: str) -> tuple[Any, dict[str, Any]] | str:
     best, least, reason = None, float("inf"), _UNKNOWN
     refused: Counter[str] = Counter()
     for number, ways in enumerate(_ways(CONFIG_MAPPING[name])):
+        refused.clear()
         for way in ways:
             if refused[_shape_of(reason)] >= _OFTEN:  # other sizes change nothing
-                refused[_shape_of(reason)] = 0
                 break
             try:
                 asked_for = way()
