@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from ...errors import check_bytes
+from ..outer import Outer
 from ..tables.signs import block_size, hadamard, sign_bytes, signs
-from .base import Slot, printer, slots_of, working_type, write_pieces
+from .base import Slot, alone, printer, slots_of, working_type, write_pieces
 from .fused import Fused
-from .pulled import Sums, chunks, padded, sign_table, signs_of
+from .pulled import Sums, by_code, chunks, padded, sign_table, signs_of
 from .rows import Rows
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
@@ -233,6 +234,16 @@ class HadamardExpansion:
                 blocks = padded(flat[begin:end].to(self.work), max(0, lead - first * size), last - first, size)
                 sums.add(0, blocks, signs_of(index[first:last], table), self.gains[slot.tensor])
         return sums.by_code()[0, : self.code_size]
+
+    @torch.no_grad()
+    def pull_back_outer(self, tensor: int, derivatives: Sequence[Outer]) -> Tensor:
+        """:meth:`pull_back` of some derivatives by one matrix alone, which are sums of outer products: ``(R, d)``."""
+        width = derivatives[0].pairs[0][1].shape[1]
+        if self._fused is not None or width % self.block or self.offsets[tensor] % self.block:
+            given = [alone(one.dense(), tensor, len(self.sizes)) for one in derivatives]
+            return torch.stack([self.pull_back_tensors(tensors) for tensors in given])
+        index, _ = self.index_of(self.slots[tensor])
+        return self.gains[tensor] * by_code(derivatives, index, self._hadamard)[:, : self.code_size]
 
     def gram(self) -> Tensor:
         """``E^T E`` of the Jacobian, ``(d, d)``: a whole block adds ``gain^2 D`` to the diagonal."""

@@ -7,10 +7,12 @@ tall matrices, derivatives and signs, and the Hadamard matrix is multiplied by i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from ..outer import Outer
 
 _CHUNK = 1 << 18  # weights of one product: fewer pay too often for a call, more derivatives and signs leave the cache
 
@@ -34,6 +36,35 @@ class Sums:
     def by_code(self) -> Tensor:
         """The derivatives by the code, padded to whole bytes: ``(R, D)``, float64."""
         return (self._total * self._hadamard).sum(-2)
+
+
+def by_code(derivatives: Sequence[Outer], index: Tensor, hadamard: Tensor) -> Tensor:
+    """The derivatives by the code of some by a matrix of gain 1 that are sums of outer products: ``(R, D)``, float64.
+
+    ``sum_ij s_ij * (H x_ij)`` with ``x = L^T R`` is the sum of ``(L S) * (H R)``, S ``(m, n)`` being the signs: no number of x
+    is made, and L, which often is the same for all derivatives, is multiplied by S once.
+
+    Args:
+        derivatives: by all of the matrix, whose rows are whole blocks.
+        index: bytes of its signs, as :func:`signs_of` takes them.
+        hadamard: ``(D, D)``.
+    """
+    lefts = {id(left): left.to(hadamard) for one in derivatives for left, _ in one.pairs}
+    places, count = {}, 0
+    for name, left in lefts.items():
+        places[name], count = slice(count, count + len(left)), count + len(left)
+    stacked, table, size = torch.cat(list(lefts.values())), sign_table(hadamard), len(hadamard)
+    rows, across = stacked.shape[1], len(index) // stacked.shape[1]
+    signed = hadamard.new_zeros(count, across * size)
+    for first, last in chunks(rows, across * size):
+        signs = signs_of(index[first * across : last * across], table).view(last - first, -1)
+        signed.addmm_(stacked[:, first:last], signs)
+    total = torch.zeros(len(derivatives), size, dtype=torch.float64, device=hadamard.device)
+    for number, one in enumerate(derivatives):
+        for left, right in one.pairs:
+            turned = right.to(hadamard).reshape(-1, size) @ hadamard
+            total[number] += (signed[places[id(left)]].view(-1, size).double() * turned.double()).sum(0)
+    return total
 
 
 def chunks(blocks: int, size: int) -> Iterator[tuple[int, int]]:
