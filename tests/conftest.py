@@ -1,6 +1,7 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
 import copy
+import functools
 import gc
 import itertools
 import signal
@@ -8,12 +9,16 @@ import sys
 
 import pytest
 import torch
+import typer.main
 from torch import nn
 
 import neuralquine as nq
 from neuralquine import cli
 
 torch.set_num_threads(1)
+gc.disable()  # until everything is collected
+# Every command line would make all commands anew, of the same functions, which takes as long as many a test.
+typer.main.get_command = functools.cache(typer.main.get_command)
 # A suite in the background may have been told to ignore what its tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
@@ -36,8 +41,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What was imported stays: nobody looks through it for garbage again, which takes as long as a test."""
+    """What was imported stays: nobody looks through it for garbage again, nor for what a test leaves after every line."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
