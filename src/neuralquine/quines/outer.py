@@ -108,13 +108,23 @@ def _uses(node: Any, w: nn.Parameter, edges: Edges) -> list[Use] | None:
             turned = _uses(user, w, edges)
             if turned is None:
                 return None
-            uses += [Use(use.edge, lambda g, sides=use.sides: sides(g)[::-1], use.rows) for use in turned]
+            uses += [Use(use.edge, _turned(use.sides), use.rows) for use in turned]
         else:
             use = _KNOWN[user.name()](user, place) if user.name() in _KNOWN else None
             if use is None:
                 return None
             uses.append(use)
     return uses
+
+
+def _turned(sides: Sides) -> Sides:
+    """The outer products of the transpose."""
+
+    def other_way_round(g: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = sides(g)
+        return right, left
+
+    return other_way_round
 
 
 def _is_left_alone(node: Any, w: nn.Parameter) -> bool:
@@ -125,32 +135,24 @@ def _is_left_alone(node: Any, w: nn.Parameter) -> bool:
     return arrived.data_ptr() == sent.data_ptr() and not any(arrived.stride())
 
 
-def _plain(*tensors: Any) -> bool:
-    """Whether all are real matrices of torch itself."""
-    return all(type(t) in (Tensor, nn.Parameter) and t.dim() == 2 and not t.is_complex() for t in tensors)
-
-
-def _of_product(node: Any, place: int, first: Tensor | None, second: Tensor | None, factor: float) -> Use | None:
-    """The use in ``factor * first @ second``, as the first (place 0) or the second of them."""
-    other = second if place == 0 else first
-    if not _plain(other):
+def _of_product(node: Any, place: int, other: Any, factor: float = 1) -> Use | None:
+    """The use of a matrix in ``factor * first @ second``, as the first (place 0) or the second, beside the other of them."""
+    if type(other) not in (Tensor, nn.Parameter) or other.is_complex():
         return None
-    other = other.detach() if factor == 1 else other.detach() * factor
+    held: Tensor = other.detach() if factor == 1 else other.detach() * factor
     if place == 0:
-        return Use(GradientEdge(node, 0), lambda g: (g.mT, other.mT), other.shape[1])
-    return Use(GradientEdge(node, 0), lambda g: (other, g), other.shape[0])
+        return Use(GradientEdge(node, 0), lambda g: (g.mT, held.mT), held.shape[1])
+    return Use(GradientEdge(node, 0), lambda g: (held, g), held.shape[0])
 
 
 def _addmm(node: Any, place: int) -> Use | None:
     if place == 0:
         return None  # what is added to a product is no matrix of weights
-    first = node._saved_mat1 if place == 2 else None
-    return _of_product(node, place - 1, first, node._saved_mat2 if place == 1 else None, node._saved_alpha)
+    return _of_product(node, place - 1, node._saved_mat2 if place == 1 else node._saved_mat1, node._saved_alpha)
 
 
 def _mm(node: Any, place: int) -> Use | None:
-    first = node._saved_self if place == 1 else None
-    return _of_product(node, place, first, node._saved_mat2 if place == 0 else None, 1)
+    return _of_product(node, place, node._saved_mat2 if place == 0 else node._saved_self)
 
 
 def _embedding(node: Any, _: int) -> Use | None:
