@@ -14,11 +14,13 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine import cli
+from neuralquine.cli.group import App
 
 torch.set_num_threads(1)
 gc.disable()  # until everything is collected
 # Every command line would make all commands anew, of the same functions, which takes as long as many a test.
-typer.main.get_command = functools.cache(typer.main.get_command)
+_made = functools.cache(typer.main.get_command)
+App.__call__ = lambda app, *words, **options: _made(app)(*words, **options)
 # A suite in the background may have been told to ignore what its tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
