@@ -39,10 +39,10 @@ def made(name: str, seed: int, folder: str) -> dict[str, Any]:
 
 def proved(folder: str) -> dict[str, Any]:
     """Read the folder again without torch, and prove it."""
-    from neuralquine.proving import checker
+    from neuralquine.proving import checker, constructed
 
     started = time.process_time()
-    found = checker.portability(folder, witness=None)
+    found = constructed.portability(folder, witness=None)
     row = {"proved": found.proved, "margin": found.float_margin, "said": found.reason}
     row["parameters"] = len(checker.read(folder).theta)
     return row | {

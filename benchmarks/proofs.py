@@ -163,11 +163,11 @@ def _box(folder: str, _: str) -> tuple[dict[str, Any], Any]:
 
 
 def _checked(folder: str, _: str) -> tuple[dict[str, Any], Any]:
-    from neuralquine.proving import checker
+    from neuralquine.proving import checker, constructed
 
     quine = checker.read(folder)
     row = {"parameters": len(quine.theta), "weights": quine.dtype, "bound": None, "by": quine.name}
-    found = checker.portability(folder, witness=None)
+    found = constructed.portability(folder, witness=None)
     row["verdict"] = "proved" if found.proved else "proved in float64" if found.wider else "not proved"
     return row | {"margin": found.float_margin, "said": found.reason}, dict
 

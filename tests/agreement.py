@@ -278,7 +278,7 @@ GENERATORS = {
     "ReLU6": _anything(lambda _: nn.ReLU6()),
     "Hardsigmoid": _anything(lambda _: nn.Hardsigmoid()),
     "Hardswish": _anything(lambda _: nn.Hardswish()),
-    "Softshrink": _anything(lambda draw: nn.Softshrink(draw.seldom(draw.one(0.5, 0.25), 0.3))),
+    "Softshrink": _anything(lambda draw: nn.Softshrink(draw.seldom(draw.one(0.5, 0.25, 0.0), 0.3, -0.5))),
     "PReLU": _prelu,
     "Softmin": _anything(lambda draw: nn.Softmin(dim=draw.seldom(-1, 0, 1, 2, None))),
     "ConvTranspose1d": _transposed(nn.ConvTranspose1d, 1),

@@ -1,6 +1,7 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
 import copy
+import functools
 import gc
 import itertools
 import signal
@@ -8,12 +9,18 @@ import sys
 
 import pytest
 import torch
+import typer.main
 from torch import nn
 
 import neuralquine as nq
 from neuralquine import cli
+from neuralquine.cli.group import App
 
 torch.set_num_threads(1)
+gc.disable()  # until everything is collected
+# Every command line would make all commands anew, of the same functions, which takes as long as many a test.
+_made = functools.cache(typer.main.get_command)
+App.__call__ = lambda app, *words, **options: _made(app)(*words, **options)
 # A suite in the background may have been told to ignore what its tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
@@ -36,8 +43,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What was imported stays: nobody looks through it for garbage again, which takes as long as a test."""
+    """What was imported stays: nobody looks through it for garbage again, nor for what a test leaves after every line."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import types
 from functools import cache, partial
+from itertools import chain, zip_longest
 
 from agreement import RANKS, agreement, true_agreement
 from neuralquine.proving.rules import common
@@ -124,11 +125,9 @@ def is_found(file, source, every=1):
         for table, held in whole.items():
             others = {k: held[k] for k in held if k not in changed} if isinstance(held, dict) else held - changed
             setattr(common, table, others | getattr(common, table))
-        return any(
-            name in whole["RULES"] and agreement(name, rank, seed) != verdict
-            for name in changed
-            for rank, seed, verdict in _before(name)[::every]
-        )
+        draws = ([(name, *drawn) for drawn in _before(name)[::every]] for name in changed if name in whole["RULES"])
+        in_turn = filter(None, chain.from_iterable(zip_longest(*draws)))  # one of each rule, then the next of each
+        return any(agreement(name, rank, seed) != verdict for name, rank, seed, verdict in in_turn)
     except Exception:  # a rule that raises anything but a refusal is found
         return True
     finally:
@@ -149,16 +148,17 @@ def _before(name, draws=20, most=24):
 
 
 def main():
-    report((file, _asked(file)) for file in FILES)
+    report((file, planted_in(file)) for file in FILES)
 
 
-def _asked(file):
+def planted_in(file):
+    """Each fault of a file, as :func:`proving.planted.row` takes it."""
     source = source_of(file)
     for name in _rules_in(file):
         _before(name)
     lines = source.splitlines()
     for line, said, changed in faults(source):
-        yield f"line {line}, {said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
+        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
 
 
 def _rules_in(file):

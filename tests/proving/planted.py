@@ -1,18 +1,46 @@
-"""What the scripts that plant faults say: of each file how many were found, which were not, and the sum of all."""
+"""Of the faults that are planted in a file one at a time: how many are found, and which are not.
+
+Some can not be found, because the changed source computes the same, or are not looked for, because it only refuses more or
+less. They are listed with the reason in ``harmless.py``, by what is changed in which line of source.
+"""
+
+from proving.harmless import HARMLESS
+
+
+def row(name, faults):
+    """What became of the faults of a file.
+
+    Args:
+        name: of the file.
+        faults: each as a description and a function that says whether it is found.
+
+    Returns:
+        How many were planted and found, those that are harmless with the reason, and those that a test should find.
+    """
+    missed = []
+    planted = 0
+    for said, found in faults:
+        planted += 1
+        if not found():
+            missed.append(said)
+    known = HARMLESS.get(name, {})
+    return {
+        "file": name,
+        "planted": planted,
+        "found": planted - len(missed),
+        "harmless": [[said, known[said]] for said in missed if said in known],
+        "missed": [said for said in missed if said not in known],
+    }
 
 
 def report(files):
-    """Print what became of each fault.
-
-    Args:
-        files: of each file its name and its faults, each as a description and a function that says whether it is found.
-    """
-    planted = caught = 0
+    """Print the rows of files, each a name and its faults."""
+    rows = []
     for name, faults in files:
-        here = [(said, found()) for said, found in faults]
-        planted, caught = planted + len(here), caught + sum(yes for _, yes in here)
-        print(f"{name}: {len(here)} planted, {sum(yes for _, yes in here)} found", flush=True)
-        for said, yes in here:
-            if not yes:
-                print(f"  not found: {said}", flush=True)
-    print(f"{planted} planted, {caught} found")
+        rows.append(found := row(name, faults))
+        print("{file}: {planted} planted, {found} found".format(**found), flush=True)
+        for said, why in found["harmless"]:
+            print(f"  harmless: {said}: {why}", flush=True)
+        for said in found["missed"]:
+            print(f"  not found: {said}", flush=True)
+    print(f"{sum(r['planted'] for r in rows)} planted, {sum(r['found'] for r in rows)} found")

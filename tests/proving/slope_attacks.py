@@ -184,13 +184,17 @@ def _planted(module, changed):
     return lambda: [setattr(*part) for part in before]
 
 
+FILES = tuple(dict.fromkeys(fault[0] for fault in FAULTS))
+
+
 def main():
     for line in findings(seeds=range(10)):
         print(line)
-    report((file, _asked(file)) for file in dict.fromkeys(fault[0] for fault in FAULTS))
+    report((file, planted_in(file)) for file in FILES)
 
 
-def _asked(file):
+def planted_in(file):
+    """Each fault of a file, as :func:`proving.planted.row` takes it."""
     for fault in FAULTS:
         if fault[0] == file:
             yield f"`{fault[1].strip()}` becomes `{fault[2].strip()}`", lambda fault=fault: is_found(fault)

@@ -15,10 +15,11 @@ from torch import nn
 import neuralquine as nq
 from neuralquine.keeping.onnx.check import checked
 from neuralquine.proving.certificate import NotProved
-from neuralquine.proving.checker import certify, check, portability
+from neuralquine.proving.checker import check
 from neuralquine.proving.checker.held import Machine
 from neuralquine.proving.checker.numbers import Bounded
 from neuralquine.proving.checker.rounded import Rounded
+from neuralquine.proving.constructed import certify, portability
 from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
 from neuralquine.proving.rules import NoRule

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from neuralquine.proving.checker import certify, check, portability
+from neuralquine.proving.checker import check
 from neuralquine.proving.checker.held import Machine
 from neuralquine.proving.checker.tape import Taped
+from neuralquine.proving.constructed import certify, portability
 from neuralquine.proving.form import digest
 from neuralquine.proving.rules import NoRule
 from neuralquine.proving.verdicts import NotProved
@@ -67,7 +68,7 @@ def test_no_order_of_summation_has_smaller_votes_than_proved(kept):
     quine, found = Taped(kept), nq.load(kept)
     a = found.features_of(found.tensors(found.theta)).numpy()
     tape, draw = quine.held["tape.weight"], np.random.default_rng(0)
-    margin = quine.votes(Machine.of("float32")).margin
+    margin = quine.found("float32")["margin"]
     for _ in range(20):
         votes = np.zeros(quine.d, np.float32)
         for row, weights in enumerate(tape):
@@ -231,7 +232,7 @@ def test_the_seed_and_the_scales_are_those_of_the_weights(kept, tmp_path):
         ("gains", lambda g: [2 * g[0], *g[1:]]),
     ]
     for number, (key, value) in enumerate(changes):
-        with pytest.raises(NotProved, match="does not print"):
+        with pytest.raises(NotProved, match="not stored as it is printed"):
             certify(forge(kept, tmp_path / str(number), other(key, value)), witness=None)
 
 

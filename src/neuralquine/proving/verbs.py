@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import certificate, checker, portable
+from . import certificate, checker, constructed, portable
 from .tubes.margins import Say
 from .verdicts import Portability
 from .witness import Asked
@@ -14,7 +14,7 @@ from .witness import Asked
 def certify(folder: str | Path, *, witness: Asked = "evaluation", say: Say | None = None) -> dict[str, Any]:
     """Prove what can be proved about the quine of a folder: :func:`neuralquine.proving.certificate.certify`."""
     if checker.covers(folder):
-        return checker.certify(folder, witness=witness)
+        return constructed.certify(folder, witness=witness)
     return certificate.certify(folder, witness=witness, say=say)
 
 
@@ -30,5 +30,5 @@ def check(
 def portability(folder: str | Path, *, witness: Asked = "evaluation", say: Say | None = None) -> Portability:
     """Bound every floating-point evaluation of a stored quine: :func:`neuralquine.proving.portable.portability`."""
     if checker.covers(folder):
-        return checker.portability(folder, witness=witness)
+        return constructed.portability(folder, witness=witness)
     return portable.portability(folder, witness=witness, say=say)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper
 
-from ...proving.checker.body import features, outputs
+from ...proving.rules.body import features, outputs
 from .values import concat
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Certificates of what the small checker proves, and their verification from the weights alone.
+"""Certificates of quines of two kinds, verified from the weights alone.
 
-Whoever made a certificate is not believed: each number is computed again, and may claim less than is found, never more.
+Whoever made a certificate is not believed: each number is found again, and may claim less than that, never more.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import Any
 
 from ...files.folder import kind_of, read_config
 from ...files.names import CONFIG
-from ..form import FORMAT, check_seal, check_words, issued, verified
+from ..form import FORMAT, check_seal, check_words, verified
 from ..rules import NoRule
-from ..verdicts import NotProved, Portability
-from ..witness import Asked, hear
+from ..verdicts import NotProved
+from ..witness import Asked
 from . import rounded, tape
-from .held import ULPS
 from .rounded import Rounded
 from .stored import Stored
 from .tape import Taped
 
 _KINDS = {kind.name: kind for kind in (Taped, Rounded)}
+_SHARE = 0.5  # of what is found, at least: a claim of less is hardly one of these weights
 
 
 def covers(folder: str | Path) -> bool:
@@ -29,7 +29,13 @@ def covers(folder: str | Path) -> bool:
 
 
 def read(folder: str | Path) -> Stored:
-    """The quine of a folder as the checker sees it; the errors are those of :func:`certify`."""
+    """The quine of a folder as the checker sees it.
+
+    Raises:
+        NotProved: the theorem does not apply.
+        NoRule: a module has no proof rule.
+        QuineFileError: the folder is not readable.
+    """
     reader = _reader(Path(folder))
     if reader is None:
         raise NoRule("no proof rule for a quine without a tape and without a grid of activations")
@@ -39,24 +45,6 @@ def read(folder: str | Path) -> Stored:
 def _reader(folder: Path) -> type[Stored] | None:
     config = read_config(folder)
     return Taped if kind_of(config) == tape.KIND else Rounded if rounded.GRID in config else None
-
-
-def certify(folder: str | Path, *, witness: Asked = "evaluation") -> dict[str, Any]:
-    """Prove that the quine of a folder prints itself, and write ``certificate.json`` beside it.
-
-    Args:
-        folder: of the quine.
-        witness: is asked whether a plain evaluation agrees, before the certificate is written.
-
-    Returns:
-        The certificate.
-
-    Raises:
-        NotProved: the theorem does not apply.
-        NoRule: a module has no proof rule.
-        QuineFileError: the folder is not readable.
-    """
-    return issued(_proved(Path(folder)), folder, witness)
 
 
 def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked = "evaluation") -> dict[str, Any]:
@@ -77,43 +65,27 @@ def check(path: str | Path, folder: str | Path | None = None, *, witness: Asked 
     return verified(path, folder, witness, _check)
 
 
-def portability(folder: str | Path, *, witness: Asked = "evaluation") -> Portability:
-    """Whether every machine prints the stored bits, with the trunk run in the type that the folder says."""
-    try:
-        certificate = _proved(Path(folder))
-        hear(witness, folder)
-    except NotProved as error:
-        return Portability(False, str(error), ulps=ULPS)
-    machines, dtype = certificate["machines"], certificate.get("trunk_dtype", certificate["dtype"])
-    if dtype not in machines:
-        reason = (
-            f"no bound of the trunk's round-off is known in {dtype}; run in float64, it prints the same bits everywhere: "
-            "make it with trunk_dtype=float64"
-        )
-        return Portability(False, reason, ulps=ULPS, wider="float64")
-    margin = machines[dtype]["margin"]
-    if certificate["kind"] == Taped.name:
-        reason = f"every vote is at least {margin:.3g} times what makes a full sign, in any order of summation"
-        return Portability(True, reason, ulps=ULPS)
-    reason = f"round-off ends at every rounding of the activations, and leaves a margin of {margin:.2g} grid steps"
-    return Portability(True, reason, margin, margin, ULPS)
+def _check(c: dict[str, Any], folder: Path) -> None:
+    check_seal(c, _KINDS)
+    quine = read(folder)
+    check_words(c, common(quine), ["machines"], lambda said: sentence(said, quine))
+    if not c["machines"] or not set(c["machines"]) <= {quine.trunk_dtype, "float64"}:
+        raise NotProved("the certificate is of machines that are not looked at")
+    for dtype, said in c["machines"].items():
+        _check_numbers(said, quine.found(dtype))
 
 
-def _proved(folder: Path) -> dict[str, Any]:
-    """The certificate of what is proved, without its digest."""
-    quine, machines, reason = read(folder), {}, ""
-    for dtype in dict.fromkeys((quine.trunk_dtype, "float64")):
-        try:
-            machines[dtype] = quine.proved(dtype)
-        except NotProved as error:
-            reason = str(error)
-    if not machines:
-        raise NotProved(reason)
-    certificate = _common(quine) | {"machines": machines}
-    return certificate | {"claim": _claim(certificate, quine)}
+def _check_numbers(said: dict[str, Any], found: dict[str, float]) -> None:
+    if set(said) != set(found) or not all(type(number) is float for number in said.values()):
+        raise NotProved("the certificate does not give the numbers of its theorem")
+    for name, number in found.items():
+        low, high = (number, number / _SHARE) if name.endswith("at_most") else (_SHARE * number, number)
+        if not low <= said[name] <= high:
+            raise NotProved(f"the certificate's {name} is not what is found, {number!r}")
 
 
-def _common(quine: Stored) -> dict[str, Any]:
+def common(quine: Stored) -> dict[str, Any]:
+    """What a certificate says of a quine, beside its theorem."""
     return {
         "format": FORMAT,
         "kind": quine.name,
@@ -125,15 +97,6 @@ def _common(quine: Stored) -> dict[str, Any]:
     }
 
 
-def _claim(c: dict[str, Any], quine: Stored) -> str:
+def sentence(c: dict[str, Any], quine: Stored) -> str:
+    """The theorem in words, by what a certificate says of its machines."""
     return quine.claim(c, " and ".join(c["machines"]), min(machine["margin"] for machine in c["machines"].values()))
-
-
-def _check(c: dict[str, Any], folder: Path) -> None:
-    check_seal(c, _KINDS)
-    quine = read(folder)
-    check_words(c, _common(quine), ["machines"], lambda said: _claim(said, quine))
-    if not c["machines"] or not set(c["machines"]) <= {quine.trunk_dtype, "float64"}:
-        raise NotProved("the certificate is of machines that are not looked at")
-    for dtype, said in c["machines"].items():
-        quine.check_said(said, dtype)

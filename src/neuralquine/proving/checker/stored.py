@@ -18,6 +18,7 @@ from ..known import description
 from ..rules import SEQUENCES, NoRule
 from ..rules.common import Shapes
 from ..rules.models import MODELS
+from ..verdicts import NotProved
 from .held import Machine
 from .numbers import Bounded
 
@@ -31,6 +32,7 @@ class Stored(ABC):
 
     Attributes:
         name: of the theorem, as a certificate calls its kind.
+        given: of its margin, more than two computers' float64 can differ by.
         config: its configuration, which was found to be the one that the weights were written with.
         kind: of the quine.
         sha256: of the weights file, which holds the configuration, too.
@@ -46,6 +48,7 @@ class Stored(ABC):
     """
 
     name: ClassVar[str]
+    given: ClassVar[float] = 0.0
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
@@ -83,16 +86,12 @@ class Stored(ABC):
         """What a certificate says of the network, beside its weights."""
 
     @abstractmethod
-    def proved(self, dtype: str) -> dict[str, float]:
-        """What is proved of the machines of a type, a little less than was found: other computers find other last bits.
+    def found(self, dtype: str) -> dict[str, float]:
+        """What is proved of the machines of a type: a ``margin``, and the numbers that it follows from.
 
         Raises:
             NotProved: nothing.
         """
-
-    @abstractmethod
-    def check_said(self, said: dict[str, Any], dtype: str) -> None:
-        """Raise NotProved where a certificate claims more than that."""
 
     @staticmethod
     @abstractmethod
@@ -135,3 +134,9 @@ class Stored(ABC):
     def bounded(self, machine: Machine) -> dict[str, Bounded]:
         """All tensors as exact numbers of a machine."""
         return {name: Bounded(t, None, machine) for name, t in self.held.items()}
+
+    def check_stored(self, name: str, printed: NDArray[Any], first: int = 0) -> None:
+        """Raise NotProved unless a stretch of a tensor's numbers is what is printed of it, bit by bit."""
+        stored = self.held[name].reshape(-1)[first : first + printed.size]
+        if printed.dtype != stored.dtype or printed.tobytes() != stored.tobytes():
+            raise NotProved(f"{name} is not stored as it is printed")

@@ -18,7 +18,6 @@ of half a gain, and fit the mantissa in every order. In real arithmetic the same
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from numpy.typing import NDArray
 from ...errors import QuineFileError
 from ...quines.tables.philox import Stream, dyadic_gaussian, words
 from ..rules import NoRule
+from ..rules.body import body_shapes, features
 from ..verdicts import NotProved
-from .body import body_shapes, features
 from .held import FLUSHED, OWN, SLACK, Machine
 from .numbers import Bounded
 from .stored import FLOATS, Stored
@@ -38,23 +37,7 @@ KIND = "signs"  # of such a quine, in its configuration
 GAIN = 32.0  # votes are multiplied by this before they are clamped
 USES = 4  # code entries in each weight of the body
 CUT = 2.0  # of the fixed Gaussian part of a weight, in gains and halves
-_GIVEN = 1 + 1e-9  # of a sum of features, more than what two computers' float64 can differ by
 _LARGEST = 1 << 26  # weights of a body: the table of their entries takes 100 bytes for each
-
-
-@dataclass(frozen=True)
-class Votes:
-    """What is proved of the votes on one type of machine.
-
-    Attributes:
-        least: S0, and
-        most: S1: the sum of the features is between these.
-        margin: no normalized vote is smaller in size than this, in units of the one that makes a full sign.
-    """
-
-    least: float
-    most: float
-    margin: float
 
 
 class Taped(Stored):
@@ -88,24 +71,11 @@ class Taped(Stored):
     def about(self) -> dict[str, Any]:
         return {"code_size": self.d, "repeats": self.repeats, "features": self.places}
 
-    def proved(self, dtype: str) -> dict[str, float]:
+    def found(self, dtype: str) -> dict[str, float]:
         self.check_print()
         machine = Machine.of(dtype)
-        votes = self.votes(machine)
-        least, most = votes.least / _GIVEN, votes.most * _GIVEN
+        least, most = self.sums(machine)
         return {"features_at_least": least, "features_at_most": most, "margin": self.margin(machine, least, most)}
-
-    def check_said(self, said: dict[str, Any], dtype: str) -> None:
-        names = ("features_at_least", "features_at_most", "margin")
-        if set(said) != set(names) or not all(type(said[n]) is float and math.isfinite(said[n]) for n in names):
-            raise NotProved("the certificate gives no bounds of the votes")
-        self.check_print()
-        machine, (least, most, margin) = Machine.of(dtype), (said[name] for name in names)
-        found = self.votes(machine)
-        if not 0 < least <= found.least or not found.most <= most:
-            raise NotProved("the features may be smaller or larger than claimed")
-        if not 1 <= margin <= self.margin(machine, least, most):
-            raise NotProved("the votes may be smaller than claimed")
 
     @staticmethod
     def claim(c: dict[str, Any], types: str, least: float) -> str:
@@ -123,8 +93,8 @@ class Taped(Stored):
         tape = self.held["tape.weight"].reshape(self.repeats, self.d, self.places)
         if not (self._power(self.amplitude) and self.tape_mean == 0):
             raise NotProved("the size of the tape's weights is no power of two")
-        if not _same(tape, np.broadcast_to((self.amplitude * self.code)[None, :, None].astype(kind), tape.shape)):
-            raise NotProved("a row of the tape does not hold one sign in all its places")
+        signs = (self.amplitude * self.code)[None, :, None].astype(kind)
+        self.check_stored("tape.weight", np.broadcast_to(signs, tape.shape))
         fixed, entries, signs = self.table()
         sums, start = fixed + 2 * (self.code[entries] * signs).sum(1), 0
         most = 2 ** Machine.of(self.dtype).bits
@@ -134,8 +104,7 @@ class Taped(Stored):
             if not (abs(halves) + 32 < most and halves == round(halves)):
                 raise NotProved(f"the sums that print {name} are not exact in every order")
             printed = (int(halves) + sums[start : start + size]) * (gain / 2)
-            if not _same(printed.astype(kind), self.held[name].reshape(-1)):
-                raise NotProved(f"the tape does not print {name} as it is stored")
+            self.check_stored(name, printed.astype(kind))
             start += size
 
     def _power(self, number: float) -> bool:
@@ -161,24 +130,19 @@ class Taped(Stored):
 
     # -- what is read ---------------------------------------------------------------------------------------------------
 
-    def features(self, machine: Machine) -> Bounded:
-        """``|a(z)|`` of every image of the probe, ``(n, f)``, in whatever order they are computed."""
-        weights = self.bounded(machine)
-        return features(self.spec, Bounded(self.probe, None, machine), weights.get).absolute()
-
-    def votes(self, machine: Machine) -> Votes:
-        """The theorem's numbers for a type of machine.
+    def sums(self, machine: Machine) -> tuple[float, float]:
+        """S0 and S1: the features' sum is between these on every machine of a type, in whatever order they are computed.
 
         Raises:
-            NotProved: it does not apply.
+            QuineFileError: they do not fit the tape.
         """
-        a = self.features(machine)
+        a = features(self.spec, Bounded(self.probe, None, machine), self.bounded(machine).get).absolute()
         if a.shape[1] != self.places:
             raise QuineFileError(f"its body has {a.shape[1]} features, its tape {self.places} places")
         pay = 1 + machine.share(len(a.value) + self.places + 4) + 1e-9
         least = float(np.maximum(a.value - a.reach, 0).mean(0).sum()) / pay - self.places * (machine.tiny + FLUSHED)
         most = float(a.size.mean(0).sum()) * pay + self.places * (machine.tiny + FLUSHED)
-        return Votes(least, most, self.margin(machine, least, most))
+        return least, most
 
     def margin(self, machine: Machine, least: float, most: float) -> float:
         """The smallest normalized vote where the features' sum is between these, times 32 and rounded down."""
@@ -196,8 +160,3 @@ class Taped(Stored):
         if not bound >= 1:
             raise NotProved(f"a vote may be {bound:.2g} of the one that makes a full sign")
         return bound
-
-
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether no bit differs."""
-    return a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()

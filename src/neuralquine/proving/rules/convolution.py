@@ -7,29 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from .common import A, Arithmetic, NoRule, Shapes, Spec, Weights, held, rule, weight_and_bias
+from .common import A, Arithmetic, NoRule, Shapes, Spec, Weights, held, rule
 
 
-def _kernels(axes: int) -> Callable[[Spec], Shapes]:
+def kernels(axes: int, first: str = "out_channels", second: str = "in_channels") -> Callable[[Spec], Shapes]:
+    """The shapes of a convolution's kernels, whose second axis holds the channels of one group, and of its bias."""
+
     def shapes(arguments: Spec) -> Shapes:
         kernel = np.broadcast_to(arguments["kernel_size"], axes).tolist()
-        weight = (arguments["out_channels"], arguments["in_channels"] // arguments["groups"], *kernel)
-        return weight_and_bias(weight, bias=arguments["bias"])
+        weight: Shapes = {"weight": (arguments[first], arguments[second] // arguments["groups"], *kernel)}
+        return weight | ({"bias": (arguments["out_channels"],)} if arguments["bias"] else {})
 
     return shapes
 
 
-@rule("Conv1d", tensors=_kernels(1))
+@rule("Conv1d", tensors=kernels(1))
 def conv_1d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=1)
 
 
-@rule("Conv2d", tensors=_kernels(2))
+@rule("Conv2d", tensors=kernels(2))
 def conv_2d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=2)
 
 
-@rule("Conv3d", tensors=_kernels(3))
+@rule("Conv3d", tensors=kernels(3))
 def conv_3d(x: A, arguments: Spec, weights: Weights[A]) -> A:
     return _convolve(x, arguments, weights, axes=3)
 

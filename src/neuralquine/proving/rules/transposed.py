@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from .common import A, NoRule, Shapes, Spec, Weights, held, rule
+from .common import A, NoRule, Spec, Weights, held, rule
+from .convolution import kernels
 
-
-def _kernels(axes: int) -> Callable[[Spec], Shapes]:
-    def shapes(arguments: Spec) -> Shapes:
-        kernel = np.broadcast_to(arguments["kernel_size"], axes).tolist()
-        outer = arguments["out_channels"]
-        weight = {"weight": (arguments["in_channels"], outer // arguments["groups"], *kernel)}
-        return weight | ({"bias": (outer,)} if arguments["bias"] else {})
-
-    return shapes
+_kernels = partial(kernels, first="in_channels", second="out_channels")  # they lie the other way round
 
 
 @rule("ConvTranspose1d", tensors=_kernels(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rules.common import A, NoRule, Shapes, Spec, Weights, below, described, run
+from .common import A, NoRule, Shapes, Spec, Weights, below, described, run
 
 STEM, HEAD = "body.stem", "body.head"  # where the weights of the body's parts stand
 
