@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from .arnoldi import distance_to_one, fixed_direction
-from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
+from .code_by_code import code_by_code
+from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths
 from .known import known, remembered
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
@@ -254,9 +255,8 @@ class InPlace(Derivative):
         self._quine, self._printer = quine, printer
 
     def eigenvalues(self) -> tuple[Tensor, bool]:
-        rows = [self._printer.pull_back_tensors(gradient) for gradient in stored_gradients(self._quine)]
         self.products += self._printer.code_size
-        return eigenvalues_of(torch.stack(rows)), True
+        return eigenvalues_of(code_by_code(self._quine, self._printer)), True
 
     def norm(self) -> tuple[float, bool]:
         """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code.
