@@ -25,6 +25,9 @@ import traceback
 # What few commands need, or none: a page and its server, files for other runtimes, and modules that are programs.
 _LEFT_OUT = r"neuralquine\.(lab|keeping\.onnx|quines\.printers\.kernels)\b|.*\.__main__$"
 
+# What commands import while they run.
+_LATER = ["scipy.stats", "scipy.sparse.linalg", "numpy.ctypeslib", "matplotlib.backends.backend_agg"]
+
 # Of the run, whose processes share it; in Linux's space without files, where nothing is left.
 _ADDRESS = f"\0forked-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 
@@ -175,13 +178,15 @@ def _serve(number):
     import typer.main
 
     import neuralquine.cli
+    from neuralquine.cli.group import App
 
     torch.set_num_threads(1)
-    for module in pkgutil.walk_packages(neuralquine.__path__, "neuralquine."):
-        if not re.match(_LEFT_OUT, module.name):
-            with contextlib.suppress(ImportError):  # of an extra that is not installed
-                importlib.import_module(module.name)
-    typer.main.get_command = functools.cache(typer.main.get_command)
+    names = [m.name for m in pkgutil.walk_packages(neuralquine.__path__, "neuralquine.")]
+    for name in [name for name in names if not re.match(_LEFT_OUT, name)] + _LATER:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    made = functools.cache(typer.main.get_command)
+    App.__call__ = lambda app, *words, **options: made(app)(*words, **options)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
         sys.argv = ["neuralquine", "verify", os.devnull]  # what reads a command line is made with the first one
         neuralquine.cli.main()

@@ -133,7 +133,7 @@ def test_only_what_a_command_would_refuse_is_refused_early(line, monkeypatch):
 
 def test_the_options_that_are_known_are_those_of_the_commands():
     found = {}
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in COMMANDS.items():
         options = [p for p in command.params if p.param_type_name == "option"]
         words = [(word, p.is_flag) for p in options for word in (*p.opts, *p.secondary_opts)]
         found[name] = {word + "=" * (not flag) for word, flag in words}

@@ -26,11 +26,6 @@ def run(*arguments, **options):
     return forked.run(command, capture_output=True, text=True, timeout=600, **options)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _warm():
-    forked.warm("sklearn.datasets")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("task") / "mlp"
