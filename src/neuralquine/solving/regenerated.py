@@ -1,4 +1,4 @@
-"""Starts for queried quines by regeneration: with a normalization, and half damped."""
+"""Starts for queried quines by regeneration: with a normalization, and damped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from .loop import starting_points
 from .methods.krylov_lm import relative
 from .queried_map import QueryMap
 
-_STEPS = 60  # of damped regeneration, by which it moves about at a relative residual of some 0.3
+# Damped regeneration of Fletcher's normalized matrix is at the edge of chaos: of ten random projections two led to a quine each time,
+# within 700 steps, four came to a residual of 0.02 to 0.07 now and then, and four moved about at 0.2 to 0.7.
+_SHARE, _STEPS = 0.25, 1200  # of the way to the image that a step goes, and most steps
+_PATIENCE = 300  # steps without a lower residual after which there will be none
+_NEAR = 1e-3  # relative residual from which Newton takes over
 
 
 def positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
@@ -40,13 +44,18 @@ def positive_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> It
 
 
 def damped_starts(f: QueryMap, generator: torch.Generator) -> Iterator[Tensor]:
-    """Regenerate halfway from random weights and yield the best iterate, without end."""
+    """Regenerate a part of the way from random weights, and yield the iterate that came nearest to its image, without end.
+
+    A quine attracts where every eigenvalue of its derivative has a real part below 1, however far the others lie to the left.
+    """
     while True:
         x = f.rough(starting_points(f, 1, generator, own=False)[0])
-        best, least = x, math.inf
-        for _ in range(_STEPS):
+        best, least, last = x, math.inf, 0
+        for step in range(_STEPS):
             image = f.rough(x)
             if (residual := relative(x, image)) < least:
-                best, least = x, residual
-            x = (x + image) / 2
+                best, least, last = x, residual, step
+            if least < _NEAR or step - last >= _PATIENCE:
+                break
+            x = torch.lerp(x, image, _SHARE)
         yield best.to(f.dtype)
