@@ -6,7 +6,32 @@ Either the changed source computes the same, or it refuses something else than b
 _OTHERWISE = "refused all the same, by another line"
 _SAME = "the two are always of one length"
 
+_LIMIT = "another limit beyond which a number is refused"
+
 HARMLESS = {
+    "activations": {
+        f"{said}: if not 2.0**-30 <= alpha <= 2.0**30:  # also where it is no number": _LIMIT
+        for said in ("LtE becomes Lt", "2.0 becomes 3.0", "30 becomes 31", "30 becomes 29")
+    },
+    "gpt2": {
+        '1 becomes 0: if len(x.shape) != 2 or x.shape[1] > arguments["positions"]:': _OTHERWISE,
+    },
+    "llama": {
+        f"{said}: {line}": _LIMIT
+        for line, changes in {
+            "if not isinstance(theta, float | int) or isinstance(theta, bool) or not 1 < theta < 1e12:": (
+                "1 becomes 2",
+                "1000000000000.0 becomes 999999999999.0",
+            ),
+            'if len(x.shape) != 2 or x.shape[1] > arguments["positions"] or prod(x.shape) * arguments["size"] > _LONGEST:': (
+                "1 becomes 0",
+                "Mult becomes Add",
+                "`arguments['size']` is dropped",
+                "`prod(x.shape)` is dropped",
+            ),
+        }.items()
+        for said in changes
+    },
     "piecewise": {
         "2 becomes 1: if len(x.shape) < 2 or x.shape[1] != count:": _OTHERWISE,
     },
