@@ -209,7 +209,7 @@ def _tokens(draw):
     sizes = draw.sizes(2)
     return Tokens(
         int(np.prod(sizes)), width := draw.size()
-    ), lambda rank: [draw.size(), width, *sizes] if rank == 4 else None
+    ), lambda rank: [draw.size(), width, *(sizes if rank == 4 else ())] if rank in (2, 4) else None
 
 
 def _recurrent(kind):

@@ -24,11 +24,13 @@ def row(name, faults, only=None):
         planted += 1
         if (only is None or said in only) and not found():
             missed.append(said)
+    return {"file": name, "planted": planted, "found": planted - len(missed)} | judged(name, missed)
+
+
+def judged(name, missed):
+    """Of the faults of a file that were not found, those that are harmless with the reason, and the others."""
     known = HARMLESS.get(name, {})
     return {
-        "file": name,
-        "planted": planted,
-        "found": planted - len(missed),
         "harmless": [[said, known[said]] for said in missed if said in known],
         "missed": [said for said in missed if said not in known],
     }
