@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "transformer": {"skip": 0.1, "code_bits": 6},
 }
 LINES = 12  # of a profile
+PULL = "pull-back"  # measured by itself, in the place of a recipe
 Record = dict[str, Any]
 
 
@@ -151,6 +152,34 @@ def measured(name: str, profiled: bool, judged: bool) -> Record:
     }
 
 
+def pulled_back(rows: int = 16) -> Record:
+    """Derivatives by 2.8 million weights times the expansion's Jacobian, all at once and tensor by tensor, beside copying them."""
+    import torch
+
+    torch.set_num_threads(1)
+    from neuralquine.quines.printers.hadamard import HadamardExpansion
+
+    options: dict[str, Any] = {"code_size": 64, "seed": 1, "dtype": torch.float32}
+    printer = HadamardExpansion([2_000_000, 800_123], [0.0, 0.0], [2.0**-6, 2.0**-7], **options)
+    given = torch.randn(rows, printer.parameters)
+    tensors = [row.split(printer.sizes) for row in given]
+
+    def best(act: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(4):
+            started = time.process_time()
+            act()
+            seconds.append(time.process_time() - started)
+        return min(seconds[1:])
+
+    return {
+        "pulled": given.numel(),
+        "at_once": best(lambda: printer.pull_back(given)),
+        "by_tensor": best(lambda: [printer.pull_back_tensors(row) for row in tensors]),
+        "copied": best(given.clone),
+    }
+
+
 def apart(name: str, source: Path, profiled: bool, judged: bool) -> Record:
     """Measure one recipe in a fresh process, with the package in ``source``."""
     words = [
@@ -182,6 +211,8 @@ def table(rows: dict[str, Record]) -> str:
         "|" + "---|" * len(heads),
     ]
     for key, row in rows.items():
+        if "pulled" in row:
+            continue
         if "error" in row:
             lines.append(f"| {row['recipe']} | {key.split(' ')[1]} | failed: {row['error'].splitlines()[-1]} |")
             continue
@@ -196,6 +227,14 @@ def table(rows: dict[str, Record]) -> str:
         until = f"{row['peak_gib_until_judged']:.2f}" if "peak_gib_until_judged" in row else "-"
         cells += [f"{row['seconds_to_copy']:.2g}", until, f"{row['peak_gib']:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
+    heads = ["derivatives by weights", "version", "all at once", "tensor by tensor", "copying them", "ratio", "ratio"]
+    lines += ["", "Derivatives times the Jacobian of the structured expansion, d = 64 (`--recipes pull-back`):", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for key, row in rows.items():
+        if "pulled" in row:
+            seconds = [row["at_once"], row["by_tensor"], row["copied"]]
+            cells = [f"{row['pulled']:,}", key.split(" ")[1], *(f"{s:.3f}" for s in seconds)]
+            lines.append("| " + " | ".join([*cells, *(f"{s / row['copied']:.1f}" for s in seconds[:2])]) + " |")
     for key, row in rows.items():
         if row.get("profile"):
             lines += ["", f"## Where the time of `solve {row['recipe']}` goes, {key.split(' ')[1]}", "", "```"]
@@ -213,7 +252,8 @@ def main() -> None:
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
-        print("ROW " + json.dumps(measured(given.alone, given.profile, given.judged)), flush=True)
+        made = pulled_back() if given.alone == PULL else measured(given.alone, given.profile, given.judged)
+        print("ROW " + json.dumps(made), flush=True)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "around.json"
