@@ -8,15 +8,12 @@ import signal
 import sys
 
 import pytest
-import torch
 import typer.main
-from torch import nn
 
 import neuralquine as nq
 from neuralquine import cli
 from neuralquine.cli.group import App
 
-torch.set_num_threads(1)
 gc.disable()  # until everything is collected
 # Every command line would make all commands anew, of the same functions, which takes as long as many a test.
 _made = functools.cache(typer.main.get_command)
@@ -44,6 +41,9 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What was imported stays: nobody looks through it for garbage again, nor for what a test leaves after every line."""
+    import torch  # not above: the process that hands the tests out runs none of them
+
+    torch.set_num_threads(1)
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
@@ -66,6 +66,9 @@ _numbers = itertools.count()
 @pytest.fixture
 def small():
     """An unsolved quine of 352 weights."""
+    import torch
+    from torch import nn
+
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16))
     return nq.Quine(trunk, torch.randn(1, 4), code_size=16, seed=0)

@@ -174,6 +174,29 @@ class Zero(Directional):
         return torch.nn.functional.one_hot(torch.tensor(0), len(self._like)).to(self._like)
 
 
+class Unknown(Directional):
+    """The derivative of a network that raises when it is differentiated: every figure of it is NaN.
+
+    Args:
+        like: a tensor ``(P,)``.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like, self.finite = like, False
+
+    def jvp(self, v: Tensor) -> Tensor:
+        return torch.full_like(v, torch.nan)
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        return torch.full((1,), torch.nan, dtype=torch.complex128), True
+
+    def norm(self) -> tuple[float, bool]:
+        return math.nan, False
+
+    def steepest(self) -> Tensor:
+        return torch.full_like(self._like, torch.nan)
+
+
 class Matrixless(Directional):
     """The derivative from products alone: the eigenvalues of largest modulus, and the norm.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import NeuralQuineError, TrunkError, first_line
+from ..errors import NeuralQuineError, NoDerivative, first_line
 from .outer import Outer, uses_of
 
 _ROWS = 256  # outputs up to which as many reverse passes stand in for one forward derivative that there is not
@@ -140,7 +140,7 @@ def named_failures() -> Iterator[None]:
     except NeuralQuineError:
         raise
     except Exception as error:  # a foreign module may raise anything
-        raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
+        raise NoDerivative(f"the trunk cannot be differentiated: {first_line(error)}") from error
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def derivatives_on() -> Iterator[None]:
     """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant.
 
     Raises:
-        TrunkError: something inside cannot be differentiated.
+        NoDerivative: something inside cannot be differentiated.
     """
     with named_failures(), torch.inference_mode(False), torch.enable_grad():
         yield
