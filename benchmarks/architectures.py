@@ -9,7 +9,8 @@
 Each model type is built small by ``benchmarks/small_models.py``, made an anchored quine, solved, saved (which verifies it), loaded
 and compared bit by bit, in a process of its own that is ended when its time is over. Results go to
 ``benchmarks/results/architectures.json`` after each, and the table beside it is written from that file. Types are taken in an
-order drawn at random once and for all, so that a run that is stopped leaves a fair sample.
+order drawn at random once and for all, so that a run that is stopped leaves a fair sample. Each row says by which commit it was
+written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -46,6 +48,26 @@ def names() -> list[str]:
     found = [name for name in sorted(CONFIG_MAPPING.keys()) if CONFIG_MAPPING[name] in MODEL_MAPPING]
     random.Random(0).shuffle(found)
     return found
+
+
+def ready() -> None:
+    """Import once, before the processes fork, what every trial needs: it takes longer than most of them.
+
+    Nothing is differentiated here: that may start threads.
+    """
+    import neuralquine as nq
+
+    _ = nq.Quine, nq.solve, nq.save, nq.load, nq.verify
+    for name in ("gpt2", "vit"):
+        built(name)
+
+
+def commit() -> str:
+    """The commit of the code that runs, with a mark where files differ from it."""
+    asked = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(
+        asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()  # fmt: skip
 
 
 def one(name: str, device: str = "cpu") -> dict[str, Any]:
@@ -130,6 +152,8 @@ def table(results: dict[str, dict[str, Any]], registered: int, device: str) -> s
     built = sum(ends.values()) - ends["not built"]
     share = f"{ends['exact']} of {built} ({ends['exact'] / max(1, built):.1%})"
     versions = ", ".join(sorted({r["transformers"] for r in results.values() if "transformers" in r}))
+    codes = Counter(r["commit"] for r in results.values() if "commit" in r)
+    by = ", ".join(f"{number} of them by {code}" for code, number in codes.most_common())
     lines = [
         "# Architectures" if device == "cpu" else f"# Architectures on {device}",
         "",
@@ -137,7 +161,8 @@ def table(results: dict[str, dict[str, Any]], registered: int, device: str) -> s
         "",
         f"Tried: {len(results)} of {registered} model types of transformers {versions}, in an order drawn at random. Of those that can",
         f"be built small, exact, verified, saved and loaded: **{share}**;",
-        f"failed {ends['failed']}, refused {ends['refused']}, not built {ends['not built']}.",
+        f"failed {ends['failed']}, refused {ends['refused']}, not built {ends['not built']}."
+        + (f" Rows are of the code of a commit each: {by}." if by else ""),
         "",
         "| model type | end | weights | reason |",
         "|---|---|---|---|",
@@ -161,10 +186,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="where the results are kept; by default beside this file")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: what forks must have no threads
-    import transformers  # once, before the processes fork
+    import transformers
 
-    import neuralquine  # noqa: F401
-
+    ready()
+    code = commit()
     place = options.results or (
         RESULTS if options.device == "cpu" else RESULTS.with_stem(f"{RESULTS.stem}-{options.device}")
     )
@@ -176,7 +201,7 @@ def main() -> None:
         for name, result in pool.imap_unordered(
             lambda name: (name, apart(name, options.seconds, options.device)), asked
         ):
-            results[name] = result | {"transformers": transformers.__version__}
+            results[name] = result | {"transformers": transformers.__version__, "commit": code}
             print(name, result["end"], result.get("seconds", ""), result.get("reason", ""), flush=True)
             place.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
             place.with_suffix(".md").write_text(table(results, registered, options.device))

@@ -19,8 +19,9 @@ from typing import Any
 LARGEST = 50_000_000  # weights; what a configuration shrinks no further takes too long
 _CHEAP = (
     4_000_000,
-    10_000_000_000,
-)  # weights and operations of a forward pass that are a second's work for a whole trial
+    1_000_000_000,
+)  # weights and operations of a forward pass with which a trial takes some ten seconds
+_EACH = 8  # operations of a product in whose time a processor writes one number that is no product's
 _UNKNOWN = "no input that is known here"
 _WIDTHS = (
     "hidden_size",
@@ -56,10 +57,12 @@ _LAYERS = (
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "decoder_attention_heads")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions", "max_target_positions")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_CHUNKS = ("chunk_size", "mamba_chunk_size")  # of a scan: what is shorter is filled up to it
 _CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
 SIZES: dict[str, Any] = {
     **dict.fromkeys(_WIDTHS, 32), **dict.fromkeys(_INNER, 64), **dict.fromkeys(_LAYERS, 2), **dict.fromkeys(_HEADS, 4),
     **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
+    **dict.fromkeys(_CHUNKS, 16),
     "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
 HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "rotary_dim": 4}
@@ -101,8 +104,11 @@ def set_small(kind: Any, sizes: dict[str, Any]) -> Any:
     base, held = kind(), {}
     for name, value in sizes.items():
         try:
-            if isinstance(had := getattr(base, name, ()), (int, bool, type(None))):
-                held[name] = min(had, value) if name in _CHOSEN and had else value
+            had = getattr(base, name, ())
+            if name == "image_size" and isinstance(had, list | tuple):  # height and width
+                held[name] = type(had)(value for _ in had)
+            elif isinstance(had, (int, bool, type(None))):
+                held[name] = min(had, value) if name in (*_CHOSEN, *_CHUNKS) and had else value
         except Exception:  # a configuration with sizes of its own in every layer
             continue
     return kind(**held, **_parts_by(base, lambda part: set_small(part, sizes)))
@@ -153,7 +159,7 @@ def _less(name: str, value: Any, by: int, depth: int, side: int) -> Any:
         return min(value, 2)
     if name in ("n_group", "topk_group"):
         return 1
-    if name.endswith("chunk_size"):  # what is shorter is filled up to it
+    if name.endswith("chunk_size"):
         return min(value, 16)
     if name in _LENGTHS:
         return min(value, 512)
@@ -189,9 +195,8 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
         yield from ({first: value, "grid_thw": torch.tensor([[1, 4, 4]])} | beside for value in rows)
     if main is None:
         return
-    written = {
-        k: v for k, v in beside.items() if k == "decoder_input_ids" and getattr(config, "is_encoder_decoder", False)
-    }
+    always = ("noise", "decoder_input_ids") if getattr(config, "is_encoder_decoder", False) else ("noise",)
+    written = {k: v for k, v in beside.items() if k in always}
     for value in made[main]:
         given = {main: value, **written, **needed}
         yield given
@@ -205,6 +210,9 @@ def probes(model: Any) -> Iterator[dict[str, Any]]:
                 yield given | {other: second}
                 if set(beside) - set(given):
                     yield given | beside | {other: second}
+        if "image_embeds" in taken and main != "pixel_values":  # patches, where those of an image are drawn at random
+            rows = _size(config, "hidden_size") or 32
+            yield given | {"image_embeds": _ramp(1, 16, rows), "pixel_mask": torch.ones(1, 16, dtype=torch.long)}
 
 
 def _ramp(*shape: int) -> Any:
@@ -276,7 +284,8 @@ def _beside(config: Any, ids: Any) -> dict[str, Any]:
 
     width, side = _size(config, "hidden_size") or 32, (_sides(config) or [(32, 32)])[0]
     long = (_size(config, "context_length") or 24) + max(getattr(config, "lags_sequence", None) or [7])
-    pixels = 3 * (_size(config, "patch_size") or 8) ** 2
+    patch = _size(config, "patch_size") or 8
+    pixels = 3 * patch**2
     return {
         "decoder_input_ids": torch.tensor([[3, 7, 9, 2]]),
         "attention_mask": torch.ones_like(ids),
@@ -286,6 +295,8 @@ def _beside(config: Any, ids: Any) -> dict[str, Any]:
         "past_values_padding": torch.zeros(1, 32),
         "freq": torch.zeros(1, 1, dtype=torch.long),
         "query_embeds": _ramp(1, 8, width),
+        "task_inputs": _ramp(1, _size(config, "task_seq_len") or 77),
+        "noise": _ramp(1, (side[0] // patch) * (side[1] // patch)),
         "qformer_input_ids": ids,
         "visual_feats": _ramp(1, 4, _size(config, "visual_feat_dim") or 2048),
         "visual_pos": _ramp(1, 4, 4),
@@ -328,9 +339,9 @@ def built(name: str) -> tuple[Any, dict[str, Any]] | str:
     best, least, reason = None, float("inf"), _UNKNOWN
     refused: Counter[str] = Counter()
     for number, ways in enumerate(_ways(CONFIG_MAPPING[name])):
+        refused.clear()
         for way in ways:
             if refused[_shape_of(reason)] >= _OFTEN:  # other sizes change nothing
-                refused[_shape_of(reason)] = 0
                 break
             try:
                 asked_for = way()
@@ -367,30 +378,49 @@ def _shape_of(reason: str) -> str:
 
 
 def _runs(model: Any) -> tuple[dict[str, Any], int] | str:
-    """The first input that a model runs on, and how many operations that takes; or why it runs on none, by the first."""
+    """The first input that a model runs on without drawing random numbers, else the first, and how much work that takes.
+
+    The work is counted in operations of products; where it runs on none, the reason is that of the first.
+    """
+    import torch
+
+    reason, drawing = None, None
+    for asked in probes(model):
+        before = torch.get_rng_state()
+        try:
+            with torch.no_grad(), _counted() as counted:
+                model(**asked)
+        except Exception as error:
+            reason = reason or line(error)
+            continue
+        if torch.equal(torch.get_rng_state(), before):
+            return asked, counted.operations
+        drawing = drawing or (asked, counted.operations)
+    return drawing or reason or _UNKNOWN
+
+
+def _counted() -> Any:
+    """A mode that counts the operations that run in it: those of products, and the numbers that all others write."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
+    from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
     class Counted(TorchDispatchMode):
         operations = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
-            if func._overloadpacket in flop_registry:
+            if func._overloadpacket is attention:
+                self.operations += sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
+            elif func._overloadpacket in flop_registry:
                 self.operations += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+            elif isinstance(out, torch.Tensor) and not func.is_view:
+                self.operations += _EACH * out.numel()
             return out
 
-    reason = None
-    for asked in probes(model):
-        try:
-            with torch.no_grad(), Counted() as counted:
-                model(**asked)
-        except Exception as error:
-            reason = reason or line(error)
-            continue
-        return asked, counted.operations
-    return reason or _UNKNOWN
+    return Counted()
 
 
 def line(error: Exception) -> str:

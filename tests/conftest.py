@@ -1,19 +1,23 @@
 """What several rooms of tests share. One thread in every test process: the suite runs two of them side by side."""
 
 import copy
+import functools
 import gc
 import itertools
 import signal
 import sys
 
 import pytest
-import torch
-from torch import nn
+import typer.main
 
 import neuralquine as nq
 from neuralquine import cli
+from neuralquine.cli.group import App
 
-torch.set_num_threads(1)
+gc.disable()  # until everything is collected
+# Every command line would make all commands anew, of the same functions, which takes as long as many a test.
+_made = functools.cache(typer.main.get_command)
+App.__call__ = lambda app, *words, **options: _made(app)(*words, **options)
 # A suite in the background may have been told to ignore what its tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
@@ -36,8 +40,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What was imported stays: nobody looks through it for garbage again, which takes as long as a test."""
+    """What was imported stays: nobody looks through it for garbage again, nor for what a test leaves after every line."""
+    import torch  # not above: the process that hands the tests out runs none of them
+
+    torch.set_num_threads(1)
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +66,9 @@ _numbers = itertools.count()
 @pytest.fixture
 def small():
     """An unsolved quine of 352 weights."""
+    import torch
+    from torch import nn
+
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16))
     return nq.Quine(trunk, torch.randn(1, 4), code_size=16, seed=0)

@@ -1,6 +1,6 @@
 """Commands as processes of their own, without the seconds that importing torch takes each time.
 
-One server in each test process imports the package once and forks a child for every command. The child has its own standard
+One server of all test processes imports the package once and forks a child for every command. The child has its own standard
 streams, folder, environment and exit status, and ends like any process; only how long it takes to start, and what an
 environment variable does to the interpreter or to torch while they start, is not seen here. Tests of these, of terminals and
 of limits start real processes.
@@ -9,17 +9,29 @@ of limits start real processes.
 import array
 import atexit
 import contextlib
+import io
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 
-_server = None
+# What few commands need, or none: a page and its server, files for other runtimes, and modules that are programs.
+_LEFT_OUT = r"neuralquine\.(lab|keeping\.onnx|quines\.printers\.kernels)\b|.*\.__main__$"
+
+# What commands import while they run.
+_LATER = ["scipy.stats", "scipy.sparse.linalg", "numpy.ctypeslib", "matplotlib.backends.backend_agg"]
+
+# Of the run, whose processes share it; in Linux's space without files, where nothing is left.
+_ADDRESS = f"\0forked-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+
+_life = None  # while a process of the run holds its end of this line, the server lives
 _lock = threading.Lock()
 
 
@@ -121,58 +133,92 @@ def _read(file, text):
 
 def _asked(streams, message=b"."):
     """The line to a new process of the server, which has these standard streams."""
-    global _server
+    global _life
     with _lock:
-        if _server is None:
-            _server, theirs = socket.socketpair()
-            start = [sys.executable, __file__, str(theirs.fileno())]
-            process = subprocess.Popen(start, pass_fds=[theirs.fileno()], env=os.environ | {"OMP_NUM_THREADS": "1"})
-            theirs.close()
-            atexit.register(process.kill)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            handed = array.array("i", [theirs.fileno(), *streams])
-            _server.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
-    return ours
+        if _life is None:
+            _begin()
+            _life = _line([], b"l")
+            atexit.register(_life.close)
+        return _line(streams, message)
+
+
+def _line(streams, message):
+    line, until = socket.socket(socket.AF_UNIX), time.monotonic() + 600
+    while line.connect_ex(_ADDRESS):  # whoever has the address does not listen yet
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    line.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
+    return line
+
+
+def _begin():
+    """Start the server, where no other process of the test run has done so."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        try:
+            listening.bind(_ADDRESS)
+        except OSError:
+            return
+        listening.listen()
+        listening.set_inheritable(True)
+        start = [sys.executable, __file__, str(listening.fileno())]
+        os.posix_spawn(sys.executable, start, os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
 
 
 def _serve(number):
+    import functools
     import gc
     import importlib
     import pkgutil
 
     gc.disable()
     import torch
+    import typer.main
 
     import neuralquine.cli
+    from neuralquine.cli.group import App
 
     torch.set_num_threads(1)
-    for module in pkgutil.walk_packages(neuralquine.cli.__path__, "neuralquine.cli."):
-        importlib.import_module(module.name)
-    for name in ("solving", "keeping", "checking", "healing", "recipes", "tasks", "proving.certificate"):
-        importlib.import_module(f"neuralquine.{name}")
+    names = [m.name for m in pkgutil.walk_packages(neuralquine.__path__, "neuralquine.")]
+    for name in [name for name in names if not re.match(_LEFT_OUT, name)] + _LATER:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    made = functools.cache(typer.main.get_command)
+    App.__call__ = lambda app, *words, **options: made(app)(*words, **options)
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        sys.argv = ["neuralquine", "verify", os.devnull]  # what reads a command line is made with the first one
+        neuralquine.cli.main()
     torch.func.jvp(torch.tanh, (torch.ones(1),), (torch.ones(1),))  # its imports take seconds, too
     torch.ones(1, device="meta") * 2  # as do those of the first operation without memory, of which every load has some
     gc.freeze()  # what was imported stays, and children that looked through it would copy its memory
+    gc.set_threshold(10_000, 20, 20)
     gc.enable()
-    asked = socket.socket(fileno=number)
+    listening, lives = socket.socket(fileno=number), []
     while True:
-        message, handed, *_ = asked.recvmsg(1, socket.CMSG_SPACE(16))
-        if not message:
-            return
+        ready = select.select([listening, *lives], [], [])[0]
+        if listening not in ready:
+            lives = [life for life in lives if life not in ready]
+            if not lives:
+                return
+            continue
+        line, _ = listening.accept()
+        message, handed, *_ = line.recvmsg(1, socket.CMSG_SPACE(12))
         files = array.array("i")
-        files.frombytes(handed[0][2])
-        if message == b"w":
+        files.frombytes(b"".join(data for *_, data in handed))
+        if message == b"l":
+            lives.append(line)
+        elif message == b"w":
             with contextlib.suppress(ImportError):
-                for name in _read(os.fdopen(files[1], "rb", closefd=False), True).split():
+                for name in _read(os.fdopen(files[0], "rb", closefd=False), True).split():
                     importlib.import_module(name)
             gc.freeze()
         elif os.fork() == 0:
-            asked.close()
-            _watch(*files)
+            listening.close()
+            _watch(line, *files)
+        if message != b"l":
+            line.close()
         for file in files:
             os.close(file)
         with contextlib.suppress(ChildProcessError):
@@ -182,7 +228,7 @@ def _serve(number):
 
 def _watch(answer, *streams):
     """Fork the command, say its number and then its exit status, as a shell would: minus the signal that ended it."""
-    line = socket.socket(fileno=answer).makefile("rw")
+    line = answer.makefile("rw")
     asked = json.loads(line.readline())
     pid = os.fork()
     if pid == 0:
@@ -202,7 +248,8 @@ def _become(asked, streams):
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.stdin, sys.stdout, sys.stderr = (
-        os.fdopen(own, "rww"[own], encoding="utf-8", closefd=False) for own in range(3)
+        os.fdopen(own, "rww"[own], encoding=os.environ.get("PYTHONIOENCODING", "utf-8"), closefd=False)
+        for own in range(3)
     )
     sys.path.insert(0, "")  # as the interpreter does
     code = 0

@@ -30,6 +30,7 @@ from neuralquine.tasks import TASKS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text()
+GROUP = typer.main.get_command(app)
 
 
 def blocks(page, language):
@@ -70,7 +71,7 @@ def test_commands_named_in_running_text_exist():
     named = {
         match.split()[1] for page in PAGES for match in re.findall(r"`(neuralquine [a-z][^`]*)`", page.read_text())
     }
-    known = set(typer.main.get_command(app).commands)
+    known = set(GROUP.commands)
     assert named
     assert named <= known
 
@@ -84,8 +85,7 @@ def test_command_lines_in_running_text_can_be_parsed(line):
 
 
 def _parse(words):
-    command = typer.main.get_command(app)
-    name, sub, rest = command.resolve_command(command.make_context("neuralquine", words, resilient_parsing=True), words)
+    name, sub, rest = GROUP.resolve_command(GROUP.make_context("neuralquine", words, resilient_parsing=True), words)
     context = sub.make_context(name, list(rest))  # refuses unknown options and missing arguments
     assert context.info_name == words[0]
 
@@ -437,9 +437,7 @@ def test_a_card_is_made_by_the_commands_it_shows(tmp_path, monkeypatch):
 def test_the_page_of_the_command_line_is_that_of_the_commands():
     commands = _loaded(ROOT / "docs" / "commands.py")
     assert commands.PAGE.read_text() == commands.page(), "run `python docs/commands.py`"
-    assert set(typer.main.get_command(app).commands) - {"help"} == set(
-        re.findall(r"^### (.+)$", commands.page(), flags=re.MULTILINE)
-    )
+    assert set(GROUP.commands) - {"help"} == set(re.findall(r"^### (.+)$", commands.page(), flags=re.MULTILINE))
 
 
 def test_the_table_of_methods_is_that_of_its_raw_figures():

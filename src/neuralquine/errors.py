@@ -35,6 +35,10 @@ class TrunkError(NeuralQuineError):
     """The module or the probe cannot be made into a quine."""
 
 
+class NoDerivative(TrunkError):
+    """The module answers, but something inside raises when it is differentiated."""
+
+
 class UnknownName(NeuralQuineError):
     """A recipe, method, damage or option that does not exist; the message suggests the nearest name."""
 

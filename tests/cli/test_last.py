@@ -23,12 +23,6 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def solved(seed, **options):
-    quine = nq.recipe("blog", seed=seed)
-    nq.solve(quine, **options)
-    return quine
-
-
 # -- the last result --------------------------------------------------------------------------------------------------
 
 
@@ -79,16 +73,14 @@ def test_a_network_that_was_changed_meanwhile_is_refused(run, tmp_path, monkeypa
     assert not (tmp_path / "q").exists()
 
 
-def test_what_is_too_large_is_not_kept(monkeypatch):
-    quine = solved(0)
+def test_what_is_too_large_is_not_kept(monkeypatch, solved):
     monkeypatch.setattr(last, "_LARGEST", 100)
-    assert not remember(quine, quine.solution, probes=0)
+    assert not remember(solved, solved.solution, probes=0)
     monkeypatch.undo()
 
 
-def test_a_damaged_file_is_refused_in_one_line():
-    quine = solved(0)
-    assert remember(quine, quine.solution, probes=0)
+def test_a_damaged_file_is_refused_in_one_line(solved):
+    assert remember(solved, solved.solution, probes=0)
     data = place().read_bytes()
     for at in (0, 7, 40, 4000):
         for wrong in (data[:at], data[:at] + b"\xff" + data[at + 1 :]):
@@ -100,8 +92,10 @@ def test_a_damaged_file_is_refused_in_one_line():
         recalled(place())
 
 
-def test_searches_that_end_together_leave_one_whole_result():
-    quines = [solved(seed) for seed in (0, 1)]
+def test_searches_that_end_together_leave_one_whole_result(solved):
+    other = nq.recipe("blog", seed=1)
+    nq.solve(other)
+    quines = [solved, other]
     errors, ends = [], threading.Event()
 
     def write(quine):
@@ -225,11 +219,10 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", [*DAMAGED, "nesting"])
-def test_what_a_damaged_file_asks_for_is_refused_in_one_line(name):
+def test_what_a_damaged_file_asks_for_is_refused_in_one_line(name, solved):
     from safetensors.torch import save_file
 
-    quine = nq.recipe("blog", seed=1)
-    remember(quine, nq.solve(quine), probes=0)
+    remember(solved, solved.solution, probes=0)
     told, theta = last._read(place())
     text = "[" * 100_000 if name == "nesting" else json.dumps(told | DAMAGED[name])
     save_file({"theta": theta}, place(), metadata={last._KEY: text})

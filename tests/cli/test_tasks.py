@@ -26,11 +26,6 @@ def run(*arguments, **options):
     return forked.run(command, capture_output=True, text=True, timeout=600, **options)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _warm():
-    forked.warm("sklearn.datasets")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("task") / "mlp"
@@ -152,13 +147,19 @@ def test_the_help_of_heal_names_every_kind_of_damage():
     assert all(name in text for name in KINDS)
 
 
-def test_heal_draws_the_basin(trained, tmp_path):
-    folder = tmp_path / "q"
-    shutil.copytree(trained[0], folder)
-    done = run("heal", folder, "--curve", "zero", "--trials", 4, "--json")
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)
+def test_heal_draws_the_basin(trained, tmp_path, monkeypatch, capsys):
+    from neuralquine import cli
+    from neuralquine.tasks import limits
+
+    monkeypatch.setattr(limits, "FRACTIONS", limits.FRACTIONS[::5])
+    folder = shutil.copytree(trained[0], tmp_path / "q")
+    monkeypatch.setattr(sys, "argv", ["neuralquine", "heal", str(folder), "--curve", "zero", "--trials", "4", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    data = json.loads(capsys.readouterr().out)
     points = data["curve"]
+    assert len(points) == 3
     assert points[0]["healed"] == 4
     assert points[-1]["healed"] == 0
     assert points[0]["predicted"] > 0.99

@@ -1,5 +1,7 @@
 """Evolution of task quines: mutations are inherited, all are exact, and only selection learns."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import neuralquine as nq
 from neuralquine.cli.evolve import _text
 from neuralquine.evolution.digits import Digits
 
-pytest.importorskip("sklearn")
+pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="no scikit-learn")
 SMALL = {"size": 16, "parents": 4, "hidden": 16, "code_size": 64}
 
 

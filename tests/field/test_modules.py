@@ -4,6 +4,7 @@
 
 import copy
 import functools
+import math
 import threading
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn.utils import prune
 import neuralquine as nq
 from field.nets import PROBE, Around, Checkpointed, Masked, Narrow, Oneway, Rope, Spectrum, net
 from neuralquine.errors import TrunkError
+from neuralquine.quines import self_printer
 from neuralquine.quines.networks.running import differentiable_kernels
 from neuralquine.quines.stack import Linearization, MeanField
 from neuralquine.solving.linearized import linear_starts
@@ -181,10 +183,30 @@ def test_the_jacobian_is_that_of_finite_differences(kind):
 
 def test_what_cannot_be_differentiated_is_one_line():
     quine = quine_of(Around(after=lambda s, y: Oneway.apply(y)))
-    for ask in (lambda: nq.solve(quine, method="anderson"), lambda: nq.spectrum(quine)):
+    for ask in (lambda: nq.solve(quine, method="newton"), lambda: nq.spectrum(quine)):
         with pytest.raises(TrunkError, match="cannot be differentiated: there is no way back"):
             ask()
     assert not nq.verify(quine).is_quine
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_quine_that_is_found_without_a_derivative_is_not_lost_for_want_of_one(seed, large, monkeypatch):
+    monkeypatch.setattr(self_printer, "_IN_PLACE", 0 if large else 1 << 28)
+    options = {"seed": seed, "skip": 0.05, "code_bits": 8, "expansion": "hadamard", "dtype": torch.float32}
+    quine = quine_of(Around(after=lambda s, y: Oneway.apply(y)), **options)
+    assert quine.in_place == large
+    solution, verdict = nq.solve(quine, exact=True, time_limit=60), nq.verify(quine)
+    assert solution.bit_exact
+    assert verdict.is_quine
+    assert math.isnan(solution.self_sensitivity)
+    assert math.isnan(verdict.self_sensitivity)
+
+
+def test_a_constant_without_a_derivative_is_a_constant():
+    quine = quine_of(Around(after=lambda s, y: Oneway.apply(0 * y + torch.arange(y.numel()).view_as(y))))
+    quine.install(quine.code())
+    assert "constant" in [found.split(":")[0] for found in nq.verify(quine).trivial]
 
 
 def keep(module, y):

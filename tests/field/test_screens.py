@@ -22,7 +22,7 @@ PLACES = {
 COMMANDS = {
     "recipes": ["recipes"],
     "verify": ["verify", "example:blog-exact"],
-    "json": ["verify", "example:elman", "--json"],
+    "json": ["verify", "example:blog-exact", "--json"],
 }
 
 

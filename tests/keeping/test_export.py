@@ -24,6 +24,7 @@ from keeping.onnx.test_functions import POINTS, ulps
 from keeping.onnx.test_rules import model_of
 from neuralquine.keeping.onnx.functions import erf, tanh
 from neuralquine.keeping.onnx.values import Graph
+from neuralquine.recipes import problem
 
 RECIPES = {
     "blog": {},
@@ -35,19 +36,27 @@ RECIPES = {
 }
 
 
+def made(name):
+    """Of the two that are written with the most nodes, three of the twelve steps: each is written as the first is."""
+    if name not in ("gru", "lstm"):
+        return nq.recipe(name, **RECIPES[name])
+    found = problem(name, **RECIPES[name])
+    return nq.Quine(found.trunk, found.probe[:, :3], **found.options)
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """Folder and ONNX file of an exact quine of each recipe, made when it is first asked for."""
-    made = {}
+    written = {}
 
     def kept(name):
-        if name not in made:
+        if name not in written:
             folder = tmp_path_factory.mktemp("onnx") / name
-            quine = nq.recipe(name, **RECIPES[name])
+            quine = made(name)
             nq.solve(quine, exact=True)
             nq.save(quine, folder)
-            made[name] = folder, nq.export(folder, folder.parent / "self.onnx")
-        return made[name]
+            written[name] = folder, nq.export(folder, folder.parent / "self.onnx")
+        return written[name]
 
     return kept
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import zipfile
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -275,8 +276,8 @@ def test_a_search_goes_on_through_a_reload_and_can_be_cancelled(visit):
     expect(page.locator("#solve")).to_be_enabled()
 
 
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="no scikit-learn")
 def test_a_quine_at_work_reads_digits_that_are_drawn_is_damaged_and_heals(visit):
-    pytest.importorskip("sklearn")
     page = visit()
     ready(page)
     page.select_option("#network", "digits-mlp")

@@ -464,6 +464,33 @@ class Unsteady(nn.Module):
         return self.dropout(self.layer(x)) + noise.get(self.how, lambda: 0)()
 
 
+class Noisy(nn.Module):
+    """A part that draws where nothing is given to it."""
+
+    def forward(self, x, noise=None):
+        return x + (torch.rand_like(x) if noise is None else noise)
+
+
+class Masked(nn.Module):
+    """A module with such a part, which hands a noise on to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.parts = nn.Linear(4, 8), nn.ModuleList([nn.Tanh(), Noisy()])
+
+    def forward(self, x, noise=None):
+        return self.parts[1](self.parts[0](self.first(x)), noise)
+
+
+def test_a_module_that_draws_is_told_where_and_the_input_that_may_take_the_place_of_it():
+    said = "it draws random numbers in 'parts.1'; perhaps its input 'noise' takes their place"
+    with pytest.raises(nq.TrunkError, match=re.escape(said)):
+        nq.Quine(Masked(), torch.ones(1, 4), code_size=8)
+    quine = nq.Quine(Masked(), {"x": torch.ones(1, 4), "noise": torch.ones(1, 8)}, code_size=8, skip=0.05, code_bits=8)
+    assert nq.solve(quine, exact=True).bit_exact
+    assert nq.verify(quine).is_quine
+
+
 @pytest.mark.parametrize(
     ("how", "cause"),
     [

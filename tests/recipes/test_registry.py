@@ -1,6 +1,7 @@
 """A recipe, a task or a world from outside the package is one decorated function, and everybody knows it."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -95,9 +96,8 @@ def test_the_order_of_the_command_is_that_of_the_files():
     ]
 
 
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="no scikit-learn")
 def test_a_task_from_outside_is_built_listed_and_its_data_are_known():
-    pytest.importorskip("sklearn")
-
     @tasks.task("digits-linear", DIGITS)
     def make(seed: int = 0, code_size: int = 128) -> tasks.TaskPlan:
         """A classifier from outside."""

@@ -1,6 +1,7 @@
 """Splits that do not overlap, and a reader of IDX files that refuses what is none."""
 
 import gzip
+import hashlib
 import struct
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 import neuralquine as nq
 from neuralquine.tasks import digits, mnist, recipes
+from neuralquine.tasks.bundled import handwritten, stratified
 from neuralquine.tasks.data import read_idx
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -32,6 +34,34 @@ def write(folder, counts=(120, 30), packed=False, size=28):
                 (folder / f"{name}.gz").write_bytes(gzip.compress(idx(data)))
             else:
                 (folder / name).write_bytes(idx(data))
+
+
+def parts(labels, seed):
+    rest, test = stratified(labels, 0.2, seed)
+    return *(rest[part] for part in stratified(labels[rest], 0.25, 1000 + seed)), test
+
+
+@pytest.mark.parametrize(("seed", "kept"), [(0, "43584bea154d0f6b"), (3, "a709be2687544851")])
+def test_the_split_of_a_seed_is_what_it_always_was(seed, kept):
+    found = np.concatenate(parts(handwritten()[1], seed)).astype("<i8")
+    assert sorted(found) == list(range(1797))
+    assert hashlib.sha256(found.tobytes()).hexdigest().startswith(kept)
+
+
+@pytest.mark.slow
+def test_digits_and_splits_are_those_of_scikit_learn():
+    datasets, selection = (pytest.importorskip(f"sklearn.{part}") for part in ("datasets", "model_selection"))
+    bunch, (images, labels) = datasets.load_digits(), handwritten()
+    assert np.array_equal(images, bunch.images)
+    assert np.array_equal(labels, bunch.target)
+    for seed in range(50):
+        whole = selection.train_test_split(np.arange(1797), test_size=0.2, random_state=seed, stratify=labels)
+        for ours, theirs in zip(stratified(labels, 0.2, seed), whole, strict=True):
+            assert np.array_equal(ours, theirs)
+        part = labels[whole[0]]
+        again = selection.train_test_split(np.arange(len(part)), test_size=0.25, random_state=seed, stratify=part)
+        for ours, theirs in zip(stratified(part, 0.25, seed), again, strict=True):
+            assert np.array_equal(ours, theirs)
 
 
 def rows(loader):

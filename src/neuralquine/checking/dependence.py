@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..quines.derivatives import Directional, continuum
+from ..errors import NoDerivative
+from ..quines.derivatives import Directional, Unknown, continuum
 from ..quines.measure import CONSTANT_SENSITIVITY
 from ..quines.quine import Quine
 from .finding import Finding
@@ -82,6 +83,14 @@ def _constant(slope: float, claims: list[float]) -> Finding:
     lie = max(claims, default=0.0) >= CONSTANT_SENSITIVITY
     said = f", although its derivative claims {max(claims):.2g}" if lie else ""
     return Finding("constant", f"what is printed does not depend on the weights (sensitivity {slope:.1e}){said}")
+
+
+def directional_if_any(quine: Quine, theta: Tensor) -> Directional:
+    """The derivative, unknown where the module raises when it is differentiated, which is no trick."""
+    try:
+        return quine.directional(theta)
+    except NoDerivative:
+        return Unknown(theta)
 
 
 class _Ray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from ..errors import NoDerivative
 from ..quines.derivatives import InPlace
 from ..quines.gradients import each_gradient
 from ..quines.in_place import direction, responses, sides, weights_kept
@@ -35,7 +38,7 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
     if lies and closer:
         slope = _slope(quine, *sides(quine, closer[-1]), closer[-1])
         lies = _apart(claim, slope) and claim * closer[-1] < MEASURABLE
-    if slope < CONSTANT_SENSITIVITY and (lies or InPlace(quine, quine.printer).norm_afresh()[0] < CONSTANT_SENSITIVITY):
+    if slope < CONSTANT_SENSITIVITY and (lies or not _felt(quine, claim)):
         findings.append(
             Finding("constant", f"what is printed does not depend on the weights (sensitivity {slope:.1e})")
         )
@@ -53,10 +56,15 @@ def in_directions_of_the_code(quine: Quine) -> list[Finding | None]:
     return findings
 
 
+def _felt(quine: Quine, claim: float) -> bool:
+    """Whether the derivative claims in any direction that the weights matter; one that is unknown claims nothing."""
+    return not math.isnan(claim) and InPlace(quine, quine.printer).norm_afresh()[0] >= CONSTANT_SENSITIVITY
+
+
 def _apart(claim: float, slope: float) -> bool:
-    """Whether a claimed and a measured sensitivity have little to do with each other."""
+    """Whether a claimed and a measured sensitivity have little to do with each other; nothing that is unknown has."""
     low, high = sorted([claim, slope])
-    return high > _FELT and low * _FACTOR < high
+    return not math.isnan(claim) and high > _FELT and low * _FACTOR < high
 
 
 @torch.no_grad()
@@ -100,7 +108,10 @@ def _center(quine: Quine) -> Tensor:
 
 
 def _claimed(quine: Quine, moved: Tensor) -> float:
-    """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass."""
+    """What the derivative claims of the slope in that direction, seen from where the answer moved: one backward pass.
+
+    NaN where the module raises when it is differentiated, which is no trick.
+    """
     length = torch.linalg.vector_norm(moved)
     seen = moved / length if float(length) > 0 else direction(quine) / quine.code_size**0.5
     claimed, along, slots = [0.0], direction(quine), [slot for slot, _ in quine.stored_pieces()]
@@ -110,5 +121,8 @@ def _claimed(quine: Quine, moved: Tensor) -> float:
         for _, start, values in quine.printer.pieces(along, [slots[number]]):
             claimed[0] += float(flat[start : start + len(values)].to(values.dtype) @ (values - mean))
 
-    each_gradient(quine, [lambda c: (c * seen.detach().to(c)).sum()], take)
+    try:
+        each_gradient(quine, [lambda c: (c * seen.detach().to(c)).sum()], take)
+    except NoDerivative:
+        return math.nan
     return abs(claimed[0]) / quine.code_size**0.5

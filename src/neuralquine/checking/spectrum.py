@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import NoDerivative
 from ..quines.derivatives import Directional
 from ..quines.gradients import reverse_jvp
 from ..quines.measure import norm
@@ -110,15 +111,24 @@ def glance(quine: Quine) -> Spectrum:
     try:
         answer = torch.func.jvp(quine.real_map, (theta,), (direction,))[1].detach()
     except (RuntimeError, NotImplementedError):  # an operation without forward derivative
-        answer = reverse_jvp(quine.real_map, theta, direction)
+        try:
+            answer = reverse_jvp(quine.real_map, theta, direction)
+        except NoDerivative:
+            answer = torch.full_like(direction, torch.nan)
     return Spectrum(torch.zeros(0, dtype=torch.complex128), norm(answer), bound=True, jvps=1, complete=False)
 
 
 def local_spectrum(quine: Quine, *, near_one: bool = False) -> Spectrum:
-    """The spectrum at the stored weights; for a large network only a lower bound of the self-sensitivity."""
-    if not quine.in_place:
-        return spectrum(quine, near_one=near_one)
-    derivative = quine.derivative()
-    norm, bound = derivative.norm()
+    """The spectrum at the stored weights; for a large network only a lower bound of the self-sensitivity.
+
+    Of a module that raises when it is differentiated nothing is known; that is no reason to lose what was found.
+    """
     nothing = torch.zeros(0, dtype=torch.complex128)
+    try:
+        if not quine.in_place:
+            return spectrum(quine, near_one=near_one)
+        derivative = quine.derivative()
+        norm, bound = derivative.norm()
+    except NoDerivative:
+        return Spectrum(nothing, math.nan, complete=False)
     return Spectrum(nothing, norm, bound, derivative.products, complete=False)

@@ -26,7 +26,7 @@ from ..quines.queried import QueryQuine
 from ..quines.quine import Quine
 from ..quines.taped import TaskQuine
 from .copies import copied, copy
-from .dependence import dependence, line_of_fixed_points
+from .dependence import dependence, directional_if_any, line_of_fixed_points
 from .dependence_in_place import in_directions_of_the_code
 from .finding import Finding
 from .lookup import lookup, lookup_in_place, signs_outside
@@ -77,7 +77,7 @@ def _of_any_map(quine: Quine) -> Checks:
             found = [_zero(quine), _huge(quine), *in_directions_of_the_code(quine), lookup_in_place(quine)]
         else:
             theta = quine.theta
-            derivative = quine.directional(theta)
+            derivative = directional_if_any(quine, theta)
             found = [
                 _zero(quine),
                 _huge(quine),

@@ -212,9 +212,10 @@ def _curve(
     from ..tasks.limits import fractions, predicted
 
     points, found = fractions(kind), []
+    law: list[float | None] = []
     for number, fraction in enumerate(points, 1):
         what = f"{kind}:{fraction:g}, point {number} of {len(points)}"
         found += basin(quine, kind, [fraction], trials=trials, seed=seed, progress=_counting(show, what, trials))
-        law = [predicted(quine, h.damage) for h in found] if isinstance(quine, TaskQuine) else [None] * len(found)
+        law += [predicted(quine, found[-1].damage) if isinstance(quine, TaskQuine) else None]
         path = write_figure(basin_figure(found, law), folder / "figures" / f"basin-{kind}.png")
         yield [h.figures() | {"predicted": p} for h, p in zip(found, law, strict=True)], str(path)

@@ -171,7 +171,7 @@ def question(v: Solution | Verification) -> list[tuple[str, str]]:
 def sensitivity(v: Solution | Verification) -> str:
     """A self-sensitivity as text, with "at least" where only a lower bound is known, as for large networks; why none is."""
     if math.isnan(v.self_sensitivity):
-        return "not known: its derivative is not finite, or not that of what it computes"
+        return "not known: its derivative fails, is not finite, or is not that of what it computes"
     return f"{'at least ' if v.bound else ''}{radius(v.self_sensitivity)}"
 
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from .arnoldi import distance_to_one, fixed_direction
-from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths, stored_gradients
+from .code_by_code import code_by_code
+from .gradients import Holder, derivatives_on, gradient, stored_gradient_lengths
 from .known import known, remembered
 from .krylov import Product, Products, by_modulus
 from .printers.base import Printer
@@ -173,6 +174,29 @@ class Zero(Directional):
         return torch.nn.functional.one_hot(torch.tensor(0), len(self._like)).to(self._like)
 
 
+class Unknown(Directional):
+    """The derivative of a network that raises when it is differentiated: every figure of it is NaN.
+
+    Args:
+        like: a tensor ``(P,)``.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like, self.finite = like, False
+
+    def jvp(self, v: Tensor) -> Tensor:
+        return torch.full_like(v, torch.nan)
+
+    def eigenvalues(self) -> tuple[Tensor, bool]:
+        return torch.full((1,), torch.nan, dtype=torch.complex128), True
+
+    def norm(self) -> tuple[float, bool]:
+        return math.nan, False
+
+    def steepest(self) -> Tensor:
+        return torch.full_like(self._like, torch.nan)
+
+
 class Matrixless(Directional):
     """The derivative from products alone: the eigenvalues of largest modulus, and the norm.
 
@@ -254,9 +278,8 @@ class InPlace(Derivative):
         self._quine, self._printer = quine, printer
 
     def eigenvalues(self) -> tuple[Tensor, bool]:
-        rows = [self._printer.pull_back_tensors(gradient) for gradient in stored_gradients(self._quine)]
         self.products += self._printer.code_size
-        return eigenvalues_of(torch.stack(rows)), True
+        return eigenvalues_of(code_by_code(self._quine, self._printer)), True
 
     def norm(self) -> tuple[float, bool]:
         """A lower bound: ``||E C|| >= sigma_min(E) ||C^T u||`` for every unit vector u of the code.

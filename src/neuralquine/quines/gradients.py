@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from ..errors import NeuralQuineError, TrunkError, first_line
+from ..errors import NeuralQuineError, NoDerivative, first_line
+from .outer import Outer, uses_of
 
 _ROWS = 256  # outputs up to which as many reverse passes stand in for one forward derivative that there is not
 REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
@@ -29,66 +30,77 @@ def stored_gradient_lengths(quine: Holder, scalars: Sequence[Callable[[Tensor], 
     """Euclidean lengths of the derivatives of some ``scalar(code)`` by each stored tensor that they depend on."""
     lengths: list[dict[int, float]] = [{} for _ in scalars]
 
-    def take(scalar: int, number: int, grad: Tensor) -> None:
+    def take(scalar: int, number: int, grad: Tensor | Outer) -> None:
+        if isinstance(grad, Outer):
+            lengths[scalar][number] = grad.length()
+            return
         wide = torch.promote_types(grad.dtype, torch.float32)
         lengths[scalar][number] = float(torch.linalg.vector_norm(grad, dtype=wide))
 
-    each_gradient(quine, scalars, take)
+    each_derivative(quine, scalars, take)
     return [[found[number] for number in sorted(found)] for found in lengths]
 
 
 def each_gradient(
     quine: Holder, scalars: Sequence[Callable[[Tensor], Tensor]], take: Callable[[int, int, Tensor], None]
 ) -> None:
+    """:func:`each_derivative` with all numbers of every derivative written out, one tensor at a time."""
+
+    def dense(scalar: int, number: int, grad: Tensor | Outer) -> None:
+        take(scalar, number, grad.dense() if isinstance(grad, Outer) else grad)
+
+    each_derivative(quine, scalars, dense)
+
+
+def each_derivative(
+    quine: Holder, scalars: Sequence[Callable[[Tensor], Tensor]], take: Callable[[int, int, Tensor | Outer], None]
+) -> None:
     """Hand over the derivative of each ``scalar(code)`` by each stored tensor: number of the scalar, of the tensor, derivative.
 
-    The network runs once. A derivative is given up as soon as it was taken, so that no second copy of the weights is held.
+    The network runs once. Derivatives by large matrices are handed over as the few outer products that they are made of;
+    any other is given up as soon as it was taken, so that no second copy of the weights is held.
     """
-    weights, asking = quine.weights, [0]
-    before = [(w.requires_grad, w.grad) for w in weights]
-
-    def complete(number: int, weight: Tensor) -> None:
-        if weight.grad is not None:
-            take(asking[0], number, weight.grad)
-        weight.grad = None
-
-    hooks = []
-    try:
-        with derivatives_on():
-            for number, w in enumerate(weights):
-                w.grad = None
-                w.requires_grad_(True)
-                hooks.append(w.register_post_accumulate_grad_hook(partial(complete, number)))
-            code = quine.real_code()
-            for asking[0], scalar in enumerate(scalars):
-                answer, last = scalar(code), asking[0] == len(scalars) - 1
-                if answer.requires_grad:
-                    torch.autograd.backward(answer, inputs=weights, retain_graph=not last)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for w, (asked, grad) in zip(weights, before, strict=True):
-            w.grad = grad
-            w.requires_grad_(asked)
-
-
-def stored_gradients(quine: Holder) -> Iterator[list[Tensor | None]]:
-    """The rows ``d code_i / d theta`` at the stored weights, one after the other, tensor by tensor."""
     weights = quine.weights
     asked = [w.requires_grad for w in weights]
+    hooks: list[RemovableHandle] = []
     try:
         with derivatives_on():
             for w in weights:
                 w.requires_grad_(True)
             code = quine.real_code()
-            for i in range(len(code)):
-                if not code.requires_grad:
-                    yield [None] * len(weights)
-                else:
-                    yield list(torch.autograd.grad(code[i], weights, retain_graph=True, allow_unused=True))
+            if not code.requires_grad:
+                return
+            uses = uses_of(code, weights)
+            edges = [use.edge for number in uses for use in uses[number]]
+            others = [number for number in range(len(weights)) if number not in uses]
+            current = [0]
+            for number in others:
+                hooks.append(weights[number].register_hook(_handing_over(take, current, number)))
+            wanted = [*edges, *(weights[number] for number in others)]
+            for current[0], scalar in enumerate(scalars):
+                last = current[0] == len(scalars) - 1
+                arrived = iter(torch.autograd.grad(scalar(code), wanted, retain_graph=not last, allow_unused=True))
+                for number, sides in uses.items():
+                    pairs = [(use, g) for use, g in zip(sides, arrived, strict=False) if g is not None]
+                    if pairs:
+                        take(current[0], number, Outer(tuple(use.sides(g) for use, g in pairs)))
     finally:
+        for hook in hooks:
+            hook.remove()
         for w, before in zip(weights, asked, strict=True):
             w.requires_grad_(before)
+
+
+def _handing_over(
+    take: Callable[[int, int, Tensor], None], scalar: list[int], number: int
+) -> Callable[[Tensor], Tensor]:
+    """What is done with the derivative by one tensor: it is taken, and one without memory is left in its place."""
+
+    def hook(grad: Tensor) -> Tensor:
+        take(scalar[0], number, grad)
+        return torch.zeros((), dtype=grad.dtype, device=grad.device).expand(grad.shape)
+
+    return hook
 
 
 def reverse_jacobian(rows: Callable[[Tensor], Tensor], x: Tensor, outputs: int, *, replicate: bool) -> Tensor:
@@ -128,7 +140,7 @@ def named_failures() -> Iterator[None]:
     except NeuralQuineError:
         raise
     except Exception as error:  # a foreign module may raise anything
-        raise TrunkError(f"the trunk cannot be differentiated: {first_line(error)}") from error
+        raise NoDerivative(f"the trunk cannot be differentiated: {first_line(error)}") from error
 
 
 @contextmanager
@@ -136,7 +148,7 @@ def derivatives_on() -> Iterator[None]:
     """Switch derivatives on: under a caller's ``no_grad`` every quine would look like a constant.
 
     Raises:
-        TrunkError: something inside cannot be differentiated.
+        NoDerivative: something inside cannot be differentiated.
     """
     with named_failures(), torch.inference_mode(False), torch.enable_grad():
         yield

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import NothingToSolve, check_bytes
 from ..files.journal import Journal
+from ..quines.code_by_code import code_by_code
 from ..quines.gradients import (
     REPLICA_BYTES,
     derivatives_on,
@@ -17,7 +18,6 @@ from ..quines.gradients import (
     named_failures,
     reverse_jacobian,
     reverse_jvp,
-    stored_gradients,
 )
 from ..quines.quine import Quine
 
@@ -204,8 +204,7 @@ class ReducedMap(SelfMap):
 
     def _jacobian_in_place(self, c: Tensor) -> Tensor:
         self.quine.install(c)
-        rows = [self.quine.printer.pull_back_tensors(g) for g in stored_gradients(self.quine)]
-        return torch.stack(rows).to(c)
+        return code_by_code(self.quine, self.quine.printer).to(c)
 
     def install(self, x: Tensor) -> None:
         """Store the weights that a point ``(n,)`` stands for."""

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..errors import QuineFileError, needed
+from ..errors import QuineFileError
+from .bundled import handwritten, stratified
 
 Loader = DataLoader[tuple[Tensor, ...]]
 MNIST_DIR = "NQ_MNIST_DIR"  # the environment variable that names the folder
@@ -50,14 +51,10 @@ def digits(split: int = 0, batch: int = 128) -> Data:
     Raises:
         NeuralQuineError: scikit-learn is not installed.
     """
-    datasets, selection = (
-        needed(f"sklearn.{part}", "tasks", "the digits need", "scikit-learn")
-        for part in ("datasets", "model_selection")
-    )
-    bunch, split_off = datasets.load_digits(), selection.train_test_split
-    images, labels = scaled(torch.from_numpy(bunch.images)), torch.from_numpy(bunch.target)
-    rest, test = split_off(np.arange(len(labels)), test_size=0.2, random_state=split, stratify=labels)
-    train, validation = split_off(rest, test_size=0.25, random_state=1000 + split, stratify=labels[rest])
+    pictures, answers = handwritten()
+    rest, test = stratified(answers, 0.2, split)
+    train, validation = (rest[part] for part in stratified(answers[rest], 0.25, 1000 + split))
+    images, labels = scaled(torch.from_numpy(pictures)), torch.from_numpy(answers)
     return _loaders(images, labels, train, validation, test, batch)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from neuralquine.errors import TooLarge
+from neuralquine.quines.printers import pulled
 from neuralquine.quines.printers.hadamard import HadamardExpansion, Slot
 from neuralquine.quines.tables.signs import block_size, hadamard, sign_bytes, sign_matrix, signs
 
@@ -121,3 +122,22 @@ def test_a_huge_code_is_refused():
         HadamardExpansion([10], [0.0], [1.0], code_size=1 << 20, seed=0, dtype=torch.float64)
     assert block_size(5) == 8
     assert block_size(33) == 64
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_pull_back_is_the_transpose_of_the_expansion_whatever_is_cut_where(name, dtype, monkeypatch):
+    monkeypatch.setattr(pulled, "_CHUNK", 1 << 9)  # so that chunks end within tensors, and tensors within blocks
+    d, sizes = SHAPES[name]
+    sizes = sizes[:2] if sum(sizes) > 10_000 else sizes
+    generator = torch.Generator().manual_seed(5)
+    e, rows = made(d, sizes, dtype), torch.randn(2, 3, sum(sizes), generator=generator, dtype=dtype)
+    codes = torch.randn(d, generator=generator, dtype=dtype).requires_grad_(True)
+    whole, room = e.pull_back(rows), 200 * torch.finfo(dtype).eps
+    for place, row in zip(whole.view(-1, d), rows.view(-1, sum(sizes)), strict=True):
+        (expected,) = torch.autograd.grad((e.linear(codes) * row).sum(), codes)
+        assert torch.linalg.vector_norm(place - expected) <= room * torch.linalg.vector_norm(expected)
+        found = e.pull_back_tensors(row.split(sizes))
+        assert torch.linalg.vector_norm(found - expected) <= room * torch.linalg.vector_norm(expected)
+    assert whole.shape == (2, 3, d)
+    assert whole.dtype == dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -29,7 +30,7 @@ def refuse_unsteady(module: nn.Module, first: Tensor, again: Callable[[], Tensor
     second = again()
     if first.shape == second.shape and not _apart(first, second):
         return
-    raise TrunkError(f"the trunk answers otherwise when it is asked twice: {_cause(module, before, drawn)}")
+    raise TrunkError(f"the trunk answers otherwise when it is asked twice: {_cause(module, before, drawn, again)}")
 
 
 def _apart(first: Tensor, second: Tensor) -> bool:
@@ -38,15 +39,45 @@ def _apart(first: Tensor, second: Tensor) -> bool:
     return bool(torch.linalg.vector_norm(first - second) > allowed * torch.linalg.vector_norm(first))
 
 
-def _cause(module: nn.Module, before: dict[str, Tensor], drawn: Tensor) -> str:
+def _cause(module: nn.Module, before: dict[str, Tensor], drawn: Tensor, again: Callable[[], Tensor]) -> str:
     """Why a module that has just been asked again answered otherwise, as far as it shows."""
     parts = module.named_modules()
     awake = [name for name, part in parts if part.training and isinstance(part, nn.modules.dropout._DropoutNd)]
     if awake:
         return f"dropout is active in {awake[0]!r}, although eval() was called"
     if not torch.equal(torch.get_rng_state(), drawn):
-        return "it draws random numbers"
+        return f"it draws random numbers{_where(module, again)}{_instead(module)}"
     changed = [n for n, b in module.named_buffers() if n not in before or not torch.equal(b, before[n])]
     if changed:
         return f"it changes its buffer {changed[0]!r}"
     return "it remembers its calls, or depends on something outside of it"
+
+
+def _where(module: nn.Module, again: Callable[[], Tensor]) -> str:
+    """The innermost part that draws first, in words; nothing where it is the module itself, or a part without a forward."""
+    states: list[Tensor] = []
+    found: list[str] = []
+
+    def enter(*_: object) -> None:
+        states.append(torch.get_rng_state())
+
+    def leave(name: str) -> Callable[..., None]:
+        return lambda *_: found.append(name) if not torch.equal(states.pop(), torch.get_rng_state()) else None
+
+    hooks = [
+        hook
+        for name, part in module.named_modules()
+        for hook in (part.register_forward_pre_hook(enter), part.register_forward_hook(leave(name)))
+    ]
+    try:
+        again()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return f" in {found[0]!r}" if found and found[0] else ""
+
+
+def _instead(module: nn.Module) -> str:
+    """The input of a module that takes the place of what it draws, by its name, in words."""
+    names = [name for name in inspect.signature(module.forward).parameters if "noise" in name]
+    return f"; perhaps its input {names[0]!r} takes their place" if names else ""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadOption, did_you_mean
+from ..outer import Outer
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Printer(Protocol):
         """:meth:`pull_back` of one derivative that is given tensor by tensor (None for zeros): ``(d,)``."""
         ...
 
+    def pull_back_outer(self, tensor: int, derivatives: Sequence[Outer]) -> Tensor:
+        """:meth:`pull_back` of some derivatives by one matrix alone, which are sums of outer products: ``(R, d)``."""
+        ...
+
     def gram(self) -> Tensor:
         """``E^T E`` of the Jacobian of ``E``, ``(d, d)``."""
         ...
@@ -117,6 +122,15 @@ class Whole:
         known = next(t for t in tensors if t is not None)
         rows = [known.new_zeros(n) if t is None else t.reshape(-1) for t, n in zip(tensors, self.sizes, strict=True)]
         return self.pull_back(torch.cat(rows))
+
+    def pull_back_outer(self, tensor: int, derivatives: Sequence[Outer]) -> Tensor:
+        """``pull_back`` of some derivatives by one matrix alone, which are sums of outer products: ``(R, d)``."""
+        return torch.stack([self.pull_back_tensors(alone(d.dense(), tensor, len(self.sizes))) for d in derivatives])
+
+
+def alone(derivative: Tensor, tensor: int, tensors: int) -> list[Tensor | None]:
+    """A derivative by one tensor, among those that are zero."""
+    return [derivative if number == tensor else None for number in range(tensors)]
 
 
 def write_pieces(pieces: Iterator[tuple[int, int, Tensor]], targets: Sequence[tuple[Slot, Tensor]]) -> None:

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from ...errors import check_bytes
+from ..outer import Outer
 from ..tables.signs import block_size, hadamard, sign_bytes, signs
-from .base import Slot, printer, slots_of, working_type, write_pieces
+from .base import Slot, alone, printer, slots_of, working_type, write_pieces
 from .fused import Fused
+from .pulled import Sums, by_code, chunks, padded, sign_table, signs_of
 from .rows import Rows
 
 _CHUNK = 1 << 19  # weights printed at a time: they and the tables stay in the cache
@@ -199,12 +201,20 @@ class HadamardExpansion:
         """Codes ``(..., d)`` to weights ``(..., P)``."""
         return (self.mean + self.linear(c)).to(self.dtype)
 
+    @torch.no_grad()
     def pull_back(self, rows: Tensor) -> Tensor:
         """Multiply derivatives ``(..., P)`` by the expansion's Jacobian: ``(..., d)``."""
-        blocks = len(self._all_signs)
-        scaled = torch.nn.functional.pad(rows.to(self.work) * self.gain, (0, blocks * self.block - self.parameters))
-        pulled = (scaled.unflatten(-1, (blocks, self.block)) @ self._hadamard) * self._all_signs
-        return pulled.sum(-2)[..., : self.code_size].to(rows.dtype)
+        flat, size = rows.reshape(-1, self.parameters), self.block
+        sums = Sums(len(flat), self._hadamard)
+        for first, last in chunks(len(self._all_signs), size):
+            signs, gain = self._all_signs[first:last], self.gain[first * size : last * size]
+            scale = float(gain[0]) if bool((gain == gain[0]).all()) else None
+            for number, row in enumerate(flat):
+                part = row[first * size : last * size].to(self.work)
+                blocks = padded(part if scale is not None else part * gain, 0, last - first, size)
+                sums.add(number, blocks, signs, 1.0 if scale is None else scale)
+        pulled = sums.by_code()[:, : self.code_size].to(rows.dtype)
+        return pulled.view(*rows.shape[:-1], self.code_size)
 
     def pull_back_tensors(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """:meth:`pull_back` of one derivative given tensor by tensor, a chunk at a time: ``(d,)``."""
@@ -216,21 +226,24 @@ class HadamardExpansion:
     @torch.no_grad()
     def plain_pull_back(self, pairs: Sequence[tuple[Slot, Tensor]]) -> Tensor:
         """The pull-back of derivatives by stretches of the weights, in plain operations of torch: ``(d,)``."""
-        total = torch.zeros(self.block, dtype=torch.float64, device=self.device)
+        sums, size, table = Sums(1, self._hadamard), self.block, sign_table(self._hadamard)
         for slot, flat in pairs:
             index, lead = self.index_of(slot)
-            step, done = max(1, _CHUNK // self.block), 0
-            for row in range(0, len(index), step):
-                part = index[row : row + step]
-                begin = lead if row == 0 else 0
-                values = flat[done : done + len(part) * self.block - begin].to(self.work)
-                done += len(values)
-                filled = torch.nn.functional.pad(values, (begin, len(part) * self.block - begin - len(values)))
-                bits = (part[:, :, None] >> torch.arange(8, dtype=part.dtype, device=self.device)) & 1
-                flips = (1 - 2 * bits.to(self.work)).view(len(part), self.block)
-                pulled = ((filled.view(len(part), self.block) @ self._hadamard) * flips).sum(0)
-                total += self.gains[slot.tensor] * pulled.double()
-        return total[: self.code_size]
+            for first, last in chunks(len(index), size):
+                begin, end = max(0, first * size - lead), min(last * size - lead, slot.count)
+                blocks = padded(flat[begin:end].to(self.work), max(0, lead - first * size), last - first, size)
+                sums.add(0, blocks, signs_of(index[first:last], table), self.gains[slot.tensor])
+        return sums.by_code()[0, : self.code_size]
+
+    @torch.no_grad()
+    def pull_back_outer(self, tensor: int, derivatives: Sequence[Outer]) -> Tensor:
+        """:meth:`pull_back` of some derivatives by one matrix alone, which are sums of outer products: ``(R, d)``."""
+        width = derivatives[0].pairs[0][1].shape[1]
+        if self._fused is not None or width % self.block or self.offsets[tensor] % self.block:
+            given = [alone(one.dense(), tensor, len(self.sizes)) for one in derivatives]
+            return torch.stack([self.pull_back_tensors(tensors) for tensors in given])
+        index, _ = self.index_of(self.slots[tensor])
+        return self.gains[tensor] * by_code(derivatives, index, self._hadamard)[:, : self.code_size]
 
     def gram(self) -> Tensor:
         """``E^T E`` of the Jacobian, ``(d, d)``: a whole block adds ``gain^2 D`` to the diagonal."""
