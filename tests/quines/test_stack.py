@@ -8,6 +8,7 @@ from torch import nn
 
 from neuralquine.quines.measure import relative_residual
 from neuralquine.quines.stack import ELEMENTWISE, Linearization, MeanField, layers_of
+from neuralquine.solving import linearized as starting
 from neuralquine.solving.linearized import Linearized, eigenpair, fixed_point, linear_starts, variation
 from neuralquine.solving.methods.krylov_lm import arnoldi
 from quines.networks_of_queries import OneByOne, stack
@@ -135,3 +136,25 @@ def test_what_is_no_plain_stack_is_left_to_autograd(trunk):
 def test_a_frozen_layer_makes_no_plain_stack():
     trunk = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Tanh(), nn.Linear(4, 1))
     assert layers_of(trunk, [p for p in trunk.parameters() if p.requires_grad]) is None
+
+
+def test_of_wide_stacks_the_best_starts_of_many_come_first(monkeypatch):
+    drawn, sizes = [], iter(range(1, 1000))
+    monkeypatch.setattr(starting, "annealed", lambda twin, v, late: drawn.append(len(v)) or v)
+    monkeypatch.setattr(starting, "_another", lambda twin, v, seen, steps: [(1 / next(sizes), v)])
+    monkeypatch.setattr(starting, "_WIDE", 4)
+    monkeypatch.setattr(starting, "_BEST", 3)
+    starts = linear_starts(stack(9, bias=False).stack, torch.Generator().manual_seed(0), batch=4)
+    for _ in range(3):
+        next(starts)
+    assert drawn == [4 * starting._DRAWN_MORE]
+    assert next(sizes) == 1 + 4 * starting._DRAWN_MORE // 2  # the better half is polished
+    next(starts)
+    assert len(drawn) == 2
+
+
+def test_a_network_without_large_eigenvalues_has_starts_too():
+    """Annealing leads its 24 draws to nothing there; random directions lead to eigenvectors."""
+    quine = stack(9, seed=0, layers=2, bias=False, act=nn.SELU)
+    starts = list(islice(linear_starts(quine.stack, torch.Generator().manual_seed(0)), 2))
+    assert len(starts) == 2
