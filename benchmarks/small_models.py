@@ -70,6 +70,8 @@ TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 
 SMALL: tuple[dict[str, Any], ...] = (
     {**SIZES, **HEADS, **TOKENS},
     {**SIZES, **TOKENS},
+    {**SIZES, **HEADS, **TOKENS, "mrope_section": [2, 1, 1]},
+    {**SIZES, **HEADS, **TOKENS, "mrope_section": [1, 1, 0]},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in _LAYERS},
@@ -111,21 +113,24 @@ def set_small(kind: Any, sizes: dict[str, Any]) -> Any:
                 held[name] = min(had, value) if name in (*_CHOSEN, *_CHUNKS) and had else value
         except Exception:  # a configuration with sizes of its own in every layer
             continue
-    return kind(**held, **_parts_by(base, lambda part: set_small(part, sizes)))
+    if "mrope_section" in sizes and isinstance(rope := getattr(base, "rope_parameters", None), dict):
+        held["rope_parameters"] = rope | {"mrope_section": sizes["mrope_section"]}
+    return _made(kind, held, _parts_by(base, lambda part: set_small(part, sizes)))
 
 
 def divided(kind: Any, by: int, depth: int, side: int) -> Any:
-    """A configuration whose widths are divided by one number, and those of its parts, with so many layers.
-
-    What it refuses to be given is named in its error, and left as it is.
-    """
+    """A configuration whose widths are divided by one number, and those of its parts, with so many layers."""
     base = kind()
     held = {}
     for name, value in vars(base).items():
         new = _less(name, value, by, depth, side) if not name.startswith("_") else value
         if new != value:
             held[name] = new
-    parts = _parts_by(base, lambda part: divided(part, by, depth, side))
+    return _made(kind, held, _parts_by(base, lambda part: divided(part, by, depth, side)))
+
+
+def _made(kind: Any, held: dict[str, Any], parts: dict[str, Any]) -> Any:
+    """A configuration with these fields: what it refuses to be given is named in its error, and left as it is."""
     while True:
         try:
             return kind(**held, **parts)
