@@ -1,10 +1,10 @@
 """What surrounds a search: making, solving, judging, saving, verifying and loading, beside copying the weights once.
 
-    python benchmarks/around.py [--recipes blog,transformer,resnet18,gpt2,gpt2-xl] [--before SRC] [--out FOLDER]
+    python benchmarks/around.py [--recipes blog,transformer,resnet18,gpt2,gpt2-xl] [--judged] [--before SRC] [--out FOLDER]
 
 Every recipe has a process of its own on one thread. Seconds are of the processor, so that other work on the machine changes
-them little; ``evaluations`` are runs of the trunk, ``prints`` how often all weights were printed. With ``--before`` each recipe
-is measured with an older version first, whose ``src`` folder is named (``git worktree add /tmp/before COMMIT``). Rows that are in
+them little; ``evaluations`` are runs of the trunk, ``prints`` how often all weights were printed. ``--judged`` ends with the judge.
+With ``--before`` each recipe is measured with an older version first, whose ``src`` folder is named (``git worktree add /tmp/before COMMIT``). Rows that are in
 the results already are kept, so that a recipe can be measured by itself. ``--profile`` adds where the time of a solve goes.
 """
 
@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "transformer": {"skip": 0.1, "code_bits": 6},
 }
 LINES = 12  # of a profile
+PULL = "pull-back"  # measured by itself, in the place of a recipe
 Record = dict[str, Any]
 
 
@@ -75,8 +76,13 @@ class Counter:
         return counted
 
 
-def measured(name: str, profiled: bool) -> Record:
-    """All steps of one recipe, in this process."""
+def peak() -> float:
+    """The largest memory that this process has held, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def measured(name: str, profiled: bool, judged: bool) -> Record:
+    """All steps of one recipe, in this process; only making, search and judge where no others are asked for."""
     import torch
 
     torch.set_num_threads(1)
@@ -115,10 +121,13 @@ def measured(name: str, profiled: bool) -> Record:
     judging[2] /= quine.parameter_count
     steps["search"] = [a - b for a, b in zip(steps["search"], judging, strict=True)]
     steps["judge"] = judging
-    with tempfile.TemporaryDirectory() as place:
-        step("save", lambda: nq.save(quine, Path(place) / "q"))
-        report = step("verify", lambda: nq.verify(quine))
-        step("load", lambda: nq.load(Path(place) / "q"))
+    until_judged, report = peak(), None
+    if not judged:
+        with tempfile.TemporaryDirectory() as place:
+            step("save", lambda: nq.save(quine, Path(place) / "q"))
+            report = step("verify", lambda: nq.verify(quine))
+            step("load", lambda: nq.load(Path(place) / "q"))
+    over_all = peak()
     targets = [torch.empty_like(p) for p in quine.weights]
     copies = []
     for _ in range(4):
@@ -134,17 +143,53 @@ def measured(name: str, profiled: bool) -> Record:
         "parameters": quine.parameter_count,
         "status": solution.status.name,
         "bit_exact": solution.bit_exact,
-        "is_quine": report.is_quine,
+        "is_quine": report and report.is_quine,
         "steps": {k: list(v) for k, v in steps.items()},
         "seconds_to_copy": min(copies[1:]),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib_until_judged": until_judged,
+        "peak_gib": over_all,
         "profile": text.getvalue(),
     }
 
 
-def apart(name: str, source: Path, profiled: bool) -> Record:
+def pulled_back(rows: int = 16) -> Record:
+    """Derivatives by 2.8 million weights times the expansion's Jacobian, all at once and tensor by tensor, beside copying them."""
+    import torch
+
+    torch.set_num_threads(1)
+    from neuralquine.quines.printers.hadamard import HadamardExpansion
+
+    options: dict[str, Any] = {"code_size": 64, "seed": 1, "dtype": torch.float32}
+    printer = HadamardExpansion([2_000_000, 800_123], [0.0, 0.0], [2.0**-6, 2.0**-7], **options)
+    given = torch.randn(rows, printer.parameters)
+    tensors = [row.split(printer.sizes) for row in given]
+
+    def best(act: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(4):
+            started = time.process_time()
+            act()
+            seconds.append(time.process_time() - started)
+        return min(seconds[1:])
+
+    return {
+        "pulled": given.numel(),
+        "at_once": best(lambda: printer.pull_back(given)),
+        "by_tensor": best(lambda: [printer.pull_back_tensors(row) for row in tensors]),
+        "copied": best(given.clone),
+    }
+
+
+def apart(name: str, source: Path, profiled: bool, judged: bool) -> Record:
     """Measure one recipe in a fresh process, with the package in ``source``."""
-    words = [sys.executable, __file__, "--alone", name, *(["--profile"] if profiled else [])]
+    words = [
+        sys.executable,
+        __file__,
+        "--alone",
+        name,
+        *(["--profile"] if profiled else []),
+        *(["--judged"] if judged else []),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(words, capture_output=True, text=True, env=environment)
     found = [line for line in run.stdout.splitlines() if line.startswith("ROW ")]
@@ -154,26 +199,42 @@ def apart(name: str, source: Path, profiled: bool) -> Record:
 def table(rows: dict[str, Record]) -> str:
     """The results as Markdown."""
     heads = ["recipe", "version", "weights", "bit-exact", *("make", "search", "judge", "save", "verify", "load")]
-    heads += ["all", "s to copy", "peak GiB"]
+    heads += ["all", "s to copy", "peak GiB until judged", "peak GiB"]
     lines = [
         "# What surrounds a search",
         "",
         "`python benchmarks/around.py`. Seconds of the processor, one thread; in brackets runs of the trunk and how often all weights",
-        "were printed. The ratio after a slash is to copying all weights once.",
+        "were printed. The ratio after a slash is to copying all weights once. Rows that end with the judge are named so; a peak over",
+        "all holds the network that is loaded beside the first, and in rows without one until the judge, a copy of all weights, too.",
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
     ]
     for key, row in rows.items():
+        if "pulled" in row:
+            continue
         if "error" in row:
             lines.append(f"| {row['recipe']} | {key.split(' ')[1]} | failed: {row['error'].splitlines()[-1]} |")
             continue
         cells = [row["recipe"], key.split(" ")[1], f"{row['parameters']:,}", "yes" if row["bit_exact"] else "no"]
         for label in heads[4:10]:
+            if label not in row["steps"]:
+                cells.append("-")
+                continue
             seconds, evaluations, prints = row["steps"][label]
             cells.append(f"{seconds:.2f} ({evaluations}, {prints:.0f}) / {seconds / row['seconds_to_copy']:.0f}")
         cells.append(f"{sum(step[0] for step in row['steps'].values()):.1f}")
-        lines.append("| " + " | ".join([*cells, f"{row['seconds_to_copy']:.2g}", f"{row['peak_gib']:.2f}"]) + " |")
+        until = f"{row['peak_gib_until_judged']:.2f}" if "peak_gib_until_judged" in row else "-"
+        cells += [f"{row['seconds_to_copy']:.2g}", until, f"{row['peak_gib']:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    heads = ["derivatives by weights", "version", "all at once", "tensor by tensor", "copying them", "ratio", "ratio"]
+    lines += ["", "Derivatives times the Jacobian of the structured expansion, d = 64 (`--recipes pull-back`):", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for key, row in rows.items():
+        if "pulled" in row:
+            seconds = [row["at_once"], row["by_tensor"], row["copied"]]
+            cells = [f"{row['pulled']:,}", key.split(" ")[1], *(f"{s:.3f}" for s in seconds)]
+            lines.append("| " + " | ".join([*cells, *(f"{s / row['copied']:.1f}" for s in seconds[:2])]) + " |")
     for key, row in rows.items():
         if row.get("profile"):
             lines += ["", f"## Where the time of `solve {row['recipe']}` goes, {key.split(' ')[1]}", "", "```"]
@@ -185,12 +246,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--recipes", default=",".join(RECIPES))
     parser.add_argument("--before", type=Path, help="the src folder of an older version")
+    parser.add_argument("--judged", action="store_true", help="only make, search and judge, in rows of their own")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
-        print("ROW " + json.dumps(measured(given.alone, given.profile)), flush=True)
+        made = pulled_back() if given.alone == PULL else measured(given.alone, given.profile, given.judged)
+        print("ROW " + json.dumps(made), flush=True)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "around.json"
@@ -199,8 +262,9 @@ def main() -> None:
     for name in given.recipes.split(","):
         for version, source in sources.items():
             if source is not None:
-                rows[f"{name} {version}"] = apart(name, source, given.profile)
-                print(json.dumps({k: v for k, v in rows[f"{name} {version}"].items() if k != "profile"}), flush=True)
+                key = f"{name} {version}{'-judged' if given.judged else ''}"
+                rows[key] = apart(name, source, given.profile, given.judged)
+                print(json.dumps({k: v for k, v in rows[key].items() if k != "profile"}), flush=True)
                 path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
                 (given.out / "around.md").write_text(table(rows), encoding="utf-8")
 

@@ -1,11 +1,11 @@
 """Faults planted in what has to be believed of a proof, one at a time, and how many of them the tests' comparisons find.
 
-    python benchmarks/faults.py [FILE ...]
+    python benchmarks/faults.py [--again] [FILE ...]
 
 In the rules of modules every sum, product, comparison, constant and choice is changed, in the bounds of tubes, slopes and the small
 checker a list of factors and terms. A change is found when the comparison with torch, or an attack on the bound, tells the changed file
 from the true one. Those that are not found and are no faults stand with the reason in ``tests/proving/harmless.py``. Files that are not
-named keep their rows; all of them take an hour of the processor. Writes ``benchmarks/results/faults.json`` and ``faults.md`` beside it.
+named keep their rows; all of them take half an hour of the processor. With ``--again`` only what was not found the last time is planted. Writes ``benchmarks/results/faults.json`` and ``faults.md`` beside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> None:
     """Plant, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", metavar="FILE", help="such as llama or convolution; by default all")
-    files = parser.parse_args().files
+    parser.add_argument("--again", action="store_true", help="only what was not found the last time")
+    options = parser.parse_args()
+    files = options.files
     from proving.planted import row
 
     warnings.simplefilter("ignore")
@@ -53,14 +55,32 @@ def main() -> None:
         if files and file not in files:
             continue
         started = time.process_time()
-        found = {"of": kind} | row(file, _kinds()[kind].planted_in(file))
-        rows = {(r["of"], r["file"]): r for r in (json.loads(OUT.read_text()) if OUT.is_file() else [])}
+        found = {"of": kind} | row(
+            file, _kinds()[kind].planted_in(file), _missed(kind, file) if options.again else None
+        )
+        rows = _rows()
         rows[kind, file] = found | {"seconds": time.process_time() - started, "date": date.today().isoformat()}
         print(f"{file}: {found['found']} of {found['planted']}, not found: {found['missed']}", flush=True)
         held = [rows[place] for place in order if place in rows]
         OUT.write_text(json.dumps(held, indent=1) + "\n")
         OUT.with_suffix(".md").write_text(table(held))
     print(f"written to {OUT} and {OUT.with_suffix('.md').name}")
+
+
+def _rows() -> dict[tuple[str, str], dict[str, Any]]:
+    """What was measured before; which of it is harmless is judged by the list as it stands now."""
+    from proving.planted import judged
+
+    rows = json.loads(OUT.read_text()) if OUT.is_file() else []
+    for r in rows:
+        r |= judged(r["file"], [*r["missed"], *(said for said, _ in r["harmless"])])
+    return {(r["of"], r["file"]): r for r in rows}
+
+
+def _missed(kind: str, file: str) -> set[str] | None:
+    """What was not found in a file the last time, if it was looked at."""
+    last = _rows().get((kind, file))
+    return None if last is None else {*last["missed"], *(said for said, _ in last["harmless"])}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

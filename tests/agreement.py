@@ -135,6 +135,18 @@ def _unflatten(draw):
     return nn.Unflatten(axis, draw.seldom(sizes, (2, -1))), shape_at
 
 
+def _gated(draw):
+    axis = draw.one(0, 1, 2, -1, -2)
+
+    def shape_at(rank):
+        shape = [*draw.sizes(rank)]
+        if -rank <= axis < rank:
+            shape[axis] = draw.seldom(2 * draw.size(1, 2), 3)
+        return shape
+
+    return nn.GLU(axis), shape_at
+
+
 def _pooling(kind, axes):
     def make(draw, _):
         kernel = draw.size(1, 3)
@@ -197,7 +209,7 @@ def _tokens(draw):
     sizes = draw.sizes(2)
     return Tokens(
         int(np.prod(sizes)), width := draw.size()
-    ), lambda rank: [draw.size(), width, *sizes] if rank == 4 else None
+    ), lambda rank: [draw.size(), width, *(sizes if rank == 4 else ())] if rank in (2, 4) else None
 
 
 def _recurrent(kind):
@@ -297,7 +309,7 @@ GENERATORS = {
     "Dropout3d": _anything(lambda _: nn.Dropout3d()),
     "AlphaDropout": _anything(lambda _: nn.AlphaDropout()),
     "FeatureAlphaDropout": _anything(lambda _: nn.FeatureAlphaDropout()),
-    "GLU": _anything(lambda draw: nn.GLU(dim=draw.one(-1, 0, 1, 2, -2))),
+    "GLU": _gated,
     "Sigmoid": _anything(lambda _: nn.Sigmoid()),
     "SiLU": _anything(lambda _: nn.SiLU()),
     "GELU": _anything(lambda draw: nn.GELU(approximate=draw.seldom(draw.one("none", "tanh"), "other"))),

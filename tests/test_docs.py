@@ -445,6 +445,11 @@ def test_the_table_of_methods_is_that_of_its_raw_figures():
     assert (ROOT / "benchmarks" / "results" / "methods.md").read_text() == _benchmark("methods").report(raw)
 
 
+def test_the_table_of_planted_faults_is_that_of_its_raw_figures():
+    raw = json.loads((ROOT / "benchmarks" / "results" / "faults.json").read_text())
+    assert (ROOT / "benchmarks" / "results" / "faults.md").read_text() == _benchmark("faults").table(raw)
+
+
 def test_the_table_of_the_benchmark_is_that_of_its_raw_figures():
     raw = json.loads((ROOT / "benchmarks" / "results" / "blog.json").read_text())
     text = (ROOT / "benchmarks" / "results" / "blog.md").read_text()

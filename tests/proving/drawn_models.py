@@ -1,14 +1,20 @@
 """Random models of ``transformers`` by their configurations, and whether the rule of each gives the model's own numbers."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 import transformers
 
 from agreement import in_tubes, outside
+from neuralquine.proving.checker.held import Machine
+from neuralquine.proving.checker.numbers import Bounded
 from neuralquine.proving.known import description
-from neuralquine.proving.rules.common import described
+from neuralquine.proving.rules import run
+from neuralquine.proving.rules.common import NoRule, described
 from neuralquine.proving.tubes.machine import Unbounded
 from neuralquine.quines.networks.models import built_model, described_model
+from neuralquine.quines.networks.stepped import stepped
 
 KINDS = (
     "GPT2LMHeadModel",
@@ -139,6 +145,9 @@ def finding(kind, seed):
     dtype = "float32" if narrow else "float64"
     model = model.to(getattr(torch, dtype))
     inputs = {n: t.to(getattr(torch, dtype)) if t.is_floating_point() else t for n, t in inputs.items()}
+    with suppress(NoRule):
+        if narrow and spec_of(model, inputs, select, "float64"):
+            return "it is said to compute in float64, which it does not"
     spec, names = spec_of(model, inputs, select, dtype), [name for name, _ in model.named_parameters()]
     if [name for name, _ in built_model(described_model(model)).named_parameters()] != names:
         return "another model is built of its description"
@@ -162,3 +171,30 @@ def finding(kind, seed):
     if not np.abs(tube.numbers - answer).max() < near * max(1.0, np.abs(answer).max()):
         return "it is in a tube that says nothing"
     return None
+
+
+ON_A_GRID = ("GPT2LMHeadModel", "BertModel", "ViTForImageClassification")
+
+
+def finding_on_a_grid(kind, seed):
+    """What is wrong with the rule where activations are rounded; :data:`IDLE` where a value lies near the middle of two multiples."""
+    model, inputs, select = drawn(kind, seed)
+    if kind == "ViTForImageClassification" and model.config._attn_implementation == "eager":
+        return IDLE  # it computes in float32 inside
+    model = model.double()
+    inputs = {n: t.double() if t.is_floating_point() else t for n, t in inputs.items()}
+    x, spec = next(iter(inputs.values())), spec_of(model, inputs, select, "float64")
+
+    def read(grid):
+        machine = Machine.of("float64", grid)
+        weights = {n: Bounded(t.numpy(), None, machine) for n, t in model.state_dict().items()}
+        return run(spec, Bounded(x.numpy(), None, machine), weights.get, indices=not x.is_floating_point())
+
+    found = read(6)
+    with torch.no_grad(), stepped(model, 6):
+        answer = model(**inputs)[0 if select is None else select].numpy().reshape(found.shape)
+    if not (np.abs(found.value - answer) <= found.reach).all():
+        return f"rounded, it is off by {np.abs(found.value - answer).max():.1e}"
+    if not found.reach.max() < 1e-9:
+        return IDLE
+    return None if np.abs(read(None).value - answer).max() > 1e-6 else "it rounds nothing"

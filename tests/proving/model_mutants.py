@@ -4,6 +4,7 @@ As a script it plants all of them: ``PYTHONPATH=src:tests python tests/proving/m
 """
 
 import types
+from contextlib import suppress
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from flint import ctx
 
 from neuralquine.errors import NeuralQuineError
-from neuralquine.proving.rules import common, models
+from neuralquine.proving.rules import NoRule, common, models
+from neuralquine.quines.networks.models import described_model
 from proving import drawn_models, mutants
 from proving.planted import report
 
@@ -41,6 +43,25 @@ def rotations_hold(module):
                 return False
     shares = np.concatenate(shares)
     return bool(shares.max() < 1 and shares.max() > 0.02)
+
+
+BEYOND = (
+    {"rope_theta": 1.0},
+    {"rope_theta": 1e12},
+    {"head_dim": 3},
+    {"num_attention_heads": 3, "num_key_value_heads": 2},
+)
+
+
+def limits_hold(module):
+    """Whether a Llama is refused whose angles the bounds are not made for, or whose heads do not fit each other."""
+    model, _, _ = drawn_models.drawn("LlamaForCausalLM", 0)
+    given = described_model(model)["arguments"]
+    for fields in BEYOND:
+        with suppress(NoRule):
+            module._understood(module.LLAMA, given | fields)
+            return False
+    return True
 
 
 def sizes_are_seen(module):
@@ -78,7 +99,8 @@ def is_found(file, source, seeds=range(8)):
         module = types.ModuleType(f"neuralquine.proving.rules.{file}")
         module.__dict__.update(__package__="neuralquine.proving.rules", _without_bias=mutants._without_bias)
         exec(code, module.__dict__)
-        if (file == "llama" and not rotations_hold(module)) or (file == "resnet" and not sizes_are_seen(module)):
+        asked = {"llama": (rotations_hold, limits_hold), "resnet": (sizes_are_seen,)}.get(file, ())
+        if not all(holds(module) for holds in asked):
             return True
         return _is_wrong(FILES[file], seeds)
     except (NeuralQuineError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
@@ -97,6 +119,11 @@ def _is_wrong(names, seeds):
         if said not in (None, drawn_models.IDLE):
             return True
         bounded |= {name} if said is None else set()
+        if name in drawn_models.ON_A_GRID and drawn_models.finding_on_a_grid(name, seed) not in (
+            None,
+            drawn_models.IDLE,
+        ):
+            return True
     return bounded != set(names)
 
 

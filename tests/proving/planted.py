@@ -7,12 +7,13 @@ less. They are listed with the reason in ``harmless.py``, by what is changed in 
 from proving.harmless import HARMLESS
 
 
-def row(name, faults):
+def row(name, faults, only=None):
     """What became of the faults of a file.
 
     Args:
         name: of the file.
         faults: each as a description and a function that says whether it is found.
+        only: descriptions of those that are asked about; the others are known to be found. All, if it is None.
 
     Returns:
         How many were planted and found, those that are harmless with the reason, and those that a test should find.
@@ -21,13 +22,15 @@ def row(name, faults):
     planted = 0
     for said, found in faults:
         planted += 1
-        if not found():
+        if (only is None or said in only) and not found():
             missed.append(said)
+    return {"file": name, "planted": planted, "found": planted - len(missed)} | judged(name, missed)
+
+
+def judged(name, missed):
+    """Of the faults of a file that were not found, those that are harmless with the reason, and the others."""
     known = HARMLESS.get(name, {})
     return {
-        "file": name,
-        "planted": planted,
-        "found": planted - len(missed),
         "harmless": [[said, known[said]] for said in missed if said in known],
         "missed": [said for said in missed if said not in known],
     }

@@ -144,26 +144,8 @@ def test_a_resnet_of_other_layers_has_no_rule():
         resnet_arguments({"resnet.embedder.embedder.convolution.weight": [3, 3, 7, 7]})
 
 
-@pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "BertModel", "ViTForImageClassification"])
+@pytest.mark.parametrize("kind", drawn_models.ON_A_GRID)
 def test_a_model_on_a_grid_of_activations_is_read_as_torch_runs_it(kind):
-    compared = 0
-    for seed in range(8):
-        model, inputs, select = drawn_models.drawn(kind, seed)
-        if kind == "ViTForImageClassification" and model.config._attn_implementation == "eager":
-            continue
-        model = model.double()
-        inputs = {n: t.double() if t.is_floating_point() else t for n, t in inputs.items()}
-        spec, machine = drawn_models.spec_of(model, inputs, select, "float64"), Machine.of("float64", 6)
-        weights = {n: Bounded(t.numpy(), None, machine) for n, t in model.state_dict().items()}
-        x = next(iter(inputs.values()))
-        found = run(spec, Bounded(x.numpy(), None, machine), weights.get, indices=not x.is_floating_point())
-        with torch.no_grad(), stepped(model, 6):
-            answer = model(**inputs)[0 if select is None else select].numpy().reshape(found.shape)
-        assert (np.abs(found.value - answer) <= found.reach).all()
-        if found.reach.max() < 1e-9:  # elsewhere a value lies near the middle of two multiples
-            compared += 1
-            plain = Machine.of("float64")
-            weights = {n: Bounded(t.numpy(), None, plain) for n, t in model.state_dict().items()}
-            smooth = run(spec, Bounded(x.numpy(), None, plain), weights.get, indices=not x.is_floating_point())
-            assert np.abs(smooth.value - answer).max() > 1e-6
-    assert compared >= 2
+    found = [drawn_models.finding_on_a_grid(kind, seed) for seed in range(8)]
+    assert set(found) <= {None, drawn_models.IDLE}
+    assert found.count(None) >= 2

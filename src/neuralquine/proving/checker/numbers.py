@@ -56,9 +56,6 @@ class Bounded(Held):
         radius = (spread + np.where(kept, 0.0, local)) * SLACK
         return type(self)(value, np.asarray(radius), self.machine)
 
-    def _like(self, number: float) -> Self:
-        return type(self)(np.array([number]), None, self.machine)
-
     def to_grid(self) -> Self:
         """Rounded to the activations' grid, if there is one. Every machine holds the same, but near a boundary."""
         if self.machine.grid is None:
@@ -75,7 +72,7 @@ class Bounded(Held):
     # -- arithmetic -----------------------------------------------------------------------------------------------------
 
     def __add__(self, other: Self | float) -> Self:
-        other = other if isinstance(other, Bounded) else self._like(other)
+        other = other if isinstance(other, Bounded) else type(self)(np.array([other]), None, self.machine)
         value, spread = self.value + other.value, self.reach + other.reach
         back = value - self.value
         lost = (self.value - (value - back)) + (other.value - back)  # of this sum, exactly

@@ -54,10 +54,7 @@ class Taped(Stored):
         if self.kind != KIND:
             raise NoRule("no proof rule for a tape of real numbers: it prints whatever stands there")
         config = self.config
-        sizes, (self.tape_mean, self.amplitude) = (
-            self.spec.get("arguments", {}),
-            (config["means"][-1], config["gains"][-1]),
-        )
+        sizes, self.tape_mean, self.amplitude = self.spec.get("arguments", {}), config["means"][-1], config["gains"][-1]
         self.d, self.repeats = config["code_size"], config["tape"]["repeats"]
         self.places, rows = self.shapes[-1][-1], self.d * self.repeats
         wanted = body_shapes(self.spec)
@@ -93,8 +90,8 @@ class Taped(Stored):
         tape = self.held["tape.weight"].reshape(self.repeats, self.d, self.places)
         if not (self._power(self.amplitude) and self.tape_mean == 0):
             raise NotProved("the size of the tape's weights is no power of two")
-        signs = (self.amplitude * self.code)[None, :, None].astype(kind)
-        self.check_stored("tape.weight", np.broadcast_to(signs, tape.shape))
+        row = (self.amplitude * self.code)[None, :, None].astype(kind)
+        self.check_stored("tape.weight", np.broadcast_to(row, tape.shape))
         fixed, entries, signs = self.table()
         sums, start = fixed + 2 * (self.code[entries] * signs).sum(1), 0
         most = 2 ** Machine.of(self.dtype).bits

@@ -31,14 +31,6 @@ def attend(x: A, heads: int, weights: Weights[A], *, causal: bool, parts: bool =
     return affine(mixed, below(weights, "out_proj"))
 
 
-def mixed(q: A, k: A, v: A, *, causal: bool) -> A:
-    """Attention of queries, keys and values ``(B, T, heads, size)``: ``(B, T, heads size)``."""
-    batch, length, heads, size = q.shape
-    q, k, v = (part.move(0, 2, 1, 3) for part in (q, k, v))
-    attention = (q @ k.mT).divide_by_root(size).softmax(np.tri(length, dtype=bool) if causal else None)
-    return (attention @ v).move(0, 2, 1, 3).reshape(batch, length, heads * size)
-
-
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda x: x.relu(),
     "gelu": lambda x: gelu(x, {"approximate": "none"}, lambda _: None),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..clock import sine_and_cosine
 from ..reals import Reals
-from .attention import ACTIVATIONS, mixed
+from .attention import ACTIVATIONS
 from .common import A, NoRule, Shapes, Spec, Weights, affine, below, held, rule
 from .models import ACTIVATIONS as NAMES
 from .models import LOGITS, MODELS, Model, epsilon, understand
@@ -161,4 +161,12 @@ def _attention(x: A, arguments: Spec, weights: Weights[A], turns: list[A]) -> A:
             part.concat([part.cut(2, g, g + 1) for g in range(groups) for _ in range(heads // groups)], 2)
             for part in (k, v)
         )
-    return affine(mixed(q, k, v, causal=True), below(weights, "o_proj")).to_grid()
+    return affine(_mixed(q, k, v), below(weights, "o_proj")).to_grid()
+
+
+def _mixed(q: A, k: A, v: A) -> A:
+    """Causal attention of queries, keys and values ``(B, T, heads, size)``: ``(B, T, heads size)``."""
+    batch, length, heads, size = q.shape
+    q, k, v = (part.move(0, 2, 1, 3) for part in (q, k, v))
+    attention = (q @ k.mT).divide_by_root(size).softmax(np.tri(length, dtype=bool))
+    return (attention @ v).move(0, 2, 1, 3).reshape(batch, length, heads * size)
