@@ -63,13 +63,15 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(_WIDTHS, 32), **dict.fromkeys(_INNER, 64), **dict.fromkeys(_LAYERS, 2), **dict.fromkeys(_HEADS, 4),
     **dict.fromkeys(_LENGTHS, 64), **dict.fromkeys(_EXPERTS, 4), **dict.fromkeys(_CHOSEN, 2),
     **dict.fromkeys(_CHUNKS, 16),
-    "moe_intermediate_size": 32, "vocab_size": 128, "image_size": 32, "patch_size": 8, "use_cache": False,
+    "moe_intermediate_size": 32, "vocab_size": 128, "prediction_length": 4, "image_size": 32, "patch_size": 8, "use_cache": False,
 }  # fmt: skip
 HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "rotary_dim": 4}
 TOKENS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL: tuple[dict[str, Any], ...] = (
     {**SIZES, **HEADS, **TOKENS},
     {**SIZES, **TOKENS},
+    {**SIZES, **HEADS, **TOKENS, "mrope_section": [2, 1, 1]},
+    {**SIZES, **HEADS, **TOKENS, "mrope_section": [1, 1, 0]},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in (*_LENGTHS, *_HEADS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **HEADS}.items() if k not in (*_INNER, *_LENGTHS, "patch_size", "image_size")},
     {k: v for k, v in {**SIZES, **TOKENS}.items() if k not in _LAYERS},
@@ -111,21 +113,24 @@ def set_small(kind: Any, sizes: dict[str, Any]) -> Any:
                 held[name] = min(had, value) if name in (*_CHOSEN, *_CHUNKS) and had else value
         except Exception:  # a configuration with sizes of its own in every layer
             continue
-    return kind(**held, **_parts_by(base, lambda part: set_small(part, sizes)))
+    if "mrope_section" in sizes and isinstance(rope := getattr(base, "rope_parameters", None), dict):
+        held["rope_parameters"] = rope | {"mrope_section": sizes["mrope_section"]}
+    return _made(kind, held, _parts_by(base, lambda part: set_small(part, sizes)))
 
 
 def divided(kind: Any, by: int, depth: int, side: int) -> Any:
-    """A configuration whose widths are divided by one number, and those of its parts, with so many layers.
-
-    What it refuses to be given is named in its error, and left as it is.
-    """
+    """A configuration whose widths are divided by one number, and those of its parts, with so many layers."""
     base = kind()
     held = {}
     for name, value in vars(base).items():
         new = _less(name, value, by, depth, side) if not name.startswith("_") else value
         if new != value:
             held[name] = new
-    parts = _parts_by(base, lambda part: divided(part, by, depth, side))
+    return _made(kind, held, _parts_by(base, lambda part: divided(part, by, depth, side)))
+
+
+def _made(kind: Any, held: dict[str, Any], parts: dict[str, Any]) -> Any:
+    """A configuration with these fields: what it refuses to be given is named in its error, and left as it is."""
     while True:
         try:
             return kind(**held, **parts)
@@ -137,8 +142,15 @@ def divided(kind: Any, by: int, depth: int, side: int) -> Any:
 
 
 def _parts_by(base: Any, make: Callable[[Any], Any]) -> dict[str, Any]:
-    """The configurations inside one, made smaller."""
-    return {k: make(type(v)) for k, v in vars(base).items() if k.endswith("_config") and hasattr(v, "to_dict")}
+    """The configurations inside one, made smaller; a backbone hands on the same stages as before."""
+    parts = {}
+    for name, part in vars(base).items():
+        if hasattr(part, "to_dict") and hasattr(part, "model_type"):
+            parts[name] = make(type(part))
+            stages = getattr(part, "out_features", None)
+            if stages and set(stages) <= set(getattr(parts[name], "stage_names", ())):
+                parts[name].out_features = stages
+    return parts
 
 
 def _less(name: str, value: Any, by: int, depth: int, side: int) -> Any:
@@ -273,8 +285,8 @@ def _sides(config: Any) -> list[tuple[int, int]]:
 def _parts(config: Any) -> Iterator[Any]:
     """A configuration, and those inside it."""
     yield config
-    for name, value in vars(config).items():
-        if name.endswith("_config") and hasattr(value, "to_dict"):
+    for value in vars(config).values():
+        if hasattr(value, "to_dict") and hasattr(value, "model_type"):
             yield from _parts(value)
 
 
