@@ -93,7 +93,7 @@ def all_of(quine, scalars):
     return pieces, stored_gradient_lengths(quine, scalars), code_by_code(quine, quine.printer)
 
 
-@pytest.mark.parametrize(("name", "spare"), [*((name, 1e-6) for name in ACTS), ("tanh", 0.1)])
+@pytest.mark.parametrize(("name", "spare"), [*((name, 1e-6) for name in ACTS), ("tanh", 1.2)])
 def test_a_batch_gives_what_single_passes_give(name, spare, monkeypatch):
     torch.manual_seed(len(name))
     act, can = ACTS[name]
@@ -109,7 +109,7 @@ def test_a_batch_gives_what_single_passes_give(name, spare, monkeypatch):
     mine = all_of(quine, scalars)
     assert heard
     assert all(heard) is can
-    assert not can or 1 < max(heard) < 8 or (spare < 0.1 and max(heard) == 8)
+    assert not can or max(heard) == (8 if spare < 1 else 3)
     assert mine[0].keys() == theirs[0].keys()
     for key, grad in theirs[0].items():
         torch.testing.assert_close(mine[0][key], grad, rtol=1e-10, atol=1e-12)
