@@ -40,7 +40,7 @@ def at_a_time(count: int, weights: Sequence[nn.Parameter], uses: dict[int, list[
         return 1
     each = sum(use.rows * sum(weights[number].shape) for number, sides in uses.items() for use in sides)
     each += sum(weights[number].numel() for number in others)
-    return max(1, min(count, size // (_SPARE * max(1, each))))
+    return max(1, min(count, int(size / (_SPARE * max(1, each)))))
 
 
 def together(
