@@ -11,7 +11,7 @@ import types
 from functools import cache, partial
 from itertools import chain, zip_longest
 
-from agreement import RANKS, agreement, true_agreement
+from agreement import EDGES, RANKS, agreement, true_agreement
 from neuralquine.proving.rules import common
 from proving.planted import report
 
@@ -40,7 +40,7 @@ _TWINS = {
     "softsign": "mish_gate",
     "mish_gate": "softsign",
 }
-_STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm")
+_STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm", "to_grid")
 
 
 def faults(source):
@@ -137,14 +137,19 @@ def is_found(file, source, every=1):
 
 @cache
 def _before(name, draws=20, most=24):
-    """What the true rule says of some draws: mostly those that it computes."""
+    """What the true rule says of some draws: the edges, and mostly those that it computes."""
     verdicts, equal = [], []
     for seed in range(draws):
         verdicts += [(rank, seed, true_agreement(name, rank, seed)) for rank in RANKS]
         equal = [v for v in verdicts if v[2] == "equal"]
         if len(equal) >= most:
             break
-    return [*equal[:most], *[v for v in verdicts if v[2] != "equal"][: most // 2]]
+    edges = [(rank, ~n, true_agreement(name, rank, ~n)) for n, rank in _edges(name)]
+    return [*edges, *equal[:most], *[v for v in verdicts if v[2] != "equal"][: most // 2]]
+
+
+def _edges(name):
+    return enumerate(len(shape) for _, shape in EDGES.get(name, ()))
 
 
 def main():
