@@ -364,11 +364,14 @@ _FAR_CORNERS = {"ReLU6", "Hardsigmoid", "Hardswish"}  # corners that standard no
 # Modules and shapes that random choices meet too seldom to tell a rule from a faulty one; they have the seeds -1, -2, ...
 EDGES = {
     "Conv1d": [(lambda: nn.Conv1d(4, 6, 2, groups=2), (2, 4, 5))],
-    "ConvTranspose1d": [(lambda: nn.ConvTranspose1d(4, 6, 2, groups=2), (2, 4, 5))],
-    "AvgPool3d": [  # torch refuses a window that only the padding makes room for, by three axes alone
-        (lambda: nn.AvgPool3d(3, padding=1), shape)
-        for shape in ((3, 2, 3, 3), (3, 3, 3, 2), (2, 3, 3, 3), (1, 3, 3, 3, 3))
+    "ConvTranspose1d": [
+        (lambda: nn.ConvTranspose1d(4, 6, 2, groups=2), (2, 4, 5)),
+        (lambda: nn.ConvTranspose1d(1, 1, 2, padding=1), (1, 1)),  # its output would have no number
     ],
+    "AvgPool3d": [  # torch refuses a window that only the padding makes room for, by three axes alone
+        (lambda: nn.AvgPool3d(3, padding=1), shape) for shape in ((3, 2, 3, 3), (3, 3, 3, 2), (2, 3, 3, 3))
+    ]
+    + [(lambda: nn.AvgPool3d((1, 2, 3)), (2, 3, 3, 3))],
     "AdaptiveAvgPool1d": [(lambda n=n: nn.AdaptiveAvgPool1d(n), (2, 4)) for n in (0, (1,), (2,))],
     "AdaptiveAvgPool2d": [(lambda n=n: nn.AdaptiveAvgPool2d(n), (2, 4, 4)) for n in (0, (0, 0), (2, 2), (2, 1))],
     "neuralquine.Tokens": [(lambda: Tokens(1, 3), (2, 3))],

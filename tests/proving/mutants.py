@@ -12,7 +12,7 @@ from functools import cache, partial
 from itertools import chain, zip_longest
 
 from agreement import EDGES, RANKS, agreement, true_agreement
-from neuralquine.proving.rules import common
+from neuralquine.proving.rules import bert, common
 from proving.planted import report
 
 _TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
@@ -109,8 +109,11 @@ def source_of(file):
     return inspect.getsource(importlib.import_module(f"neuralquine.proving.rules.{file}"))
 
 
-def is_found(file, source, every=1):
-    """Whether a changed file of rules gives itself away in the comparison with torch, or in every so many-th part of it."""
+def is_found(file, source, every=1, models=False):
+    """Whether a changed file of rules gives itself away in the comparison with torch, or in every so many-th part of it.
+
+    With *models* also where the rule of a whole model calls it: BERT's, of the layers of an encoder.
+    """
     code = compile(source, f"<changed {file}>", "exec")
     whole, names = {table: getattr(common, table) for table in _TABLES}, set(_rules_in(file))
     for table, held in whole.items():
@@ -127,12 +130,26 @@ def is_found(file, source, every=1):
             setattr(common, table, others | getattr(common, table))
         draws = ([(name, *drawn) for drawn in _before(name)[::every]] for name in changed if name in whole["RULES"])
         in_turn = filter(None, chain.from_iterable(zip_longest(*draws)))  # one of each rule, then the next of each
-        return any(agreement(name, rank, seed) != verdict for name, rank, seed, verdict in in_turn)
+        if any(agreement(name, rank, seed) != verdict for name, rank, seed, verdict in in_turn):
+            return True
+        return models and file == "attention" and _is_wrong_in_bert(module)
     except Exception:  # a rule that raises anything but a refusal is found
         return True
     finally:
         for table, held in whole.items():
             setattr(common, table, held)
+
+
+def _is_wrong_in_bert(module):
+    """Whether BERT with these layers, its activations on a grid, is another network than the rule says."""
+    from proving import drawn_models  # imports transformers, for seconds
+
+    true, bert.encode = bert.encode, module.encode
+    try:
+        said = {drawn_models.finding_on_a_grid("BertModel", seed) for seed in range(6)}
+        return not said <= {None, drawn_models.IDLE}
+    finally:
+        bert.encode = true
 
 
 @cache
@@ -163,7 +180,7 @@ def planted_in(file):
         _before(name)
     lines = source.splitlines()
     for line, said, changed in faults(source):
-        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
+        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed(), models=True)
 
 
 def _rules_in(file):
