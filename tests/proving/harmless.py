@@ -104,6 +104,7 @@ HARMLESS = {
     | {
         "`axes` is dropped: places = np.arange(channels).reshape(*(1,) * axes, channels, *(1,) * axes)": _WIDENED,
         "1 becomes 2: flat = index.reshape(int(np.prod(output)), -1)": _REST,
+        "1 becomes 0: if length < 1:": _OTHERWISE,
         "True becomes False: if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):": _SAME,
     },
     "piecewise": {
