@@ -120,6 +120,18 @@ def test_counts():
     assert nonfinite_count(x) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_subnormal_is_counted_across_all_parts(dtype):
+    generator = torch.Generator().manual_seed(5)
+    far = torch.finfo(dtype).tiny * torch.randn(300_007, generator=generator, dtype=torch.float64) * 2
+    x = torch.where(torch.rand(len(far), generator=generator) < 0.1, 0.0, far).to(dtype)
+    expected = int(((x != 0) & (x.abs().double() < torch.finfo(dtype).tiny)).sum())
+    assert 0 < expected < len(x)
+    assert subnormal_count(x) == expected
+    assert subnormal_count(x[::3]) == int(((x != 0) & (x.abs().double() < torch.finfo(dtype).tiny))[::3].sum())
+    assert subnormal_count(x[:0]) == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_a_fingerprint_changes_with_any_bit(dtype):
     x = torch.randn(600_001, generator=torch.Generator().manual_seed(1)).to(dtype)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 _ROW = 1 << 15  # numbers of a fingerprint's rows: 256 KiB, which stay in a processor's cache
+_PART = 1 << 17  # numbers that are counted at a time: of 2^14 to 2^18 the quickest
 _ROWS_THERE = 64  # rows that a tensor has on a GPU, which is asked for each
 _MIXED = 29  # places by which upper bits are shifted into lower ones
 _ODD = 0x9E3779B97F4A7C15  # Weyl's, 2^64 over the golden ratio: sums of parts do not change places
@@ -79,11 +80,19 @@ def nonfinite_count(x: Tensor) -> int:
 
 
 def subnormal_count(x: Tensor) -> int:
-    """The number of elements whose precision is already lost: non-zero and below the smallest normal number."""
-    below = x.abs().lt_(
-        torch.finfo(x.dtype).tiny
-    )  # zeros are, too: it is quicker to subtract them than to test for them
-    return int(torch.count_nonzero(below)) - (x.numel() - int(torch.count_nonzero(x)))
+    """The number of elements whose precision is already lost: non-zero and below the smallest normal number.
+
+    Those and zeros are the numbers without a bit in their exponents.
+    """
+    exponents = int(integer_view(torch.tensor(math.inf, dtype=x.dtype)))
+    numbers, step = x.contiguous().view(-1), _PART if x.device.type == "cpu" else max(_PART, x.numel() // _ROWS_THERE)
+    normal = nonzero = 0
+    room = torch.empty_like(integer_view(numbers[:step]))
+    for part in numbers.split(step):
+        nonzero += int(torch.count_nonzero(part))
+        here = torch.bitwise_and(integer_view(part), exponents, out=room[: len(part)])
+        normal += int(torch.count_nonzero(here))
+    return nonzero - normal
 
 
 @cache

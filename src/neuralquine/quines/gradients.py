@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import NeuralQuineError, NoDerivative, first_line
-from .outer import Outer, uses_of
+from .batched import at_a_time, together
+from .outer import Outer, Use, uses_of
 
 _ROWS = 256  # outputs up to which as many reverse passes stand in for one forward derivative that there is not
 REPLICA_BYTES = 64 << 20  # rows up to which they are copied for one batched reverse pass; above it one pass per output
@@ -57,7 +58,7 @@ def each_derivative(
 ) -> None:
     """Hand over the derivative of each ``scalar(code)`` by each stored tensor: number of the scalar, of the tensor, derivative.
 
-    The network runs once. Derivatives by large matrices are handed over as the few outer products that they are made of;
+    The network runs once; several derivatives of a large one come from one backward pass. Derivatives by large matrices are handed over as the few outer products that they are made of;
     any other is given up as soon as it was taken, so that no second copy of the weights is held.
     """
     weights = quine.weights
@@ -71,24 +72,51 @@ def each_derivative(
             if not code.requires_grad:
                 return
             uses = uses_of(code, weights)
-            edges = [use.edge for number in uses for use in uses[number]]
+            sides = [use for number in uses for use in uses[number]]
             others = [number for number in range(len(weights)) if number not in uses]
+            wanted = [*(use.edge for use in sides), *(weights[number] for number in others)]
+            done, batch = 0, at_a_time(len(scalars), weights, uses, others)
+            while batch > 1 and done < len(scalars):
+                batched = together(code, scalars[done : done + batch], wanted)
+                if batched is None:
+                    break
+                for arrived in batched:
+                    _hand_over(take, done, uses, arrived)
+                    for number, grad in zip(others, arrived[len(sides) :], strict=True):
+                        if grad is not None:
+                            take(done, number, grad)
+                    done += 1
             current = [0]
             for number in others:
                 hooks.append(weights[number].register_hook(_handing_over(take, current, number)))
-            wanted = [*edges, *(weights[number] for number in others)]
-            for current[0], scalar in enumerate(scalars):
+            for current[0] in range(done, len(scalars)):
                 last = current[0] == len(scalars) - 1
-                arrived = iter(torch.autograd.grad(scalar(code), wanted, retain_graph=not last, allow_unused=True))
-                for number, sides in uses.items():
-                    pairs = [(use, g) for use, g in zip(sides, arrived, strict=False) if g is not None]
-                    if pairs:
-                        take(current[0], number, Outer(tuple(use.sides(g) for use, g in pairs)))
+                scalar = scalars[current[0]](code)
+                _hand_over(
+                    take,
+                    current[0],
+                    uses,
+                    torch.autograd.grad(scalar, wanted, retain_graph=not last, allow_unused=True),
+                )
     finally:
         for hook in hooks:
             hook.remove()
         for w, before in zip(weights, asked, strict=True):
             w.requires_grad_(before)
+
+
+def _hand_over(
+    take: Callable[[int, int, Outer], None],
+    scalar: int,
+    uses: dict[int, list[Use]],
+    arrived: Sequence[Tensor | None],
+) -> None:
+    """Hand over the derivatives that are outer products, given what has arrived where the matrices were applied."""
+    here = iter(arrived)
+    for number, sides in uses.items():
+        pairs = [(use, g) for use, g in zip(sides, here, strict=False) if g is not None]
+        if pairs:
+            take(scalar, number, Outer(tuple(use.sides(g) for use, g in pairs)))
 
 
 def _handing_over(

@@ -51,12 +51,13 @@ def measure(quine: Quine) -> Measurement:
     """Print once and compare with the stored weights; takes no room for a second copy of a large network."""
     difference = size = largest = 0.0
     differing = nonfinite = subnormal = ulp = 0
+    room = Room()
     code = printed_code(quine) if quine.in_place else quine.code()
     for stored, printed in quine.printed_pieces(code):
         if stored.numel() == 0:
             continue
         if bits.same(printed, stored):  # as of a quine on a grid: then there is nothing to measure but the weights
-            length = norm(stored)
+            length = norm(room.wide(stored))
             if math.isfinite(length):
                 size = math.hypot(size, length)
                 subnormal += bits.subnormal_count(stored)
@@ -83,6 +84,22 @@ def measure(quine: Quine) -> Measurement:
         nonfinite_weights=nonfinite,
         subnormal_weights=subnormal,
     )
+
+
+class Room:
+    """Where pieces are written in float64: memory that is new for each costs more than what is computed in it."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def wide(self, x: Tensor) -> Tensor:
+        """The numbers of ``x`` in float64, until the next are asked for."""
+        if x.dtype == torch.float64:
+            return x
+        if self._held is None or len(self._held) < x.numel() or self._held.device != x.device:
+            self._held = None  # before there is more
+            self._held = torch.empty(x.numel(), dtype=torch.float64, device=x.device)
+        return self._held[: x.numel()].view(x.shape).copy_(x)
 
 
 def measured_once(quine: Quine) -> Measurement:
