@@ -15,20 +15,26 @@ from flint import ctx
 from onnx import TensorProto, helper
 from torch import nn
 
+from neuralquine.errors import BadOption
 from neuralquine.keeping.export import IR, OPSET
 from neuralquine.keeping.onnx.values import Graph
 from neuralquine.proving.balls import Ball, Rounding
+from neuralquine.proving.checker.held import Machine
+from neuralquine.proving.checker.numbers import Bounded
 from neuralquine.proving.known import description
 from neuralquine.proving.rules import INDICES, NoRule, common, run
 from neuralquine.proving.rules.common import described
+from neuralquine.proving.rules.on_grid import ON_GRID
 from neuralquine.proving.tubes.adjoint import Steps
 from neuralquine.proving.tubes.machine import Unbounded
 from neuralquine.proving.tubes.tube import held, tape_of
+from neuralquine.proving.verdicts import NotProved
 from neuralquine.quines.networks.bodies import TokenMean, Tokens
 from neuralquine.quines.networks.causal import CausalTransformer
 from neuralquine.quines.networks.description import describe
 from neuralquine.quines.networks.normalize import InstanceNorm
 from neuralquine.quines.networks.sequence import Clocked
+from neuralquine.quines.networks.stepped import stepped
 
 RANKS = range(6)
 
@@ -103,6 +109,10 @@ def _second(axes, kind):
     return generator
 
 
+def _divisors(n):
+    return [g for g in range(2, n + 1) if n % g == 0] or [1]
+
+
 def _convolution(kind, axes):
     def make(draw, channels):
         several = draw.one(
@@ -115,7 +125,7 @@ def _convolution(kind, axes):
             stride=several(1, 3),
             padding=draw.seldom(several(0, 1), "valid"),
             dilation=several(1, 2),
-            groups=draw.seldom(1, channels),
+            groups=draw.seldom(1, *_divisors(channels)),
             bias=draw.one(True, False),
             padding_mode=draw.seldom("zeros", "circular"),
         )
@@ -170,7 +180,7 @@ def _transposed(kind, axes):
             stride=draw.size(1, 3),
             padding=draw.size(0, 1),
             output_padding=draw.seldom(0, 1),
-            groups=draw.seldom(1, channels),
+            groups=draw.seldom(1, *_divisors(channels)),
             bias=draw.one(True, False),
             dilation=draw.size(1, 2),
         )
@@ -351,19 +361,44 @@ GENERATORS = {
 _FAR_CORNERS = {"ReLU6", "Hardsigmoid", "Hardswish"}  # corners that standard normal numbers do not reach
 
 
+# Modules and shapes that random choices meet too seldom to tell a rule from a faulty one; they have the seeds -1, -2, ...
+EDGES = {
+    "Conv1d": [(lambda: nn.Conv1d(4, 6, 2, groups=2), (2, 4, 5))],
+    "ConvTranspose1d": [
+        (lambda: nn.ConvTranspose1d(4, 6, 2, groups=2), (2, 4, 5)),
+        (lambda: nn.ConvTranspose1d(1, 1, 2, padding=1), (1, 1)),  # its output would have no number
+    ],
+    "AvgPool3d": [  # torch refuses a window that only the padding makes room for, by three axes alone
+        (lambda: nn.AvgPool3d(3, padding=1), shape) for shape in ((3, 2, 3, 3), (3, 3, 3, 2), (2, 3, 3, 3))
+    ]
+    + [(lambda: nn.AvgPool3d((1, 2, 3)), (2, 3, 3, 3))],
+    "AdaptiveAvgPool1d": [(lambda n=n: nn.AdaptiveAvgPool1d(n), (2, 4)) for n in (0, (1,), (2,))],
+    "AdaptiveAvgPool2d": [(lambda n=n: nn.AdaptiveAvgPool2d(n), (2, 4, 4)) for n in (0, (0, 0), (2, 2), (2, 1))],
+    "neuralquine.Tokens": [(lambda: Tokens(1, 3), (2, 3))],
+}
+
+
+def _edge(name, place):
+    make, shape = EDGES[name][place]
+    return lambda _: (make(), lambda _: list(shape))
+
+
 def drawn(name, rank, seed):
-    """A module of a type and an input of a rank."""
-    draw = Draw([sum(map(ord, name)), rank, seed])
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack for every device: a millisecond
+    """A module of a type and an input of a rank; of a negative seed, one of the edges."""
+    draw = Draw([sum(map(ord, name)), rank, abs(seed)])
+    torch.default_generator.manual_seed(abs(seed))  # torch.manual_seed notes a stack for every device: a millisecond
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module, shape_at = GENERATORS[name](draw)
+        module, shape_at = (GENERATORS[name] if seed >= 0 else _edge(name, ~seed))(draw)
     module = module.double().eval()
     for weight in module.parameters():  # also those that torch starts at zero or one
         nn.init.normal_(weight)
-    fitting = shape_at(rank)
-    shape = draw.seldom(fitting, draw.sizes(rank), [0] * rank) if fitting is not None else draw.sizes(rank)
-    indices = draw.seldom(name in INDICES, name not in INDICES)
+    fitting, indices = shape_at(rank), name in INDICES
+    if seed >= 0:
+        shape = draw.seldom(fitting, draw.sizes(rank), [0] * rank) if fitting is not None else draw.sizes(rank)
+        indices = draw.seldom(indices, not indices)
+    else:
+        shape = fitting
     x = torch.from_numpy(draw.generator.integers(0, draw.seldom(2, 5, 6), shape)) if indices else None
     spread = 4.0 if name in _FAR_CORNERS else 1.0
     return module, torch.from_numpy(np.asarray(spread * draw.generator.standard_normal(shape))) if x is None else x
@@ -439,6 +474,19 @@ def in_a_graph(spec, state, x):
     return found
 
 
+def _rounds_as_torch(spec, module, x, bits=6):
+    """Whether the rule rounds activations where torch does, if torch rounds any of this module's."""
+    machine = Machine.of("float64", bits)
+    weights = {name: Bounded(t.numpy(), None, machine) for name, t in module.state_dict().items()}
+    try:
+        with stepped(module, bits):
+            answer = asked(module, x)
+        found = run(spec, Bounded(x.numpy(), None, machine), weights.get, indices=not x.is_floating_point())
+    except (BadOption, NotProved):  # nothing is rounded, or nothing is said of it
+        return True
+    return bool((np.abs(found.value - answer) <= found.reach).all())
+
+
 def agreement(name, rank, seed):
     """``equal``, ``refused`` (the rule refuses what torch computes), ``both`` refuse; else how they differ."""
     module, x = drawn(name, rank, seed)
@@ -487,6 +535,8 @@ def agreement(name, rank, seed):
         return f"{where} has shape {None if found is None else found.shape} in a graph, in torch {expected.shape}"
     if not np.allclose(found, expected, rtol=1e-9, atol=1e-9):
         return f"{where} is off by {np.abs(found - expected).max():.1e} in a graph"
+    if name in ON_GRID and not _rounds_as_torch(spec, module, x):
+        return f"{where} is rounded elsewhere where activations are on a grid"
     return "equal"
 
 

@@ -119,10 +119,7 @@ def _is_wrong(names, seeds):
         if said not in (None, drawn_models.IDLE):
             return True
         bounded |= {name} if said is None else set()
-        if name in drawn_models.ON_A_GRID and drawn_models.finding_on_a_grid(name, seed) not in (
-            None,
-            drawn_models.IDLE,
-        ):
+        if drawn_models.finding_on_a_grid(name, seed) not in (None, drawn_models.IDLE):
             return True
     return bounded != set(names)
 

@@ -11,8 +11,8 @@ import types
 from functools import cache, partial
 from itertools import chain, zip_longest
 
-from agreement import RANKS, agreement, true_agreement
-from neuralquine.proving.rules import common
+from agreement import EDGES, RANKS, agreement, true_agreement
+from neuralquine.proving.rules import bert, common
 from proving.planted import report
 
 _TABLES = ("RULES", "TENSORS", "SEQUENCES", "INDICES")
@@ -40,7 +40,7 @@ _TWINS = {
     "softsign": "mish_gate",
     "mish_gate": "softsign",
 }
-_STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm")
+_STEPS = (*_TWINS, "scale", "divide_by_root", "softmax", "normalize", "mean", "move", "batch_norm", "to_grid")
 
 
 def faults(source):
@@ -109,8 +109,11 @@ def source_of(file):
     return inspect.getsource(importlib.import_module(f"neuralquine.proving.rules.{file}"))
 
 
-def is_found(file, source, every=1):
-    """Whether a changed file of rules gives itself away in the comparison with torch, or in every so many-th part of it."""
+def is_found(file, source, every=1, models=False):
+    """Whether a changed file of rules gives itself away in the comparison with torch, or in every so many-th part of it.
+
+    With *models* also where the rule of a whole model calls it: BERT's, of the layers of an encoder.
+    """
     code = compile(source, f"<changed {file}>", "exec")
     whole, names = {table: getattr(common, table) for table in _TABLES}, set(_rules_in(file))
     for table, held in whole.items():
@@ -127,7 +130,9 @@ def is_found(file, source, every=1):
             setattr(common, table, others | getattr(common, table))
         draws = ([(name, *drawn) for drawn in _before(name)[::every]] for name in changed if name in whole["RULES"])
         in_turn = filter(None, chain.from_iterable(zip_longest(*draws)))  # one of each rule, then the next of each
-        return any(agreement(name, rank, seed) != verdict for name, rank, seed, verdict in in_turn)
+        if any(agreement(name, rank, seed) != verdict for name, rank, seed, verdict in in_turn):
+            return True
+        return models and file == "attention" and _is_wrong_in_bert(module)
     except Exception:  # a rule that raises anything but a refusal is found
         return True
     finally:
@@ -135,16 +140,33 @@ def is_found(file, source, every=1):
             setattr(common, table, held)
 
 
+def _is_wrong_in_bert(module):
+    """Whether BERT with these layers, its activations on a grid, is another network than the rule says."""
+    from proving import drawn_models  # imports transformers, for seconds
+
+    true, bert.encode = bert.encode, module.encode
+    try:
+        said = {drawn_models.finding_on_a_grid("BertModel", seed) for seed in range(6)}
+        return not said <= {None, drawn_models.IDLE}
+    finally:
+        bert.encode = true
+
+
 @cache
 def _before(name, draws=20, most=24):
-    """What the true rule says of some draws: mostly those that it computes."""
+    """What the true rule says of some draws: the edges, and mostly those that it computes."""
     verdicts, equal = [], []
     for seed in range(draws):
         verdicts += [(rank, seed, true_agreement(name, rank, seed)) for rank in RANKS]
         equal = [v for v in verdicts if v[2] == "equal"]
         if len(equal) >= most:
             break
-    return [*equal[:most], *[v for v in verdicts if v[2] != "equal"][: most // 2]]
+    edges = [(rank, ~n, true_agreement(name, rank, ~n)) for n, rank in _edges(name)]
+    return [*edges, *equal[:most], *[v for v in verdicts if v[2] != "equal"][: most // 2]]
+
+
+def _edges(name):
+    return enumerate(len(shape) for _, shape in EDGES.get(name, ()))
 
 
 def main():
@@ -158,7 +180,7 @@ def planted_in(file):
         _before(name)
     lines = source.splitlines()
     for line, said, changed in faults(source):
-        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed())
+        yield f"{said}: {lines[line - 1].strip()}", lambda changed=changed: is_found(file, changed(), models=True)
 
 
 def _rules_in(file):

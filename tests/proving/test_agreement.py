@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
-from agreement import GENERATORS, RANKS, asked, true_agreement
+from agreement import EDGES, GENERATORS, RANKS, asked, true_agreement
 from neuralquine.proving.certificate import NotProved, certify
 from neuralquine.proving.enclosed import coded, stored
 from neuralquine.proving.network import Network
@@ -36,6 +36,12 @@ def test_a_rule_agrees_with_torch_at_every_rank_or_refuses(name, first):
     differing = [v for v in verdicts if v not in ("equal", "refused", "both")]
     assert not differing, "\n".join(differing[:5])
     assert Counter(verdicts)["equal"] >= 4  # the rule is not right only because it refuses
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_a_rule_agrees_with_torch_where_it_could_go_wrong_unseen(name):
+    verdicts = [true_agreement(name, len(shape), ~place) for place, (_, shape) in enumerate(EDGES[name])]
+    assert set(verdicts) <= {"equal", "refused", "both"}
 
 
 UNBATCHED = {

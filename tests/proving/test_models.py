@@ -17,6 +17,7 @@ from neuralquine.proving.rules.resnet import RESNET, resnet_arguments
 from neuralquine.quines.networks.models import described_model
 from neuralquine.quines.networks.stepped import stepped
 from proving import drawn_models, model_mutants
+from proving.harmless import HARMLESS
 
 transformers = pytest.importorskip("transformers")
 KINDS = (
@@ -35,10 +36,9 @@ def test_a_model_is_read_by_its_configuration_as_torch_runs_it(kind):
 @pytest.mark.parametrize("file", ["gpt2", "llama", "bert", "resnet"])
 def test_a_fault_planted_in_the_rule_of_a_model_is_found(file):
     """Three of each file; the script of ``model_mutants.py`` plants all."""
-    assert not model_mutants.is_found(file, model_mutants.mutants.source_of(file))
-    planted = model_mutants.faults(file)
-    for line, said, changed in planted[len(planted) // 2 :: len(planted) // 6]:
-        assert model_mutants.is_found(file, changed()), f"line {line}: {said}"
+    planted = [fault for fault in model_mutants.planted_in(file) if fault[0] not in HARMLESS.get(file, {})]
+    for said, is_found in planted[len(planted) // 2 :: len(planted) // 6]:
+        assert is_found(), said
 
 
 @pytest.mark.parametrize(("kind", "options"), [("LlamaForCausalLM", {}), ("BertModel", {"trunk_dtype": "float64"})])
@@ -144,8 +144,8 @@ def test_a_resnet_of_other_layers_has_no_rule():
         resnet_arguments({"resnet.embedder.embedder.convolution.weight": [3, 3, 7, 7]})
 
 
-@pytest.mark.parametrize("kind", drawn_models.ON_A_GRID)
+@pytest.mark.parametrize("kind", drawn_models.KINDS)
 def test_a_model_on_a_grid_of_activations_is_read_as_torch_runs_it(kind):
-    found = [drawn_models.finding_on_a_grid(kind, seed) for seed in range(8)]
+    found = [drawn_models.finding_on_a_grid(kind, seed) for seed in range(6)]
     assert set(found) <= {None, drawn_models.IDLE}
     assert found.count(None) >= 2

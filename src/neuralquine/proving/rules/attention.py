@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .activations import gelu
+from .activations import gelu, silu
 from .common import A, NoRule, Shapes, Spec, Weights, affine, below, held, rule, scaled, weight_and_bias
 
 _CONTEXT = 16  # positions of the causal transformer
 
 
-def attend(x: A, heads: int, weights: Weights[A], *, causal: bool, parts: bool = False) -> A:
+def attend(x: A, heads: int, weights: Weights[A], *, causal: bool, parts: bool) -> A:
     """Self-attention of sequences ``(B, T, E)``, as in ``nn.MultiheadAttention``; causal: each sees what came before.
 
     Where queries, keys and values are layers of their own, as their *parts*, these are rounded to the grid of activations.
@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda x: x.relu(),
     "gelu": lambda x: gelu(x, {"approximate": "none"}, lambda _: None),
     "gelu_tanh": lambda x: gelu(x, {"approximate": "tanh"}, lambda _: None),
-    "silu": lambda x: x * x.sigmoid(),
+    "silu": lambda x: silu(x, {}, lambda _: None),
 }
 _OF_TORCH = ("relu", "gelu")  # those of its encoder layer; the others are of models of transformers
 
