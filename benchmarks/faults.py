@@ -8,6 +8,9 @@ from the true one. Those that are not found and are no faults stand with the rea
 named keep their rows; all of them take half an hour of the processor. With ``--again`` only what was not found the last time is planted. Writes ``benchmarks/results/faults.json`` and ``faults.md`` beside it.
 """
 
+# pyright: reportMissingImports=false
+# (what plants the faults lies among the tests, whose folder is put on the path below)
+
 from __future__ import annotations
 
 import argparse
