@@ -8,8 +8,8 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.quines import batched, gradients, self_printer
-from neuralquine.quines.code_by_code import code_by_code
-from neuralquine.quines.gradients import each_gradient, stored_gradient_lengths
+from neuralquine.quines.gradients import stored_gradient_lengths
+from quines.stored_derivatives import assert_alike, assert_left_alone, derivatives
 
 WIDE = 64
 
@@ -87,12 +87,6 @@ def batches(monkeypatch, worth):
     return heard
 
 
-def all_of(quine, scalars):
-    pieces = {}
-    each_gradient(quine, scalars, lambda s, number, grad: pieces.update({(s, number): grad.clone()}))
-    return pieces, stored_gradient_lengths(quine, scalars), code_by_code(quine, quine.printer)
-
-
 @pytest.mark.parametrize(("name", "spare"), [*((name, 1e-6) for name in ACTS), ("tanh", 1.2)])
 def test_a_batch_gives_what_single_passes_give(name, spare, monkeypatch):
     torch.manual_seed(len(name))
@@ -102,23 +96,16 @@ def test_a_batch_gives_what_single_passes_give(name, spare, monkeypatch):
     scalars = [lambda c, row=row: (c * row).sum() for row in u]
     scalars.append(lambda c: (c * c).sum())
     heard = batches(monkeypatch, 10**12)
-    theirs = all_of(quine, scalars)
+    theirs = derivatives(quine, scalars)
     assert heard == []
     heard = batches(monkeypatch, 0)
     monkeypatch.setattr(batched, "_SPARE", spare)
-    mine = all_of(quine, scalars)
+    mine = derivatives(quine, scalars)
     assert heard
     assert all(heard) is can
     assert not can or max(heard) == (8 if spare < 1 else 3)
-    assert mine[0].keys() == theirs[0].keys()
-    for key, grad in theirs[0].items():
-        torch.testing.assert_close(mine[0][key], grad, rtol=1e-10, atol=1e-12)
-    for one, other in zip(mine[1], theirs[1], strict=True):
-        assert one == pytest.approx(other, rel=1e-9, abs=1e-13)
-    torch.testing.assert_close(mine[2], theirs[2], rtol=1e-9, atol=1e-11)
-    for w in quine.weights:
-        assert w.grad is None
-        assert not w._backward_hooks
+    assert_alike(mine, theirs)
+    assert_left_alone(quine)
 
 
 def test_a_hook_on_a_weight_is_heard_once_for_each_derivative(monkeypatch):

@@ -9,8 +9,9 @@ from torch import nn
 import neuralquine as nq
 from neuralquine.quines import gradients, self_printer
 from neuralquine.quines.code_by_code import code_by_code
-from neuralquine.quines.gradients import each_gradient, stored_gradient_lengths
+from neuralquine.quines.gradients import stored_gradient_lengths
 from neuralquine.quines.outer import uses_of
+from quines.stored_derivatives import assert_alike, assert_left_alone, derivatives
 
 WIDE = 96
 
@@ -80,14 +81,12 @@ USES = {
 }
 
 
-def derivatives(quine, scalars, monkeypatch, found):
-    """All derivatives, through outer products or without, and the lengths."""
+def with_products(quine, scalars, monkeypatch, found):
+    """All derivatives, through outer products or without."""
     with monkeypatch.context() as patch:
         if not found:
             patch.setattr(gradients, "uses_of", lambda answer, weights: {})
-        pieces = {}
-        each_gradient(quine, scalars, lambda s, number, grad: pieces.update({(s, number): grad.clone()}))
-        return pieces, stored_gradient_lengths(quine, scalars), code_by_code(quine, quine.printer)
+        return derivatives(quine, scalars)
 
 
 def quine_of(trunk, monkeypatch, code_size=8, probe=(3, WIDE), **options):
@@ -111,16 +110,9 @@ def test_both_ways_agree_however_a_matrix_is_used(name, seed, monkeypatch):
     assert numbers.index("last.weight") in uses
     u = torch.randn(8, dtype=torch.float64)
     scalars = [lambda c: (c * u).sum(), lambda c: c[3]]
-    mine, theirs = (derivatives(quine, scalars, monkeypatch, found) for found in (True, False))
-    assert mine[0].keys() == theirs[0].keys()
-    for key, grad in theirs[0].items():
-        torch.testing.assert_close(mine[0][key], grad, rtol=1e-10, atol=1e-12)
-    for one, other in zip(mine[1], theirs[1], strict=True):
-        assert one == pytest.approx(other, rel=1e-9, abs=1e-13)
-    torch.testing.assert_close(mine[2], theirs[2], rtol=1e-9, atol=1e-11)
-    for w in quine.weights:
-        assert w.grad is None
-        assert not w._backward_hooks
+    mine, theirs = (with_products(quine, scalars, monkeypatch, found) for found in (True, False))
+    assert_alike(mine, theirs)
+    assert_left_alone(quine)
 
 
 @pytest.mark.parametrize("code_size", [5, 16, 40])

@@ -20,9 +20,7 @@ from .outer import Use
 # Weights times derivatives from which one pass is quicker. Of gpt2 it saves 0.6 ns for each (measured for 4), and the first one
 # imports hundreds of modules, which takes 0.7 s.
 _WORTH = 1_000_000_000
-_SPARE = (
-    8  # weights for each number that the derivatives of one pass may take together: an eighth of the network's memory
-)
+_SPARE = 8  # weights for each number of one pass's derivatives: together they take an eighth of the network's memory
 _REMARK: Any = ("error", re.compile("There is a performance drop"), UserWarning, None, 0)
 
 

@@ -15,7 +15,7 @@ _TOGETHER = 16  # rows whose outer products are held: they share the signs that 
 
 
 def code_by_code(quine: Holder, printer: Printer) -> Tensor:
-    """``d code_i / d c_j`` at the stored weights ``E(c)``: ``(d, d)``, float64; one backward pass a row, and no gradient is kept."""
+    """``d code_i / d c_j`` at the stored weights ``E(c)``: ``(d, d)``, float64; no gradient by a whole network is kept."""
     count, tensors = printer.code_size, len(quine.weights)
     rows = torch.zeros(count, count, dtype=torch.float64, device=quine.weights[0].device)
     for first in range(0, count, _TOGETHER):
