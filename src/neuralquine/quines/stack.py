@@ -209,7 +209,7 @@ class Linearization:
         stack, out = self.stack, torch.empty_like(d)
         *changes, (last, shift) = [stack.weights(d, layer) for layer in stack.layers]
         several = len(self.parts) > 1
-        if several:  # a product with a matrix that lies in this order is a fifth quicker
+        if several:  # in this order of memory the same bits take a tenth less time
             changes = [(change.mT.contiguous().mT, moved) for change, moved in changes]
         for part in self.parts:
             answer = torch.mv(self.h[-1][part], last[0], out=out[part])
