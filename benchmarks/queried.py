@@ -1,9 +1,9 @@
 """Queried quines on many seeds: what each search cost, and what it found, by the package's own fresh evaluation.
 
-    python benchmarks/queried.py [--problems NAME,...] [--seeds 11-20] [--jobs N] [--time-limit 180] [--device cuda]
-                                 [--out benchmarks/results/queried.json] [--resume]
+    python benchmarks/queried.py [--problems NAME,...] [--seeds 11-20] [--jobs N] [--threads N] [--time-limit 180]
+                                 [--device cuda] [--out benchmarks/results/queried.json] [--resume]
 
-Every (problem, seed) is a process of its own with one thread, ``--jobs`` of them at once. Results are written after every run
+Every (problem, seed) is a process of its own with ``--threads`` threads (1), ``--jobs`` of them at once (one for each core). Results are written after every run
 that ends, as JSON with every seed's figures and as a table (the same name with ``.md``): residual, RMS weight, spread,
 distance of the spectrum to 1, generations survived of 100, derivative products, seconds of the processor and of the clock.
 Seconds of several runs at once are longer than those of one alone. A seed counts as solved where ``verify`` finds a quine
@@ -79,6 +79,7 @@ def one(name: str, seed: int, limit: float, device: str) -> Row:
         "evaluations": solution.map_evaluations,
         "processor_seconds": spent,
         "seconds": seconds,
+        "threads": torch.get_num_threads(),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "parameters": quine.parameter_count,
         "torch": torch.__version__,
@@ -101,12 +102,12 @@ def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept
 
 
-def run(name: str, seed: int, limit: float, device: str) -> Row:
+def run(name: str, seed: int, limit: float, device: str, threads: int) -> Row:
     """Run :func:`one` in a process of its own, which is ended once it is late."""
     here = [sys.executable, __file__, "--one", name, str(seed), "--time-limit", str(limit), "--device", device]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    several = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(here, stdout=pipe, stderr=pipe, text=True, env=os.environ | threads) as process:
+    with subprocess.Popen(here, stdout=pipe, stderr=pipe, text=True, env=os.environ | several) as process:
         RUNNING.append(process)
         try:
             out, told = process.communicate(timeout=limit + GRACE)
@@ -127,19 +128,19 @@ def report(rows: list[Row]) -> str:
     lines = [
         "# Queried quines, many seeds",
         "",
-        f"`python benchmarks/queried.py`, float64, one thread for each run; torch {_torch(rows)}. Median (worst) over the",
-        "solved seeds, but seconds over all seeds, an unsolved one counting as what it took; s of the processor, of one core.",
+        f"`python benchmarks/queried.py`, float64; torch {_torch(rows)}. Median (worst) over the solved seeds, but",
+        "seconds over all seeds, an unsolved one counting as what it took. With one thread several runs share the cores.",
         "",
-        "| problem | device | solved | processor s | products | residual | RMS weight | spread | distance to 1 | "
+        "| problem | device | threads | solved | processor s | clock s | products | residual | RMS weight | spread | distance to 1 | "
         "generations | peak MB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups = {(row["problem"], row.get("device", "-")): None for row in rows}
-    for name, device in groups:
-        mine = [row for row in rows if (row["problem"], row.get("device", "-")) == (name, device)]
+    for name, device, threads in dict.fromkeys(map(_group, rows)):
+        mine = [row for row in rows if _group(row) == (name, device, threads)]
         good, ran = [row for row in mine if row["solved"]], [row for row in mine if "error" not in row]
         shown = [
             _middle(ran, "processor_seconds", max, ".3g"),
+            _middle(ran, "seconds", max, ".3g"),
             _middle(ran, "jvps", max, ".0f"),
             _middle(good, "relative_residual", max, ".1e"),
             _middle(good, "weight_rms", min, ".2g"),
@@ -148,10 +149,14 @@ def report(rows: list[Row]) -> str:
             _middle(good, "generations", min, ".0f"),
             _middle(ran, "peak_mb", max, ".0f"),
         ]
-        lines.append(f"| {name} | {device} | {len(good)} of {len(mine)} | {' | '.join(shown)} |")
+        lines.append(f"| {name} | {device} | {threads} | {len(good)} of {len(mine)} | {' | '.join(shown)} |")
     unsolved = [row for row in rows if not row["solved"]]
     lines += ["", *(f"- {row['problem']}, seed {row['seed']}: {_why(row)}" for row in unsolved), ""]
     return "\n".join(lines)
+
+
+def _group(row: Row) -> tuple[str, str, int]:
+    return row["problem"], row.get("device", "-"), row.get("threads", 1)
 
 
 def _torch(rows: list[Row]) -> str:
@@ -187,6 +192,7 @@ def main() -> None:
     parser.add_argument("--problems", default="chang-lipson-50,austint-relu-121")
     parser.add_argument("--seeds", type=seeds_of, default=seeds_of("11-20"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1, help="of every run")
     parser.add_argument("--time-limit", type=float, default=180)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "queried.json")
@@ -215,10 +221,10 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     with ThreadPoolExecutor(options.jobs) as pool:
-        running = [pool.submit(run, *each, options.time_limit, options.device) for each in todo]
+        running = [pool.submit(run, *each, options.time_limit, options.device, options.threads) for each in todo]
         for future in as_completed(running):
             rows.append(row := future.result())
-            rows.sort(key=lambda row: (list(PROBLEMS).index(row["problem"]), row["seed"]))
+            rows.sort(key=lambda row: (list(PROBLEMS).index(row["problem"]), row.get("threads", 1), row["seed"]))
             write(options.out, rows)
             told = (
                 row.get("error") or f"{row['relative_residual']:.1e} {row['processor_seconds']:.1f} s {row['detail']}"

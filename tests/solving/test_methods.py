@@ -668,7 +668,9 @@ def test_a_large_free_network_climbs_the_curves_first():
 @pytest.mark.parametrize(
     ("pace", "products", "residual", "left"),
     [
-        (0.03, 99, 0.04, False),
+        (0.03, 40, 0.9, False),
+        (0.03, 50, 0.04, False),
+        (0.03, 50, 0.05, True),
         (0.03, 100, 0.04, True),
         (0.03, 100, 0.02, False),
         (0.03, 200, 0.02, True),

@@ -49,7 +49,7 @@ _ON_ACCELERATOR = 2  # searches at once there: one computes while the other wait
 _FOLLOWER = KrylovLM(eta=0.2, forcing=0.9, gain=0.7)
 # Replayed on the courses of 33 starts at 2 x 100 units, this pace spends 5,900 products in the place of 13,416 and keeps the one start
 # that leads to a quine, which is at 0.016 after 100 products and at 0.0014 after 200. At 2 x 50 units quines come more slowly.
-_PACED, _PACE = 10_000, 0.03  # weights from which a start has to keep up with a pace, and that pace
+_PACED, _PACE = 10_000, 0.035  # weights from which a start has to keep up with a pace, and that pace
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
 _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB

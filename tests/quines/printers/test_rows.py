@@ -15,6 +15,8 @@ from neuralquine.quines.printers.hadamard import HadamardExpansion
 def printer(monkeypatch, d, dtype, gains=None, chunk=1000):
     monkeypatch.setattr(rows, "_WORTH", 0)
     monkeypatch.setattr(rows, "_CHUNK", chunk)
+    times = itertools.count(0, -1)  # the later timed, the quicker: no test depends on a clock
+    monkeypatch.setattr(rows, "seconds", lambda run: run() or next(times))
     sizes = [100, 7, 3333, 1, 0, 64, 9000]
     means = [float(i % 3) / 4 for i in range(len(sizes))]
     gains = gains or [2.0**-i for i in range(len(sizes))]
@@ -61,5 +63,16 @@ def test_a_product_that_prints_other_bits_or_does_not_exist_is_not_believed(monk
             patched.setattr(torch, "addmm", broken)
             targets = [(s, torch.empty(s.count)) for s in made.slots]
             made.write(c, targets)
-        assert made._rows._believed is False
+        assert made._rows._taken is False
         assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
+
+
+@pytest.mark.parametrize("quicker", [True, False])
+def test_the_quicker_way_prints(monkeypatch, quicker):
+    made, c = printer(monkeypatch, 20, torch.float32), grid(20, 8).float()
+    times = iter([1.0, 0.5 if quicker else 2.0])  # of the plain path, then of the product
+    monkeypatch.setattr(rows, "seconds", lambda run: run() or next(times))
+    targets = [(s, torch.empty(s.count)) for s in made.slots]
+    made.write(c, targets)
+    assert made._rows._taken is quicker
+    assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))

@@ -21,6 +21,7 @@ _FINE = 1e-3  # relative residual below which every trial is evaluated in full p
 _CLOSE = 1e-5  # relative residual below which a start is never left: Newton ends there in a step or two
 _WINDOW = 100  # products over which a start is judged
 _PACE_GAIN = 0.4  # factor of ``pace`` in each such window
+_PACED_FROM = 48  # products after which a start has to keep up with it
 _PLAIN_STEPS, _PLAIN_GAIN = 10, 0.75  # where nothing preconditions the products, a step takes as many as a window holds
 _PLAIN_PRODUCTS = (200, 16.0)  # there most products of a start, a + b sqrt(P): twice what a success needs
 
@@ -72,8 +73,8 @@ class KrylovLM:
             leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
         products: most derivative products that one start may cost; by default no limit but ``window``, or without a
             preconditioner ``200 + 16 sqrt(P)``.
-        pace: where it is not 0, a start is also left once its relative residual is above this after 100 products, 0.4
-            of it after 200, 0.16 after 300, and so on.
+        pace: where it is not 0, a start is also left when after n products, 60 or more, its relative residual is above
+            ``pace 0.4^(n / 100 - 1)``.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
 
@@ -139,7 +140,8 @@ class KrylovLM:
             base, share = _PLAIN_PRODUCTS
             gain, most = _PLAIN_GAIN, most or base + share * weights**0.5
             before = past[-1 - _PLAIN_STEPS][1] if len(past) > _PLAIN_STEPS else math.inf
-        behind = self.pace > 0 and spent >= _WINDOW and residual > self.pace * _PACE_GAIN ** (spent / _WINDOW - 1)
+        paced = self.pace > 0 and spent >= _PACED_FROM
+        behind = paced and residual > self.pace * _PACE_GAIN ** (spent / _WINDOW - 1)
         return residual > gain * before or behind or 0 < most < spent
 
     def _search(self, family: _Family, mu: float) -> _Trial:
