@@ -32,8 +32,9 @@ from neuralquine.solving.methods import (
 from neuralquine.solving.methods import (
     method as registered,
 )
-from neuralquine.solving.methods.krylov_lm import _Memory
+from neuralquine.solving.methods.krylov_lm import _Memory, relative
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
+from neuralquine.solving.queried_map import QueryMap
 from neuralquine.solving.solution import Status
 from neuralquine.solving.trace import Trace
 from problems import (
@@ -682,3 +683,20 @@ def test_a_large_free_network_climbs_the_curves_first():
 def test_a_start_that_does_not_keep_up_with_the_pace_is_left(pace, products, residual, left):
     memory = _Memory(course=[(0, 1.0), (products, residual)])
     assert nq.KrylovLM(pace=pace)._hopeless(memory, 20_100) is left
+
+
+def test_where_float32_ends_one_step_in_float64_goes_on(monkeypatch):
+    quine = nq.recipe("queried-121", seed=1)
+    nq.solve(quine)
+    noise = torch.randn(quine.parameter_count, generator=torch.Generator().manual_seed(1), dtype=quine.dtype)
+    x = quine.theta + 1e-8 * noise
+    f, method = QueryMap(quine), nq.KrylovLM()
+    monkeypatch.setattr(nq.KrylovLM, "_search", lambda self, family, mu: family.here)  # no step of float32 is lower
+    state = method.step(f, method.init(f, x[None].clone()), torch.tensor([0]))
+    assert relative(x, f(x[None])[0]) > 1e-9
+    assert relative(state.x[0], state.fx[0]) < 1e-12
+    assert not state.memory[0].stuck
+    with monkeypatch.context() as patched:
+        patched.setattr(QueryMap, "sharply", lambda self, x: None)
+        state = method.step(f, method.init(f, x[None].clone()), torch.tensor([0]))
+        assert state.memory[0].stuck

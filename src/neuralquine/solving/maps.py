@@ -149,6 +149,10 @@ class SelfMap:
 
         return product, unpreconditioned
 
+    def sharply(self, x: Tensor) -> tuple[Product, Product] | None:
+        """:meth:`linearize` in the map's own type, where that is another one; else None."""
+        return None
+
     def squared_length(self, r: Tensor, length: Tensor) -> Tensor:
         """``||F(theta) - theta||^2`` in weights: ``(B,)``.
 

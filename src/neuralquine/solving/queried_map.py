@@ -62,11 +62,21 @@ class QueryMap(FullMap):
         else:
             return super().linearize(x)
 
+        return self._counted(at.jvp), MeanField(at) if isinstance(at, Linearization) else unpreconditioned
+
+    def sharply(self, x: Tensor) -> tuple[Product, Product] | None:
+        if self.stack is None or x.dtype == torch.float32:
+            return None
+        inverse = MeanField(Linearization(self.stack, x, self._spare))
+        exact = Linearization(self.stack, x, dtype=x.dtype)
+        return self._counted(exact.jvp), lambda v: inverse(v.float()).to(v)
+
+    def _counted(self, jvp: Product) -> Product:
         def product(v: Tensor) -> Tensor:
             self.count(0, 1)
-            return at.jvp(v)
+            return jvp(v)
 
-        return product, MeanField(at) if isinstance(at, Linearization) else unpreconditioned
+        return product
 
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether the weights of a row are zero or all one number, which a network of dead units and a bias answers."""
