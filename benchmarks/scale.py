@@ -145,14 +145,8 @@ def on_cuda(largest: float, repeat: int, out: Path) -> list[dict[str, Any]]:
         "",
         "`python benchmarks/scale.py --device cuda`, anchored networks of linear layers, float32, grid 2^-8.",
         "",
-        "| weights | bit-exact | evaluations | s to print | s / evaluation | s to copy theta | printing / copying | evaluation / copying | peak GiB |",
-        "|" + "---|" * 9,
+        *table(rows),
     ]
-    for r in rows:
-        seconds = (r["seconds_of_printing"], r["seconds_per_evaluation"], r["seconds_to_copy_theta"])
-        figures = [f"{r['parameters']:,}", "yes" if r["bit_exact"] else "no", str(r["evaluations"])]
-        figures += [f"{s:.2e}" for s in seconds] + [f"{r['ratio_of_printing']:.2f}", f"{r['ratio']:.2f}"]
-        lines.append("| " + " | ".join([*figures, f"{r['peak_gib']:.2f}"]) + " |")
     reached = all(r["bit_exact"] and r["ratio_of_printing"] <= 1 for r in rows)
     lines += ["", f"Verdict: printing costs at most one copy of theta at every size: {'yes' if reached else 'no'}."]
     lines += ["", f"Machine: {torch.cuda.get_device_name()}, {json.dumps(environment())}", ""]
@@ -161,6 +155,20 @@ def on_cuda(largest: float, repeat: int, out: Path) -> list[dict[str, Any]]:
     (out / "scale-cuda.json").write_text(json.dumps({"rows": rows, "reached": reached}, indent=1) + "\n")
     print("\n".join(lines))
     return rows
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The rows of one device as Markdown."""
+    lines = [
+        "| weights | bit-exact | evaluations | s to print | s / evaluation | s to copy theta | printing / copying | evaluation / copying | peak GiB |",
+        "|" + "---|" * 9,
+    ]
+    for r in rows:
+        seconds = (r["seconds_of_printing"], r["seconds_per_evaluation"], r["seconds_to_copy_theta"])
+        figures = [f"{r['parameters']:,}", "yes" if r["bit_exact"] else "no", str(r["evaluations"])]
+        figures += [f"{s:.2e}" for s in seconds] + [f"{r['ratio_of_printing']:.2f}", f"{r['ratio']:.2f}"]
+        lines.append("| " + " | ".join([*figures, f"{r['peak_gib']:.2f}"]) + " |")
+    return lines
 
 
 def main() -> None:
@@ -186,20 +194,14 @@ def main() -> None:
     big = [(r["parameters"], r["seconds_per_evaluation"]) for r in rows if r["parameters"] > 5e5]
     logs = np.log(np.array(big))
     slope = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]) if len(big) > 1 else float("nan")
-    columns = ["weights", "bit-exact", "evaluations", "s / evaluation", "s to copy theta", "ratio", "peak GiB"]
     lines = [
         "# One evaluation of the map at scale",
         "",
         "`python benchmarks/scale.py`, anchored networks of linear layers, float32, grid 2^-8, printed in place.",
         f"Exponent of seconds against weights above a million: {slope:.3f}.",
         "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
+        *table(rows),
     ]
-    for r in rows:
-        figures = [f"{r['parameters']:,}", "yes" if r["bit_exact"] else "no", r["evaluations"]]
-        figures += [f"{r['seconds_per_evaluation']:.2e}", f"{r['seconds_to_copy_theta']:.2e}", f"{r['ratio']:.1f}"]
-        lines.append("| " + " | ".join(map(str, [*figures, f"{r['peak_gib']:.2f}"])) + " |")
     lines += ["", f"Machine: {json.dumps(environment())}", ""]
     options.out.mkdir(exist_ok=True)
     (options.out / "scale.md").write_text("\n".join(lines))
