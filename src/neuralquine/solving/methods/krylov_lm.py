@@ -78,7 +78,7 @@ class KrylovLM:
             leaves them. Where the map has no preconditioner, it is by default when in 10 steps it fell by less than 3/4.
         products: most derivative products that one start may cost; by default no limit but ``window``, or without a
             preconditioner ``200 + 16 sqrt(P)``.
-        pace: where it is not 0, a start is also left when after n products, 60 or more, its relative residual is above
+        pace: where it is not 0, a start is also left when after n products, 48 or more, its relative residual is above
             ``pace 0.4^(n / 100 - 1)``.
 
     Fails when: it meets a local minimum of the residual, where ``I - J`` is singular; try other starts.
