@@ -220,7 +220,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     curves = (
         ("seconds_per_evaluation", "one evaluation of the map", "#b3541e", "o-", (0, 9)),
         ("seconds_of_which_forward", "of which running the network", "#2b6a99", "o-", (0, 9)),
-        ("seconds_to_copy_theta", "copying all weights once", "#8a8a8a", "s-", (60, 1)),
+        ("seconds_to_copy_theta", "copying all weights once", "#8a8a8a", "s-", (0, 9)),
     )
     for key, name, color, marks, shift in curves:
         seconds = [r[key] for r in rows]
