@@ -71,7 +71,7 @@ def visit(lab, browser, desktop):
             lambda message: (
                 message.type in ("error", "warning")
                 and "willReadFrequently" not in message.text
-                and wrong.append(message.text)
+                and wrong.append(f"{message.text} ({message.location['url']})")
             ),
         )
         page.goto(path or lab.address)
@@ -322,6 +322,26 @@ def test_a_quine_at_work_reads_digits_that_are_drawn_is_damaged_and_heals(visit)
         "Healed after 1 generation: every bit is the original's.", timeout=LONG
     )
     expect(status).to_contain_text(f"and {now} % as it is now", timeout=LONG)
+
+
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="no scikit-learn")
+def test_a_network_without_work_is_asked_to_read_nothing_while_another_still_reads(visit):
+    page = visit()
+    ready(page)
+    page.select_option("#network", "digits-mlp")
+    page.click("#solve")
+    expect(page.locator("#live-status")).to_contain_text(re.compile(r"epoch ([1-9]|[1-9][0-9])"), timeout=LONG)
+    page.click("#cancel")
+    expect(page.locator("#answers-status")).to_contain_text("it gets", timeout=LONG)
+    held, asked = [], []
+    page.on("request", lambda request: request.url.endswith("/read") and asked.append(request.url))
+    page.route("**/read", lambda route: route.continue_() if held else held.append(route))
+    page.click("#pad-clear")
+    solved(page, "blog", seed=7)  # while the answer for the cleared pad is on its way
+    with page.expect_response("**/score"):  # that of the network that reads, or the page would ask no more
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert len(held) == len(asked) == 1
 
 
 def test_a_phone_shows_all_of_it_without_scrolling_sideways_light_and_dark(visit):

@@ -11,6 +11,7 @@ export function openDigits() {
   onQuine(show);
   document.addEventListener("view", () => {
     score = null;
+    views += 1;
     reported(judge);
   });
   repaint(draw);
@@ -119,18 +120,21 @@ function draw() {
 }
 
 // Requests follow the pointer, but never two at once; the accuracy is asked for when the weights have changed.
-let judging = false, again = false, score = null;
+// What was on its way when another quine, or other weights, came is not told of these.
+let judging = false, again = false, score = null, views = 0;
 async function judge() {
   again = true;
   if (judging || !working()) return;
   judging = true;
   try {
-    while (again) {
+    while (again && working()) {
       again = false;
-      const { id } = bench.quine;
+      const { id } = bench.quine, before = views;
       const answers = await post(`/api/quines/${id}/read`, { ink });
-      score ??= await get(`/api/quines/${id}/score`);
-      if (bench.quine.id === id) tell(answers);
+      const found = score ?? (await get(`/api/quines/${id}/score`));
+      if (views !== before || bench.quine.id !== id) continue;
+      score = found;
+      tell(answers);
     }
   } finally {
     judging = false;
