@@ -3,8 +3,8 @@
     python benchmarks/queried.py [--problems NAME,...] [--seeds 11-20] [--jobs N] [--threads N] [--time-limit 180]
                                  [--device cuda] [--out benchmarks/results/queried.json] [--resume]
 
-Every (problem, seed) is a process of its own with ``--threads`` threads (1), ``--jobs`` of them at once (one for each core). Results are written after every run
-that ends, as JSON with every seed's figures and as a table (the same name with ``.md``): residual, RMS weight, spread,
+Every (problem, seed) is a process of its own with ``--threads`` threads (1), ``--jobs`` of them at once (one for each core).
+Results are written after every run that ends, as JSON with every seed's figures and as a table (the same name with ``.md``): residual, RMS weight, spread,
 distance of the spectrum to 1, generations survived of 100, derivative products, seconds of the processor and of the clock.
 Seconds of several runs at once are longer than those of one alone. A seed counts as solved where ``verify`` finds a quine
 without a trick, of relative residual <= 1e-14 and RMS weight > 0.01. ``PYTHONPATH=src`` is enough: beside the package it
