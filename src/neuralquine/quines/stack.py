@@ -17,10 +17,13 @@ averaged over the queries it makes up most of the true Jacobian: :class:`MeanFie
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from .rows_linear import plain_linear, quick_linear
 
 ELEMENTWISE = (
     nn.CELU,
@@ -104,6 +107,9 @@ class Stack:
         self.device, self.dtype = table.device, table.dtype
         self.layers = layers
         self.chunk = _CHUNK if table.device.type == "cpu" else _WIDE_CHUNK
+        self.several = len(table) > self.chunk
+        # Small networks keep their order of sums, and their journals.
+        self.linear = quick_linear if self.several else plain_linear
         self.affine = any(layer.bias is not None for layer in layers) or any(
             float(layer.activation(table.new_zeros(1))) != 0.0 for layer in layers if layer.activation
         )
@@ -130,15 +136,16 @@ class Stack:
     @torch.no_grad()
     def answers(self, theta: Tensor) -> Tensor:
         """``f`` of every query, in the type of theta: ``(P,)``."""
-        return torch.cat([self._answers(theta, h) for h in self.tables[theta.dtype].split(self.chunk)])
+        table = self.tables[theta.dtype]
+        return torch.cat([self._answers(theta, h, self.linear) for h in table.split(self.chunk)])
 
     def some_answers(self, theta: Tensor, rows: Tensor) -> Tensor:
         """``f`` of some queries, to be differentiated by theta: ``(n,)``."""
         return self._answers(theta, self.tables[theta.dtype][rows])
 
-    def _answers(self, theta: Tensor, h: Tensor) -> Tensor:
+    def _answers(self, theta: Tensor, h: Tensor, linear: Callable[..., Tensor] = plain_linear) -> Tensor:
         for layer in self.layers:
-            h = torch.nn.functional.linear(h, *self.weights(theta, layer))
+            h = linear(h, *self.weights(theta, layer))
             h = h if layer.activation is None else layer.activation(h)
         return h[:, 0]
 
@@ -190,7 +197,7 @@ class Linearization:
         for part in self.parts:
             slopes = []
             for i, (weight, bias) in enumerate(self.tensors[:-1]):
-                z = torch.nn.functional.linear(self.h[i][part], weight, bias)
+                z = stack.linear(self.h[i][part], weight, bias)
                 h, slope = with_slope(hidden[i].activation, z)
                 self.h[i + 1][part] = h
                 slopes.append(slope)
@@ -198,7 +205,7 @@ class Linearization:
             for i in range(len(hidden) - 1, -1, -1):
                 back = self.tensors[i + 1][0]
                 if i + 1 < len(hidden):
-                    back = self.signals[i + 1][part] @ back
+                    back = stack.linear(self.signals[i + 1][part], back.mT)
                 torch.mul(slopes[i], back, out=self.signals[i][part])
         self.mean_slopes = [total / len(table) for total in sums]
         self.ones = [torch.ones_like(total) for total in sums]
@@ -208,14 +215,13 @@ class Linearization:
         """``J d``: ``(P,)`` to ``(P,)``."""
         stack, out = self.stack, torch.empty_like(d)
         *changes, (last, shift) = [stack.weights(d, layer) for layer in stack.layers]
-        several = len(self.parts) > 1
-        if several:  # in this order of memory the same bits take a tenth less time
+        if stack.several:  # in this order of memory the same bits take a tenth less time
             changes = [(change.mT.contiguous().mT, moved) for change, moved in changes]
         for part in self.parts:
             answer = torch.mv(self.h[-1][part], last[0], out=out[part])
             for h, signal, (change, moved), one in zip(self.h, self.signals, changes, self.ones, strict=False):
-                step = torch.nn.functional.linear(h[part], change, moved)
-                if several:  # twice as fast as torch's sums of rows
+                step = stack.linear(h[part], change, moved)
+                if stack.several:  # twice as fast as torch's sums of rows
                     answer.addmv_(step.mul_(signal[part]), one)
                 else:  # the order of sums of small networks, whose journals are kept
                     answer += torch.linalg.vecdot(step, signal[part])

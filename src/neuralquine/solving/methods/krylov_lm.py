@@ -41,6 +41,7 @@ _NEWTON_GOOD = 0.5  # factor by which the undamped step has to lower the residua
 # Where float32 resolves no further, one step is computed in the map's own type: of a ReLU network's quine with a singular value
 # of 5e-5 it left 7e-16 of a relative residual at which the other steps had ended at 8e-12.
 _SHARP_ETA, _SHARP_DIM = 1e-6, 300
+_SHARP_FROM = 0.5  # share of the residual that the step in float32 leaves, above which it is not seen to resolve it
 
 # A bold step is tried where the plain one falls short in a narrow, curved valley.
 _BOLD_ABOVE = 0.75  # share of the residual that the plain step leaves, above which a bold one is tried
@@ -116,8 +117,9 @@ class KrylovLM:
             return x, fx
         eta = self._tolerance(memory.course)
         best = self._search(_Family(f, here, eta, self.krylov_dim, memory), memory.mu)
-        if best.residual >= here.residual and here.residual < _CLOSE:
-            best = self._sharp(f, here, memory) or best
+        if best.residual > _SHARP_FROM * here.residual and here.residual < _CLOSE:
+            sharp = self._sharp(f, here, memory)
+            best = sharp if sharp is not None and sharp.residual < best.residual else best
         if best.residual >= here.residual:
             memory.stuck = True
             return x, fx
