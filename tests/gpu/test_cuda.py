@@ -1,6 +1,8 @@
 """What a CUDA device must do as the CPU does: solve, verify, keep, and print the same bits."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -114,3 +116,15 @@ def test_a_queried_quine_is_solved():
     quine = nq.recipe("queried-121", seed=3).to("cuda")
     assert nq.solve(quine, throw=False, stop=nq.Stop(time_limit=60)).converged
     assert nq.verify(quine, tries=3).is_quine
+
+
+def test_two_searches_at_once_may_be_the_first_to_invert_a_matrix():
+    """Torch loads its linear algebra lazily, and not from two threads at once: in a process that has not loaded it yet."""
+    code = """
+import neuralquine as nq
+quine = nq.recipe("chang-lipson", seed=11, width=50, device="cuda")
+solution = nq.solve(quine, throw=False, stop=nq.Stop(time_limit=60))
+print(solution.status.name, nq.verify(quine).is_quine)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=False)
+    assert ran.stdout.split() == ["CONVERGED", "True"], ran.stderr[-800:]

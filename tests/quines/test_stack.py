@@ -10,7 +10,14 @@ from torch import nn
 from neuralquine.quines.measure import relative_residual
 from neuralquine.quines.stack import ELEMENTWISE, Linearization, MeanField, layers_of
 from neuralquine.solving import linearized as starting
-from neuralquine.solving.linearized import Linearized, eigenpair, fixed_point, linear_starts, variation
+from neuralquine.solving.linearized import (
+    Linearized,
+    eigenpair,
+    fixed_point,
+    linear_starts,
+    starts_of_slopes,
+    variation,
+)
 from neuralquine.solving.methods.krylov_lm import arnoldi
 from quines.networks_of_queries import OneByOne, stack
 
@@ -77,6 +84,42 @@ def test_g_is_what_a_linear_network_answers(bias):
     torch.testing.assert_close(quine.stack.expand(g), quine.stack.answers(quine.stack.expand(v)), rtol=1e-4, atol=1e-4)
     slope = (linearized(v + 1e-2 * v)[0] - linearized(v - 1e-2 * v)[0]) / 2e-2
     torch.testing.assert_close(jacobian @ v, slope, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_every_unit_may_have_a_slope_of_its_own(bias):
+    """One slope for all of them is the case that is known; of slopes that differ the derivative is compared with differences."""
+    quine = stack(7, layers=2, bias=bias, act=nn.LeakyReLU)
+    half = Linearized(quine.stack, lambda layer: torch.full((layer.shape[0],), 0.5))
+    plain = Linearized(quine.stack, 0.5)
+    v = torch.randn(plain.n, generator=torch.Generator().manual_seed(0))
+    for found, expected in zip(half(v), plain(v), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    if not bias:
+        torch.testing.assert_close(half.answers(v[None])[0], plain(v)[0], rtol=1e-4, atol=1e-5)
+    several = Linearized(quine.stack, starting._between(torch.Generator().manual_seed(1)))
+    slope = (several(v + 1e-2 * v)[0] - several(v - 1e-2 * v)[0]) / 2e-2
+    torch.testing.assert_close(several(v)[1] @ v, slope, rtol=1e-2, atol=1e-2)
+    gains = [gain for *_, gain, _ in several.layers[:-1]]
+    assert all(isinstance(g, torch.Tensor) and 0.01 <= float(g.min()) < float(g.max()) <= 1 for g in gains)
+    assert float((several(v)[0] - plain(v)[0]).norm()) > 1e-3 * float(plain(v)[0].norm())
+
+
+def test_starts_of_networks_with_a_kink_do_not_end_and_are_all_different():
+    quine = stack(5, layers=2, bias=True, act=nn.ReLU)
+    starts = list(islice(starts_of_slopes(quine.stack, torch.Generator().manual_seed(0)), 60))
+    assert len(starts) == 60
+    late = torch.stack(starts[20:])  # after those of the mean slopes
+    gaps = torch.cdist(late, late) + torch.eye(len(late)) * 9
+    assert float(gaps.min()) > 1e-3
+    assert all(variation(theta) > 0.8 for theta in late)
+
+
+def test_where_no_slopes_lead_to_a_start_they_end(monkeypatch):
+    asked = []
+    monkeypatch.setattr(starting, "fixed_point", lambda *_: asked.append(1))
+    assert list(starts_of_slopes(stack(5, act=nn.ReLU).stack, torch.Generator().manual_seed(0))) == []
+    assert len(asked) < 200
 
 
 @pytest.mark.parametrize(("bias", "layers"), [(False, 2), (False, 3), (True, 1), (True, 2)])

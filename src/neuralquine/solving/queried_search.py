@@ -40,7 +40,7 @@ from .solution import Status
 from .trace import Residuals
 from .unbent import bendable, unbent_starts
 
-STARTS = 400
+STARTS, _KINKED_STARTS = 400, 1000  # of 36 networks of 441 weights with ReLU the hardest took 723
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
@@ -80,7 +80,8 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
-    most = request.starts or (STARTS if method is None else method.starts)
+    many = _KINKED_STARTS if f.stack is not None and f.stack.kinked else STARTS
+    most = request.starts or (many if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
     rounded = Rounded(f, request.seed, lambda: _over(stop, trace) is not None)
@@ -211,6 +212,9 @@ def _searched(
     workers = available() if f.stack is not None and f.n > _TOGETHER else 1
     if f.stack is not None and f.stack.device.type != "cpu":
         workers = min(workers, _ON_ACCELERATOR)
+        torch.linalg.inv_ex(
+            torch.eye(2, device=f.stack.device)
+        )  # torch loads this library once, not for two threads at a time
     threads = torch.get_num_threads()
     known = 0 if journal is None else journal.recorded
     running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()
