@@ -56,9 +56,9 @@ class Counter:
 
             write = Rows._write
 
-            def written(rows: Rows, c: Any, targets: Any) -> None:
+            def written(rows: Rows, c: Any, targets: Any, *how: Any) -> None:
                 self.printed += sum(len(target) for _, target in targets)
-                write(rows, c, targets)
+                write(rows, c, targets, *how)
 
             setattr(Rows, "_write", written)  # noqa: B010 - of another signature than the method
         for cls, name in ((HadamardExpansion, "plain_pieces"), (HadamardExpansion, "pieces"), (Whole, "pieces")):

@@ -5,7 +5,8 @@
 
 For every size: an anchored network of linear layers of about P weights, printed in place on the grid 2^-8, solved to the
 last bit; seconds for one evaluation (write all weights, run the network), for copying theta once, and their ratio. The
-exponent is the least-squares slope of log seconds against log P above a million weights. On a GPU the sizes are 1e8, 1e9
+exponent is the least-squares slope of log seconds against log P above a million weights. On a CPU the seconds are those of a
+network that was printed so often that the compiled loop prints (extra ``fast``). On a GPU the sizes are 1e8, 1e9
 and 4e9, which take a minute and 33 GB, and the verdict is whether printing all weights costs at most one copy of them.
 """
 
@@ -26,6 +27,7 @@ import torch
 from torch import nn
 
 import neuralquine as nq
+from neuralquine.quines.printers.rows import _MUCH, _WORTH
 from neuralquine.quines.printers.scales import scales_of
 from neuralquine.recipes.laws import built_without_memory, given_memory
 from neuralquine.solving.solution import environment
@@ -84,6 +86,12 @@ def problem(parameters: float, device: str, dtype: torch.dtype = torch.float32) 
     return quine
 
 
+def warmed(quine: nq.Quine, code: torch.Tensor) -> None:
+    """Print as often as it takes until the loop prints that is compiled once it is worth it (extra ``fast``)."""
+    for _ in range(_MUCH // quine.parameter_count + 1):
+        quine.install(code)
+
+
 def row(parameters: float, repeat: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     quine = problem(parameters, device, dtype)
     wait(device)
@@ -92,6 +100,8 @@ def row(parameters: float, repeat: int, device: str = "cpu", dtype: torch.dtype 
     wait(device)
     solving = time.perf_counter() - started
     code = quine.code().detach()
+    if device == "cpu" and parameters > _WORTH:
+        warmed(quine, code)
 
     @torch.no_grad()
     def evaluate_once() -> None:

@@ -1,19 +1,21 @@
-"""Printing on the CPU by a sparse product: the very bits of the plain path, for the codes that it takes."""
+"""Printing on the CPU by sums of rows: the very bits of the plain path, for the codes that they take."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from neuralquine.quines.bits import same
-from neuralquine.quines.printers import rows
+from neuralquine.quines.printers import compiled, rows
 from neuralquine.quines.printers.base import Slot, write_pieces
 from neuralquine.quines.printers.hadamard import HadamardExpansion
 
 
-def printer(monkeypatch, d, dtype, gains=None, chunk=1000):
+def printer(monkeypatch, d, dtype, gains=None, chunk=1000, much=1 << 62):
     monkeypatch.setattr(rows, "_WORTH", 0)
+    monkeypatch.setattr(rows, "_MUCH", much)
     monkeypatch.setattr(rows, "_CHUNK", chunk)
     times = itertools.count(0, -1)  # the later timed, the quicker: no test depends on a clock
     monkeypatch.setattr(rows, "seconds", lambda run: run() or next(times))
@@ -29,15 +31,17 @@ def grid(d, bits, seed=1):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("d", [5, 20, 64, 200])
-def test_every_weight_has_the_bits_of_the_plain_path(monkeypatch, d, dtype):
-    made, c = printer(monkeypatch, d, dtype), grid(d, 8).to(torch.float32 if dtype.itemsize < 8 else dtype)
+@pytest.mark.parametrize(("d", "loop"), [(5, False), (20, False), (64, False), (64, True), (50, True), (200, False)])
+def test_every_weight_has_the_bits_of_the_plain_path(monkeypatch, d, loop, dtype):
+    made = printer(monkeypatch, d, dtype, much=0 if loop else 1 << 62)
+    c = grid(d, 8).to(torch.float32 if dtype.itemsize < 8 else dtype)
     cut = np.sort(np.random.default_rng(d).integers(0, 9000, 4))  # parts of a tensor, as a rank of several has them
     parts = [Slot(6, int(a), int(b - a)) for a, b in itertools.pairwise(cut)]
     for slots in (made.slots, parts):
         found = [torch.full((s.count,), torch.nan, dtype=dtype) for s in slots]
         wanted = [torch.empty_like(t) for t in found]
         assert made._rows.written(c, list(zip(slots, found, strict=True)))
+        assert made._rows._way.__name__ == ("compiled" if loop else "sparse_sum")
         write_pieces(made.plain_pieces(c, slots), list(zip(slots, wanted, strict=True)))
         assert all(same(a, b) for a, b in zip(found, wanted, strict=True))
 
@@ -63,7 +67,7 @@ def test_a_product_that_prints_other_bits_or_does_not_exist_is_not_believed(monk
             patched.setattr(torch, "addmm", broken)
             targets = [(s, torch.empty(s.count)) for s in made.slots]
             made.write(c, targets)
-        assert made._rows._taken is False
+        assert made._rows._way is None
         assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
 
 
@@ -74,5 +78,44 @@ def test_the_quicker_way_prints(monkeypatch, quicker):
     monkeypatch.setattr(rows, "seconds", lambda run: run() or next(times))
     targets = [(s, torch.empty(s.count)) for s in made.slots]
     made.write(c, targets)
-    assert made._rows._taken is quicker
+    assert made._rows._way is (rows.sparse_sum if quicker else None)
+    assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_compiled_loop_takes_over_once_much_was_printed(monkeypatch, threads):
+    made, c = printer(monkeypatch, 64, torch.float32, much=30_000), grid(64, 8).float()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for way in ("sparse_sum", "sparse_sum", "compiled", "compiled"):  # of 12,505 weights each
+            targets = [(s, torch.empty(s.count)) for s in made.slots]
+            made.write(c, targets)
+            assert made._rows._way.__name__ == way
+            assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_without_numba_and_for_other_blocks_there_is_no_loop(monkeypatch):
+    assert compiled.compiled_sum(32) is None
+    monkeypatch.setattr(rows, "compiled_sum", lambda block: None)
+    made, c = printer(monkeypatch, 64, torch.float32, much=0), grid(64, 8).float()
+    targets = [(s, torch.empty(s.count)) for s in made.slots]
+    made.write(c, targets)
+    assert made._rows._way is rows.sparse_sum
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert compiled._loop() is None
+
+
+def test_a_loop_that_prints_other_bits_is_not_believed(monkeypatch):
+    def one_bit_off(table, mean, index, values):
+        rows.sparse_sum(table, mean, index, values)
+        values[0, 0] += 2.0**-20
+
+    monkeypatch.setattr(rows, "compiled_sum", lambda block: one_bit_off)
+    made, c = printer(monkeypatch, 64, torch.float32, much=0), grid(64, 8).float()
+    targets = [(s, torch.empty(s.count)) for s in made.slots]
+    made.write(c, targets)
+    assert made._rows._way is rows.sparse_sum
     assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))

@@ -1,10 +1,10 @@
-"""Printing on a CPU as the product of a sparse matrix of ones and the table of signs: every weight is written once, where it belongs.
+"""Printing on a CPU as sums of rows of the table of signs: every weight is written once, where it belongs.
 
 A block of D weights is the sum of D / 8 rows of the table (:mod:`.hadamard`). Torch's own operation for sums of rows returns them
-in new memory, from where they have to be copied; its product with a sparse matrix writes them to where they are wanted. It adds up in an
-order of its own, so that it prints codes alone whose sums are exact (:func:`.fused.parts_of`), with gains that are powers of
-two. Torch may be built without that product, or with another one: it is compared with the plain path before it is believed.
-Which of the two is quicker depends on the processor, by up to 1.6 times either way: both are timed then.
+in new memory, from where they have to be copied. Its product with a sparse matrix of ones writes them to where they are wanted, and so
+does a loop that Numba compiles, once so much was printed that compiling it is worth while (:mod:`.compiled`). Both add up in orders
+of their own, so that they print codes alone whose sums are exact (:func:`.fused.parts_of`), with gains that are powers of two. They are
+compared with the plain path before they are believed, and the quickest of all prints: which one that is depends on the processor.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from torch import Tensor
 
 from ..bits import same
 from .base import Slot, write_pieces
+from .compiled import compiled_sum
 from .fused import GAINS, parts_of
 
 _CHUNK = 1 << 21  # weights of one product: fewer pay too often for what the library prepares, more leave the cache
 _SAMPLE = 2048  # blocks that are compared with the plain path
 _WORTH = 1 << 20  # weights from which on it is worth the comparison
 _TIMES = 7  # how often each way is timed; the shortest time counts
+_MUCH = 1 << 33  # weights after which a compiled loop would have saved the second that importing and compiling it takes
 Targets = Sequence[tuple[Slot, Tensor]]
+Sum = Callable[[Tensor, float, Tensor, Tensor], None]
+"""Writes the sums of some rows and a mean: the table, the mean, ``(n, D / 8)`` numbers of rows, and where to, ``(n, D)``."""
 
 
 class Plain(Protocol):
@@ -50,19 +54,22 @@ class Plain(Protocol):
 
 
 class Rows:
-    """The product for one printer.
+    """The sums for one printer.
 
     Args:
-        printer: whose plain path it must agree with.
+        printer: whose plain path they must agree with.
     """
 
     def __init__(self, printer: Plain) -> None:
         self._printer = printer
-        self._taken: bool | None = None
+        self._ways: list[Sum] = [sparse_sum]  # beside the plain path
+        self._chosen = False
+        self._way: Sum | None = None
+        self._printed = 0
 
     @classmethod
     def of(cls, printer: Plain) -> Rows | None:
-        """The product for a printer; None where it is on no CPU, or of a kind that it cannot print."""
+        """The sums for a printer; None where it is on no CPU, or of a kind that they cannot print."""
         powers = all(math.frexp(gain)[0] == 0.5 and GAINS[0] <= gain <= GAINS[1] for gain in printer.gains)
         return cls(printer) if printer.device.type == "cpu" and powers and printer.parameters >= _WORTH else None
 
@@ -70,21 +77,26 @@ class Rows:
         """Print ``E(c)`` into flat tensors; False where the plain path has to."""
         if not all(t.is_contiguous() for _, t in targets) or parts_of(c.detach().double().numpy()) is None:
             return False
-        if self._taken is None:
-            self._taken = self._chosen(c)
-        if self._taken:
-            self._write(c, targets)
-        return self._taken
+        self._printed += sum(slot.count for slot, _ in targets)
+        if self._printed > _MUCH and len(self._ways) == 1 and (loop := compiled_sum(self._printer.block)):
+            self._ways.append(loop)
+            self._chosen = False
+        if not self._chosen:
+            self._way, self._chosen = self._quickest(c), True
+        if self._way is None:
+            return False
+        self._write(c, targets, self._way)
+        return True
 
-    def _write(self, c: Tensor, targets: Targets) -> None:
+    def _write(self, c: Tensor, targets: Targets, add: Sum) -> None:
         printer, table, scaled = self._printer, self._printer.table(c), dict[float, Tensor]()
         for slot, target in targets:
             if slot.count:
                 gain, mean = printer.gains[slot.tensor], printer.means[slot.tensor]
                 rows = scaled.setdefault(gain, table * gain + 0.0)  # no -0, which sums in some order keep
-                self._print(rows, mean, *printer.index_of(slot), target)
+                self._print(add, rows, mean, *printer.index_of(slot), target)
 
-    def _print(self, rows: Tensor, mean: float, index: Tensor, lead: int, target: Tensor) -> None:
+    def _print(self, add: Sum, rows: Tensor, mean: float, index: Tensor, lead: int, target: Tensor) -> None:
         """Print blocks from ``lead`` weights into the first one on: whole ones where they belong, cut ones beside."""
         block, step, done, row = self._printer.block, max(1, _CHUNK // self._printer.block), 0, 0
         while done < len(target):
@@ -93,40 +105,47 @@ class Rows:
             if lead == 0 and whole and target.dtype == rows.dtype:
                 here = whole
                 values = target[done : done + here * block].view(here, block)
-                self._sum(rows, mean, index[row : row + here], values)
+                add(rows, mean, index[row : row + here], values)
                 done += here * block
             else:
                 values = torch.empty(here, block, dtype=rows.dtype)
-                self._sum(rows, mean, index[row : row + here], values)
+                add(rows, mean, index[row : row + here], values)
                 part = values.view(-1)[lead : lead + len(target) - done]
                 target[done : done + len(part)] = part
                 done += len(part)
             row, lead = row + here, 0
 
-    def _sum(self, rows: Tensor, mean: float, index: Tensor, values: Tensor) -> None:
-        count, each = index.shape
-        starts = torch.arange(0, (count + 1) * each, each, dtype=torch.int32)
-        ones = torch.ones(count * each, dtype=rows.dtype)
-        places = index.to(torch.int32).view(-1)
-        with _quietly():
-            size = (count, len(rows))
-            matrix = torch.sparse_csr_tensor(starts, places, ones, size=size, check_invariants=False)
-        torch.addmm(values, matrix, rows, beta=0, out=values)
-        if mean:
-            values.add_(mean)
-
-    def _chosen(self, c: Tensor) -> bool:
-        """Whether the first blocks of the largest tensor are printed alike, over what is no number, and sooner."""
+    def _quickest(self, c: Tensor) -> Sum | None:
+        """The way that prints the first blocks of the largest tensor alike, over what is no number, and soonest; None: the plain one."""
         printer = self._printer
         largest = max(range(len(printer.sizes)), key=printer.sizes.__getitem__)
         slot = Slot(largest, 0, min(printer.sizes[largest], _SAMPLE * printer.block))
-        found, expected = (torch.full((slot.count,), math.nan, dtype=printer.dtype) for _ in range(2))
-        plain = seconds(lambda: write_pieces(printer.plain_pieces(c, [slot]), [(slot, expected)]))
-        try:
-            own = seconds(lambda: self._write(c, [(slot, found)]))
-        except RuntimeError:  # torch was built without this product
-            return False
-        return same(found, expected) and own < plain
+        expected = torch.full((slot.count,), math.nan, dtype=printer.dtype)
+        least = seconds(lambda: write_pieces(printer.plain_pieces(c, [slot]), [(slot, expected)]))
+        chosen: Sum | None = None
+        for way in self._ways:
+            found = torch.full_like(expected, math.nan)
+            try:
+                taken = seconds(lambda way=way, found=found: self._write(c, [(slot, found)], way))
+            except RuntimeError:  # torch was built without this product
+                continue
+            if same(found, expected) and taken < least:
+                chosen, least = way, taken
+        return chosen
+
+
+def sparse_sum(table: Tensor, mean: float, index: Tensor, values: Tensor) -> None:
+    """The product of a sparse matrix of ones and the table."""
+    count, each = index.shape
+    starts = torch.arange(0, (count + 1) * each, each, dtype=torch.int32)
+    ones = torch.ones(count * each, dtype=table.dtype)
+    places = index.to(torch.int32).view(-1)
+    with _quietly():
+        size = (count, len(table))
+        matrix = torch.sparse_csr_tensor(starts, places, ones, size=size, check_invariants=False)
+    torch.addmm(values, matrix, table, beta=0, out=values)
+    if mean:
+        values.add_(mean)
 
 
 def seconds(run: Callable[[], None]) -> float:
