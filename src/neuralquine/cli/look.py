@@ -71,14 +71,18 @@ def verify(
     if proved and not verification.converged:
         proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
     verification = replace(verification, proved=proved)
-    lies = false_claims(folder, verification) + ([reason] if proved is False else [])
+    unchecked = reason if proved is None else ""
+    lies = false_claims(folder, verification, unchecked=bool(unchecked)) + ([reason] if proved is False else [])
     if as_json:
         seconds = time.perf_counter() - started
-        print_json({**verification.figures(), **extra, "false_claims": lies, "seconds": seconds})
+        told = {"false_claims": lies, "not_checked": unchecked or None, "seconds": seconds}
+        print_json({**verification.figures(), **extra, **told})
     else:
         report_verification(shown(folder), verification, extra.get("portable_reason", ""))
         for lie in lies:
             typer.echo(f"false claim: {lie}")
+        if unchecked:
+            typer.echo(f"not checked: {unchecked}")
     if lies or not verification.is_quine or (portable and not verification.portable):
         raise typer.Exit(1)
 

@@ -89,16 +89,17 @@ def check_certificate(folder: Path) -> tuple[bool | None, str]:
     """Check the folder's own certificate.
 
     Returns:
-        Whether it holds, and if not, why. None if there is no certificate, or not the time.
+        Whether it holds, and if not, why. None if there is no certificate, or where it cannot be checked here, or not in time.
     """
     from ..proving.verbs import check
+    from ..proving.verdicts import NotChecked
 
     if not (folder / CERTIFICATE).exists():
         return None, ""
     try:
         check(folder / CERTIFICATE)
-    except TooLarge:
-        return None, ""
+    except (TooLarge, NotChecked) as error:
+        return None, f"{CERTIFICATE}: {error}"
     except NeuralQuineError as error:
         return False, f"{CERTIFICATE}: {error}"
     return True, ""

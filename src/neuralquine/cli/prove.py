@@ -85,7 +85,7 @@ def check_proof(
 ) -> None:
     """Verify a certificate from the weights alone.
 
-    This needs no torch and no extra. Where torch is installed, the network is also run once.
+    This needs no torch, and no extra unless balls proved the certificate. Where torch is installed, the network is also run once.
     """
     if certificate.is_dir():
         certificate = certificate / CERTIFICATE
@@ -147,13 +147,14 @@ def digits(
 
 @contextmanager
 def _refusal(denied: str, as_json: bool) -> Iterator[None]:
-    """Report a theorem that does not apply, and exit with 1."""
-    from ..proving.certificate import NotProved
+    """Report a theorem that does not apply, or a certificate that cannot be checked here, and exit with 1."""
+    from ..proving.verdicts import NotChecked, NotProved
 
     try:
         yield
     except (NotProved, NotSound) as error:
-        typer.echo(f"{colored(denied, 'red', err=True)}: {error}", err=True)
+        unknown = isinstance(error, NotChecked)
+        typer.echo(f"{colored('not checked' if unknown else denied, 'red', err=True)}: {error}", err=True)
         if as_json:
-            print_json({"proved": False, "reason": str(error)})
+            print_json({"proved": None if unknown else False, "reason": str(error)})
         raise typer.Exit(1) from error

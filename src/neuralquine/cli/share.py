@@ -53,6 +53,7 @@ def push(
         folder,
         repository,
         proved=proved,
+        unchecked=proved is None and bool(reason),
         private=private or None,
         license=license or None,
         trunk=made,

@@ -27,6 +27,9 @@ _KEYS = {
 }
 _PRECISION = 128  # bits of balls, which every certificate names
 _AGAIN = 0.01  # of a bound, what a certificate claims less than was proved
+_WITHIN = (
+    3.0  # bounds of an error, above the margin that is proved, in which the true one lies: two, and their round-off
+)
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
 
@@ -187,7 +190,12 @@ def _check_rounding(c: dict[str, Any], network: Network, say: Say | None) -> Non
 
 def _has_margin(network: Network, x: list[int], claimed: float, say: Say | None) -> bool:
     """Whether exact arithmetic rounds to a code with this margin: by tubes, or by balls, which are narrower."""
-    return claimed <= tubes.rounding_margin(network, x, None, say=say).margin or claimed <= narrower.margin(network, x)
+    found = tubes.rounding_margin(network, x, None, say=say)
+    if claimed <= found.margin:
+        return True
+    if not claimed > found.margin + _WITHIN * found.error:  # else no balls can prove it
+        narrower.check_installed()
+    return claimed <= narrower.margin(network, x)
 
 
 def _check_fixed_point(c: dict[str, Any], network: Network, say: Say | None) -> None:
@@ -199,6 +207,7 @@ def _check_fixed_point(c: dict[str, Any], network: Network, say: Say | None) -> 
         raise NotProved("the box is empty, or too far from the stored weights")
     box = contraction.in_box(network, midpoint, radius, say)
     if not box.proved or box.theta_radius > reach:
+        narrower.check_installed()
         box = narrower.box(network, midpoint, radius) or box
     if not (box.proved and box.nonzero):
         raise NotProved("the box is not mapped into itself")

@@ -10,9 +10,22 @@ import importlib.util
 from .network import Network
 from .rules import NoRule
 from .slopes.contraction import Enclosure
+from .verdicts import NotChecked
 
 _LARGEST = 1 << 20  # weights up to which balls are computed: they take some 100 bytes each
 _RADII = (1e-13, 1e-14, 1e-12, 1e-15, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # recurrent networks need small ones
+
+
+def check_installed() -> None:
+    """Refuse to call a certificate false where its numbers may be those of balls, and balls are not installed.
+
+    Raises:
+        NotChecked: python-flint is not installed.
+    """
+    if importlib.util.find_spec("flint") is None:
+        raise NotChecked(
+            "its numbers are too narrow for tubes; balls need python-flint: pip install 'neuralquine[proof]'"
+        )
 
 
 def box(network: Network, midpoint: list[float], radius: float | None) -> Enclosure | None:

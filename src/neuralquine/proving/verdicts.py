@@ -11,6 +11,10 @@ class NotProved(NeuralQuineError):
     """The theorem does not apply: nothing is claimed, and not that there is no quine."""
 
 
+class NotChecked(NotProved):
+    """A certificate cannot be checked with what is installed here, and is not called false."""
+
+
 @dataclass(frozen=True)
 class Portability:
     """The verdict and the numbers that it follows from.
