@@ -66,7 +66,10 @@ def test_a_certificate_that_there_is_no_time_for_is_not_examined(tmp_path, monke
     (tmp_path / CERTIFICATE).write_text("{}")
     monkeypatch.setattr("neuralquine.proving.certificate.check", endless)
     with patience(tmp_path, 0.05):
-        assert check_certificate(tmp_path) == (None, "")
+        proved, reason = check_certificate(tmp_path)
+    assert proved is None
+    assert reason.startswith("certificate.json: ")
+    assert "seconds" in reason or "time" in reason
 
 
 VERBS = {

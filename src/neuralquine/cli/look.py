@@ -57,8 +57,6 @@ def verify(
         _verify_file(folder, as_json=as_json)
         return
     from ..checking.verify import verify as run
-    from ..keeping.patience import patience
-    from ..keeping.report import false_claims
 
     started = time.perf_counter()
     quine = load_quine(folder, trunk, device)
@@ -66,13 +64,7 @@ def verify(
     extra: dict[str, Any] = {}
     if portable:
         verification, extra = _with_portability(folder, verification, time_limit)
-    with patience(folder, time_limit):
-        proved, reason = check_certificate(folder)
-    if proved and not verification.converged:
-        proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
-    verification = replace(verification, proved=proved)
-    unchecked = reason if proved is None else ""
-    lies = false_claims(folder, verification, unchecked=bool(unchecked)) + ([reason] if proved is False else [])
+    verification, lies, unchecked = _with_claims(folder, verification, time_limit)
     if as_json:
         seconds = time.perf_counter() - started
         told = {"false_claims": lies, "not_checked": unchecked or None, "seconds": seconds}
@@ -196,6 +188,23 @@ def _verify_file(file: Path, *, as_json: bool) -> None:
         typer.echo(f"  {found.verdict.value}" + (f": {found.reason}" if found.reason else ""))
     if not found.is_quine:
         raise typer.Exit(1)
+
+
+def _with_claims(
+    folder: Path, verification: Verification, time_limit: float | None
+) -> tuple[Verification, list[str], str]:
+    """What a folder claims beside its weights: the verification with its proof, the false claims, and what was not checked."""
+    from ..keeping.patience import patience
+    from ..keeping.report import false_claims
+
+    with patience(folder, time_limit):
+        proved, reason = check_certificate(folder)
+    if proved and not verification.converged:
+        proved, reason = False, f"{CERTIFICATE}: {_DENIED}"
+    verification = replace(verification, proved=proved)
+    unchecked = reason if proved is None else ""
+    lies = false_claims(folder, verification, unchecked=bool(unchecked))
+    return verification, lies + ([reason] if proved is False else []), unchecked
 
 
 def _with_portability(
