@@ -26,6 +26,10 @@ _CLOSE = 1e-4  # relative residual that suffices: that of the real network there
 _VARIED = 0.8
 
 
+Slope = float | Callable[[Layer], Tensor]
+"""One gain of all units, or what draws one for every unit of a layer."""
+
+
 @dataclass(frozen=True)
 class _Annealing:
     """How random directions are led to eigenvectors.
@@ -67,17 +71,12 @@ class Linearized:
 
     Args:
         stack: the network.
-        device: where it computes; by default on the CPU, wherever the network is: small steps that are waited for one by one.
         slope: the gain of every activation, or what draws one for each unit of a layer; by default that of the activation around 0.
+        device: where it computes; by default on the CPU, wherever the network is: small steps are waited for one by one.
     """
 
     @torch.no_grad()
-    def __init__(
-        self,
-        stack: Stack,
-        slope: float | Callable[[Layer], Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, stack: Stack, slope: Slope | None = None, device: torch.device | str = "cpu") -> None:
         self.stack, self.n, self.device = stack, stack.unknowns, device
         self.layers = []
         for layer in stack.layers:
@@ -88,15 +87,9 @@ class Linearized:
             if layer.activation is not None:
                 at = torch.tensor([_SPREAD, -_SPREAD, 0.0], dtype=weight.dtype, device=stack.device)
                 up, down, offset = layer.activation(at).tolist()
-                gain = (
-                    (up - down) / (2 * _SPREAD)
-                    if slope is None
-                    else slope(layer).to(device)
-                    if callable(slope)
-                    else slope
-                )
+                gain = slope(layer).to(device) if callable(slope) else slope or (up - down) / (2 * _SPREAD)
             self.layers.append((weight, bias, gain, offset))
-        wide = [weight.flatten(0, 1) for weight, *_ in self.layers]
+        wide = [weight.flatten(0, 1) for weight, *_ in self.layers[:-1]]
         self._products = [(w, w.mT.contiguous()) for w in wide] if self.n >= _MANY and not stack.affine else []
         self.degree = len(self.layers)  # degree of G in v, where there are no constants
 
@@ -138,7 +131,7 @@ def linear_starts(
     *,
     batch: int = 24,
     late: Callable[[], bool] | None = None,
-    slope: float | Callable[[Layer], Tensor] | None = None,
+    slope: Slope | None = None,
 ) -> Iterator[Tensor]:
     """Yield weights ``(P,)`` of quines of the linearized network without end, each batch by falling eigenvalue.
 
