@@ -47,9 +47,9 @@ _ON_ACCELERATOR = 2  # searches at once there: one computes while the other wait
 # At 2 x 50 units six starts took 2,700 products with the default tolerances and gave 4 quines, with these 1,500 and 3; of 2 x 100,
 # from the same 33 starts, ``eta`` 0.2 left 0.67 of the residual that 0.05 left.
 _FOLLOWER = KrylovLM(eta=0.2, forcing=0.9, gain=0.7)
-# Replayed on the courses of 75 starts at 2 x 100 units, this pace spends 9,544 products in the place of the 13,748 of one that is
-# first looked at after 100, and keeps all four that led to quines. At 2 x 50 units quines come more slowly.
-_PACED, _PACE = 10_000, 0.035  # weights from which a start has to keep up with a pace, and that pace
+# A start has to keep up with a pace, which a quine may come to late: with 0.035 the four slowest of sixteen networks of 2 x 100 units took
+# 452 s, of which 0.06 and 0.1 solved three each in 180 and 170 s, and one whose queries are a 16th as long was not solved at all.
+_PACED, _PACE = 10_000, 0.08  # weights from which a start has to keep up with a pace, and that pace
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
 _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
 _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
