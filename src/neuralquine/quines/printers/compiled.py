@@ -26,13 +26,10 @@ def compiled_sum(block: int) -> Callable[[Tensor, float, Tensor, Tensor], None] 
         return None
 
     def compiled(table: Tensor, mean: float, index: Tensor, values: Tensor) -> None:
-        rows, places, target = (
-            table.numpy(),
-            index.numpy().view(np.uint16),
-            values.numpy(),
-        )  # no sign: 1.1 times as fast
-        parts = np.array_split(np.arange(len(places)), torch.get_num_threads())
-        cuts = [slice(part[0], part[-1] + 1) for part in parts if len(part)]
+        rows, target = table.numpy(), values.numpy()
+        places = index.numpy().view(np.uint16)  # without a sign it is 1.1 times as fast
+        step = -(-len(places) // torch.get_num_threads())
+        cuts = [slice(first, first + step) for first in range(0, len(places), step)]
         shift = rows.dtype.type(mean)
         if len(cuts) == 1:
             loop(rows, shift, places, target)

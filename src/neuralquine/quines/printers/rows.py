@@ -25,7 +25,10 @@ from .compiled import compiled_sum
 from .fused import GAINS, parts_of
 
 _CHUNK = 1 << 21  # weights of one product: fewer pay too often for what the library prepares, more leave the cache
-_SAMPLE = 2048  # blocks that are compared with the plain path
+_SAMPLE, _LONG_SAMPLE = (
+    2048,
+    1 << 17,
+)  # blocks that are compared with the plain path; with a loop more than a cache holds
 _WORTH = 1 << 20  # weights from which on it is worth the comparison
 _TIMES = 7  # how often each way is timed; the shortest time counts
 _MUCH = 1 << 33  # weights after which a compiled loop would have saved the second that importing and compiling it takes
@@ -119,7 +122,8 @@ class Rows:
         """The way that prints the first blocks of the largest tensor alike, over what is no number, and soonest; None: the plain one."""
         printer = self._printer
         largest = max(range(len(printer.sizes)), key=printer.sizes.__getitem__)
-        slot = Slot(largest, 0, min(printer.sizes[largest], _SAMPLE * printer.block))
+        blocks = _SAMPLE if len(self._ways) == 1 else _LONG_SAMPLE
+        slot = Slot(largest, 0, min(printer.sizes[largest], blocks * printer.block))
         expected = torch.full((slot.count,), math.nan, dtype=printer.dtype)
         least = seconds(lambda: write_pieces(printer.plain_pieces(c, [slot]), [(slot, expected)]))
         chosen: Sum | None = None
