@@ -54,6 +54,9 @@ def _loop() -> Any:
             r4, r5, r6, r7 = table[index[b, 4]], table[index[b, 5]], table[index[b, 6]], table[index[b, 7]]
             to = values[b]
             for k in range(_BLOCK):
-                to[k] = (((r0[k] + r1[k]) + (r2[k] + r3[k])) + ((r4[k] + r5[k]) + (r6[k] + r7[k]))) + mean
+                to[k] = ((r0[k] + r1[k]) + (r2[k] + r3[k])) + ((r4[k] + r5[k]) + (r6[k] + r7[k]))
+            if mean != 0:
+                for k in range(_BLOCK):
+                    to[k] += mean
 
     return loop

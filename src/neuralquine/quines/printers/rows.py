@@ -24,7 +24,9 @@ from .base import Slot, write_pieces
 from .compiled import compiled_sum
 from .fused import GAINS, parts_of
 
-_CHUNK = 1 << 21  # weights of one product: fewer pay too often for what the library prepares, more leave the cache
+_CHUNK = (
+    1 << 21
+)  # weights of one sparse product: fewer pay too often for what the library prepares, more leave the cache
 _SAMPLE, _LONG_SAMPLE = (
     2048,
     1 << 17,
@@ -101,7 +103,8 @@ class Rows:
 
     def _print(self, add: Sum, rows: Tensor, mean: float, index: Tensor, lead: int, target: Tensor) -> None:
         """Print blocks from ``lead`` weights into the first one on: whole ones where they belong, cut ones beside."""
-        block, step, done, row = self._printer.block, max(1, _CHUNK // self._printer.block), 0, 0
+        block, done, row = self._printer.block, 0, 0
+        step = max(1, _CHUNK // block) if add is sparse_sum else len(index)
         while done < len(target):
             here = min(step, len(index) - row) if lead == 0 else 1
             whole = min(here, (len(target) - done) // block)
