@@ -686,16 +686,21 @@ def test_a_start_that_does_not_keep_up_with_the_pace_is_left(pace, products, res
     assert nq.KrylovLM(pace=pace)._hopeless(memory, 20_100) is left
 
 
-def test_a_step_of_float32_that_gains_too_little_is_followed_by_one_in_float64(monkeypatch):
-    """Found at 441 weights: every step left 0.98 of 5e-13, none of them was without a gain, and the start was left as stalled."""
+def near_a_quine():
+    """A queried quine, its map, and the direction in which a point is 1e-8 away from it."""
     quine = nq.recipe("queried-121", seed=1)
     nq.solve(quine)
-    noise = torch.randn(quine.parameter_count, generator=torch.Generator().manual_seed(1), dtype=quine.dtype)
-    x = quine.theta + 1e-8 * noise
-    f, method = QueryMap(quine), nq.KrylovLM()
+    away = torch.randn(quine.parameter_count, generator=torch.Generator().manual_seed(1), dtype=quine.dtype)
+    return quine.theta, QueryMap(quine), 1e-8 * away
+
+
+def test_a_step_of_float32_that_gains_too_little_is_followed_by_one_in_float64(monkeypatch):
+    """Found at 441 weights: every step left 0.98 of 5e-13, none of them was without a gain, and the start was left as stalled."""
+    theta, f, away = near_a_quine()
+    x, method = theta + away, nq.KrylovLM()
 
     def little(self, family, mu):
-        closer = quine.theta + 0.9e-8 * noise
+        closer = theta + 0.9 * away
         return dataclasses.replace(family.here, x=closer, fx=f(closer[None])[0], residual=0.9 * family.here.residual)
 
     monkeypatch.setattr(nq.KrylovLM, "_search", little)
@@ -704,11 +709,8 @@ def test_a_step_of_float32_that_gains_too_little_is_followed_by_one_in_float64(m
 
 
 def test_where_float32_ends_one_step_in_float64_goes_on(monkeypatch):
-    quine = nq.recipe("queried-121", seed=1)
-    nq.solve(quine)
-    noise = torch.randn(quine.parameter_count, generator=torch.Generator().manual_seed(1), dtype=quine.dtype)
-    x = quine.theta + 1e-8 * noise
-    f, method = QueryMap(quine), nq.KrylovLM()
+    theta, f, away = near_a_quine()
+    x, method = theta + away, nq.KrylovLM()
     monkeypatch.setattr(nq.KrylovLM, "_search", lambda self, family, mu: family.here)  # no step of float32 is lower
     state = method.step(f, method.init(f, x[None].clone()), torch.tensor([0]))
     assert relative(x, f(x[None])[0]) > 1e-9

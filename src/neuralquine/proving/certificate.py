@@ -27,9 +27,7 @@ _KEYS = {
 }
 _PRECISION = 128  # bits of balls, which every certificate names
 _AGAIN = 0.01  # of a bound, what a certificate claims less than was proved
-_WITHIN = (
-    3.0  # bounds of an error, above the margin that is proved, in which the true one lies: two, and their round-off
-)
+_WITHIN = 3.0  # errors above the proved margin in which the true one lies: two, and their round-off
 _CLOSE = 1e-6  # a quine farther than this from the stored weights, relative to their size, is not theirs
 
 

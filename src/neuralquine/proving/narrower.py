@@ -23,9 +23,8 @@ def check_installed() -> None:
         NotChecked: python-flint is not installed.
     """
     if importlib.util.find_spec("flint") is None:
-        raise NotChecked(
-            "its numbers are too narrow for tubes; balls need python-flint: pip install 'neuralquine[proof]'"
-        )
+        how = "balls need python-flint: pip install 'neuralquine[proof]'"
+        raise NotChecked(f"its numbers are too narrow for tubes; {how}")
 
 
 def box(network: Network, midpoint: list[float], radius: float | None) -> Enclosure | None:

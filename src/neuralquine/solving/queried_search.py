@@ -47,8 +47,8 @@ _ON_ACCELERATOR = 2  # searches at once there: one computes while the other wait
 # At 2 x 50 units six starts took 2,700 products with the default tolerances and gave 4 quines, with these 1,500 and 3; of 2 x 100,
 # from the same 33 starts, ``eta`` 0.2 left 0.67 of the residual that 0.05 left.
 _FOLLOWER = KrylovLM(eta=0.2, forcing=0.9, gain=0.7)
-# A start has to keep up with a pace, which a quine may come to late: with 0.035 the four slowest of sixteen networks of 2 x 100 units took
-# 452 s, of which 0.06 and 0.1 solved three each in 180 and 170 s, and one whose queries are a 16th as long was not solved at all.
+# A start has to keep up with a pace. At 0.035, which is cheapest for starts that lead nowhere, winners were left that come late: of three
+# networks of 2 x 100 units with queries a 16th as long one was solved, at 0.08 all, and the others took no longer.
 _PACED, _PACE = 10_000, 0.08  # weights from which a start has to keep up with a pace, and that pace
 _RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
 _RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
@@ -212,9 +212,8 @@ def _searched(
     workers = available() if f.stack is not None and f.n > _TOGETHER else 1
     if f.stack is not None and f.stack.device.type != "cpu":
         workers = min(workers, _ON_ACCELERATOR)
-        torch.linalg.inv_ex(
-            torch.eye(2, device=f.stack.device)
-        )  # torch loads this library once, not for two threads at a time
+        # Torch loads the library for this at the first call, which two threads must not make at once.
+        torch.linalg.inv_ex(torch.eye(2, device=f.stack.device))
     threads = torch.get_num_threads()
     known = 0 if journal is None else journal.recorded
     running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()
