@@ -1,6 +1,8 @@
 """Searches: small queried networks are solved, zero and one constant are named, and long searches can be resumed."""
 # pyright: reportArgumentType=false, reportOperatorIssue=false
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -336,3 +338,19 @@ def test_time_that_runs_out_on_a_curve_of_bent_networks_ends_the_search_in_good_
     solution = nq.solve(quine, throw=False, stop=Stop(time_limit=600.0))
     assert solution.status is Status.TIME_LIMIT
     assert 0 < solution.relative_residual < 1e3
+
+
+def test_weights_that_are_no_fixed_point_are_not_asked_how_near_their_spectrum_is_to_one(monkeypatch):
+    """At 80,000 weights it took five minutes to say of a search that had found nothing."""
+    from neuralquine.quines import derivatives
+
+    asked = []
+    monkeypatch.setattr(derivatives, "distance_to_one", lambda *_: asked.append(1) or 0.5)
+    quine = nq.recipe("chang-lipson", seed=1, width=20)  # 820 weights: not all eigenvalues are computed
+    found = nq.verify(quine)
+    assert not found.converged
+    assert math.isnan(found.distance_to_one)
+    assert not asked
+    nq.solve(quine, throw=False, stop=Stop(time_limit=60))
+    found = nq.verify(quine)
+    assert (found.converged, found.distance_to_one, len(asked)) == (True, 0.5, 1)

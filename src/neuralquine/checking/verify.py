@@ -71,7 +71,7 @@ class Verification(Measurement):
         asked: what was asked, in words: which module, with which input.
         answers: what answers and is compared with the weights, in words: the output itself, or what a code is printed to.
         distance_to_one: ``min |1 - lambda|`` over the eigenvalues of the derivative: at 0 the weights lie on a line of fixed
-            points; NaN where it is not known.
+            points; NaN where it is not known, as it is asked of large quines alone that are converged.
         off: how far the derivative that the module claims is from finite differences, relative, where that is not what it
             computes, as behind a stop-gradient: then the figures of the derivative are NaN. 0 where nothing is wrong.
     """
@@ -166,9 +166,11 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     witness = Witness(quine)
     measured = measured_once(quine)
     finite = measured.nonfinite_weights == 0
+    limit = round_off(quine.dtype) if rtol is None else rtol
+    converged = finite and measured.relative_residual <= limit
     findings = triviality(quine) if finite else []
-    try:
-        local, line = local_spectrum(quine, near_one=True), generations(quine, tries, measured=measured)
+    try:  # how far the spectrum is from 1 is asked of fixed points, as elsewhere it can take a thousand products to say
+        local, line = local_spectrum(quine, near_one=converged), generations(quine, tries, measured=measured)
     except TooLarge:
         raise
     except Exception as error:  # a module that runs at its own weights only may raise anything
@@ -179,8 +181,6 @@ def _verified(quine: Quine, rtol: float | None, tries: int) -> Verification:
     asked, answers = quine.question()
     with walked_once():
         bits, outside = count(quine), sum(values.numel() for _, values in outside_numbers(quine))
-    limit = round_off(quine.dtype) if rtol is None else rtol
-    converged = finite and measured.relative_residual <= limit
     return Verification(
         **vars(measured),
         is_quine=converged and not findings,
