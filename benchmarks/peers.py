@@ -330,7 +330,11 @@ def report(runs: dict[str, dict[str, Any]], seed: int, limit: float) -> str:
                 f"{_figure(side, 'distance_to_one')} | {side['generations']} |"
             )
     unsolved = [name for name, run in runs.items() if run["ours"]["relative_residual"] > THRESHOLDS[-1]]
-    lines += ["", 'Spread and distance of the spectrum to 1: "-" where the row is older than these columns.', ""]
+    lines += [
+        "",
+        'Spread and distance of the spectrum to 1: "-" of large networks that are no fixed point, and in rows older than these columns.',
+        "",
+    ]
     lines += [f"- {name} is not solved: {REASONS.get(name, 'not within the limit')}." for name in unsolved]
     return "\n".join([*lines, ""])
 
