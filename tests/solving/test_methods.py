@@ -33,7 +33,7 @@ from neuralquine.solving.methods import (
 from neuralquine.solving.methods import (
     method as registered,
 )
-from neuralquine.solving.methods.krylov_lm import _Memory, relative
+from neuralquine.solving.methods.krylov_lm import Memory, relative
 from neuralquine.solving.methods.optimizers import OPTIMIZERS
 from neuralquine.solving.queried_map import QueryMap
 from neuralquine.solving.solution import Status
@@ -623,7 +623,15 @@ def test_a_name_that_is_taken_is_refused():
 
 def test_the_order_of_the_methods_is_that_of_their_files():
     first = ["picard", "regeneration", "anderson", "broyden", "homotopy", "newton", "newton-full", "deflation"]
-    assert list(METHODS) == [*first, "newton-krylov", "krylov-lm", "epochs", "hill-climbing", *OPTIMIZERS]
+    assert list(METHODS) == [
+        *first,
+        "newton-krylov",
+        "krylov-lm",
+        "basin-hopping",
+        "epochs",
+        "hill-climbing",
+        *OPTIMIZERS,
+    ]
 
 
 def test_methods_are_frozen_and_an_option_changes_one_of_them_only():
@@ -682,7 +690,7 @@ def test_a_large_free_network_climbs_the_curves_first():
     ],
 )
 def test_a_start_that_does_not_keep_up_with_the_pace_is_left(pace, products, residual, left):
-    memory = _Memory(course=[(0, 1.0), (products, residual)])
+    memory = Memory(course=[(0, 1.0), (products, residual)])
     assert nq.KrylovLM(pace=pace)._hopeless(memory, 20_100) is left
 
 

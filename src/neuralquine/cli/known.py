@@ -45,7 +45,19 @@ METHODS = (
         "deflation",
         "newton-krylov",
     ),
-    *("krylov-lm", "epochs", "hill-climbing", "sgd", "momentum", "rmsprop", "adam", "adamw", "adamax", "nadam"),
+    *(
+        "krylov-lm",
+        "basin-hopping",
+        "epochs",
+        "hill-climbing",
+        "sgd",
+        "momentum",
+        "rmsprop",
+        "adam",
+        "adamw",
+        "adamax",
+        "nadam",
+    ),
     *("radam", "adagrad", "adadelta", "rprop"),
 )
 DAMAGES = {

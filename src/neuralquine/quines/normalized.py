@@ -1,27 +1,39 @@
 """A queried matrix between two fixed functions with batch normalization over all queries, its derivative written out.
 
-    Z = H W^T,  N = (Z - mean Z) / sd,  f = s(N) o
+    Z = H W^T,  N = Z / sd,  f = s(N) o,  sd_i^2 = w_i C w_i + eps,  C = H^T H / P
 
-with the inputs H of the printed matrix W and the vector o fixed. With ``G = s'(N) o / sd``,
+with the centred inputs H of the printed matrix W and the vector o fixed. As N is linear in ``W / sd``,
 
-    J d = rowsum(G * dZ) - G mean(dZ) - (G * N) mean(N * dZ),  dZ = H dW^T
+    J d = rowsum(s'(N) * (H V^T)),  v_i = (d_i - w_i (w_i C d_i) / sd_i^2) o_i / sd_i
 
 costs one matrix product, where ``torch.func.jvp`` takes the whole network again.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from .rows_linear import quick_linear
 from .stack import ELEMENTWISE, with_slope
+
+
+class _Fixed(NamedTuple):
+    """What does not depend on W: H, C, o and the last bias."""
+
+    inputs: Tensor
+    moments: Tensor
+    last: Tensor
+    shift: Tensor
 
 
 class Normalized:
     """The network of one query table.
 
     Args:
-        inputs: H, ``(P, n)``, in the type of the table.
+        inputs: H before it is centred, ``(P, n)``, in the type of the table.
         norm: the normalization, without weights of its own.
         activation: s.
         last: o, ``(m,)``, and its bias.
@@ -31,18 +43,26 @@ class Normalized:
         self.eps, self.activation = norm.eps, activation
         self.shape = last.in_features, inputs.shape[1]
         shift = last.weight.new_zeros(()) if last.bias is None else last.bias.detach()[0]
-        self.inputs, self.last, self.shift = inputs.float(), last.weight.detach()[0].float(), shift.float()
+        centred = inputs - inputs.mean(0)
+        fixed = _Fixed(centred, centred.mT @ centred / len(centred), last.weight.detach()[0], shift)
+        self.fixed = {dtype: _Fixed(*(t.to(dtype) for t in fixed)) for dtype in (torch.float32, inputs.dtype)}
 
-    def _normal(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        z = self.inputs @ theta.float().view(self.shape).mT
-        z = z - z.mean(0)
-        deviation = (z.square().mean(0) + self.eps).sqrt()
-        return z / deviation, deviation
+    def weights(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """W, ``W C`` and the deviation of each row's answers."""
+        w = theta.view(self.shape)
+        spread = w @ self.fixed[theta.dtype].moments
+        return w, spread, ((spread * w).sum(1) + self.eps).sqrt()
+
+    def normal(self, w: Tensor, deviation: Tensor) -> Tensor:
+        """N: ``(P, m)``."""
+        return quick_linear(self.fixed[w.dtype].inputs, w / deviation[:, None])
 
     @torch.no_grad()
     def answers(self, theta: Tensor) -> Tensor:
-        """``f`` of every query in float32: ``(P,)``."""
-        return self.activation(self._normal(theta)[0]) @ self.last + self.shift
+        """``f`` of every query, ``(P,)``, in the type of ``theta``: float32 or that of the network."""
+        w, _, deviation = self.weights(theta)
+        fixed = self.fixed[theta.dtype]
+        return self.activation(self.normal(w, deviation)) @ fixed.last + fixed.shift
 
 
 class NormalizedLinearization:
@@ -50,19 +70,19 @@ class NormalizedLinearization:
 
     @torch.no_grad()
     def __init__(self, network: Normalized, theta: Tensor) -> None:
-        self.network = network
-        normal, deviation = network._normal(theta)
-        slope = with_slope(network.activation, normal)[1]
-        self.normal, self.signal = normal, slope * (network.last / deviation)
-        self.both = self.signal * normal
+        self.network, fixed = network, network.fixed[torch.float32]
+        self.w, spread, deviation = network.weights(theta.float())
+        self.along = spread / deviation.square()[:, None]
+        self.gain = (fixed.last / deviation)[:, None]
+        self.slope = with_slope(network.activation, network.normal(self.w, deviation))[1]
+        self.inputs, self.ones = fixed.inputs, torch.ones_like(fixed.last)
 
     @torch.no_grad()
     def jvp(self, d: Tensor) -> Tensor:
         """``J d``: ``(P,)`` to ``(P,)``."""
-        dz = self.network.inputs @ d.view(self.network.shape).mT
-        along = (self.normal * dz).mean(0)
-        mean = dz.mean(0)
-        return dz.mul_(self.signal).sum(1) - self.signal @ mean - self.both @ along
+        v = d.view(self.network.shape)
+        v = self.gain * (v - self.w * (self.along * v).sum(1, keepdim=True))
+        return quick_linear(self.inputs, v).mul_(self.slope) @ self.ones
 
 
 def normalized_of(trunk: nn.Module, printed: list[nn.Parameter], table: Tensor) -> Normalized | None:

@@ -30,7 +30,7 @@ from ..quines.together import together
 from .enumerate import fixed_points, keep
 from .linearized import linear_starts, starts_of_slopes
 from .loop import Progress, Search, Stop, Trace, iterate, starting_points
-from .methods import Anderson, Broyden, KrylovLM, Method, Picard, name_of
+from .methods import Anderson, BasinHopping, Broyden, KrylovLM, Method, Picard, name_of
 from .methods.krylov_lm import relative
 from .queried_exact import Rounded, noise
 from .queried_map import QueryMap
@@ -56,7 +56,10 @@ _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
 _SMALL = 128  # weights up to which a race comes first: an evaluation of all starts costs as much as one of one
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
 _CURVES = 60  # curves of a small ReLU network that are followed; most networks are solved by one of the first ten
-_DAMPED_WINDOW = 300  # products over which a start is judged there: without a preconditioner a step takes up to 90
+_DESCENTS, _HOPS_PATIENCE = (
+    100,
+    150,
+)  # starts of a network with kinks after which each is hopped from, and for how many steps
 _ENDS = list(Status)
 
 Rung = tuple[Method, Tensor, Stop]
@@ -209,7 +212,7 @@ def _searched(
     f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
 ) -> Generator[tuple[Method, Search]]:
     """Yield every rung's search in order; some run ahead on other cores, and closing the iterator cancels those."""
-    workers = available() if f.stack is not None and f.n > _TOGETHER else 1
+    workers = available() if f.written_out and f.n > _TOGETHER else 1
     if f.stack is not None and f.stack.device.type != "cpu":
         workers = min(workers, _ON_ACCELERATOR)
         # Torch loads the library for this at the first call, which two threads must not make at once.
@@ -297,10 +300,13 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
             yield from ((solver, start, stop) for start in islice(positive_starts(f, f.stack, generator), 2))
         follower = _FOLLOWER if f.n > _TOGETHER else solver
         follower = replace(follower, pace=_PACE) if f.n > _PACED else follower
-        yield from ((follower, start, stop) for start in _stack_starts(f, f.stack, generator))
+        for number, start in enumerate(_stack_starts(f, f.stack, generator)):
+            if f.stack.kinked and number >= _DESCENTS:
+                yield _hopping(generator), start, replace(stop, patience=stop.patience or _HOPS_PATIENCE)
+            else:
+                yield follower, start, stop
     if f.normalized is not None and f.n > _RACED:
-        follower = replace(_FOLLOWER, window=_DAMPED_WINDOW)
-        yield from ((follower, start, stop) for start in damped_starts(f, generator))
+        yield from ((_hopping(generator), start, stop) for start in damped_starts(f, generator))
     while True:
         if raced:
             yield _RACE, starting_points(f, _RACERS, generator, own=False), race
@@ -308,6 +314,10 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
             continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
+
+
+def _hopping(generator: torch.Generator) -> BasinHopping:
+    return BasinHopping(seed=int(torch.randint(1 << 31, (), generator=generator)))
 
 
 def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:

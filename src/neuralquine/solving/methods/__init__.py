@@ -17,6 +17,7 @@ from .homotopy import Homotopy
 from .newton import Newton
 from .newton_krylov import NewtonKrylov
 from .krylov_lm import KrylovLM
+from .basin_hopping import BasinHopping
 from .epochs import Epochs
 from .hill_climbing import HillClimbing
 from .gradient import Gradient
@@ -25,6 +26,7 @@ from .gradient import Gradient
 __all__ = [
     "METHODS",
     "Anderson",
+    "BasinHopping",
     "Broyden",
     "Epochs",
     "Gradient",

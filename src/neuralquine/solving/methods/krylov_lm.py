@@ -102,14 +102,15 @@ class KrylovLM:
         return 200, 4
 
     def init(self, f: SelfMap, x: Tensor) -> State:
-        return State(x, f(x), [_Memory() for _ in x])
+        return State(x, f(x), [Memory() for _ in x])
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
         for row in active.tolist():
-            state.x[row], state.fx[row] = self._step(f, state.x[row], state.fx[row], state.memory[row])
+            state.x[row], state.fx[row] = self.advance(f, state.x[row], state.fx[row], state.memory[row])
         return state
 
-    def _step(self, f: SelfMap, x: Tensor, fx: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
+    def advance(self, f: SelfMap, x: Tensor, fx: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """One step of one start; where there is none that lowers the residual, ``memory.stuck`` is set."""
         here = _Trial(x, fx, 0.0, 0.0, relative(x, fx))
         memory.course.append((memory.products, here.residual))
         if memory.stuck or self._hopeless(memory, len(x)):
@@ -137,7 +138,7 @@ class KrylovLM:
             return min(self.eta, max(self.forcing * gained**2, _ETA_LEAST))
         return self.eta if residual > _FAR else max(min(_ETA_MOST, _ETA_SHARE * residual), _ETA_LEAST)
 
-    def _hopeless(self, memory: _Memory, weights: int) -> bool:
+    def _hopeless(self, memory: Memory, weights: int) -> bool:
         """Whether a start has gained too little of late, or cost too much, to be followed any further."""
         (spent, residual), past, most = memory.course[-1], memory.course, self.products
         if residual < _CLOSE:
@@ -174,12 +175,12 @@ class KrylovLM:
         best = min(trials, key=lambda trial: trial.residual)
         return best.full(family.f)
 
-    def _sharp(self, f: SelfMap, here: _Trial, memory: _Memory) -> _Trial | None:
+    def _sharp(self, f: SelfMap, here: _Trial, memory: Memory) -> _Trial | None:
         """The undamped step in the map's own type; None where no products are computed in that."""
         products = f.sharply(here.x)
         return None if products is None else _Family(f, here, _SHARP_ETA, _SHARP_DIM, memory, products)(0.0)
 
-    def _bold(self, f: SelfMap, here: _Trial, plain: _Trial, eta: float, memory: _Memory) -> _Trial:
+    def _bold(self, f: SelfMap, here: _Trial, plain: _Trial, eta: float, memory: Memory) -> _Trial:
         """Go several times farther than the plain step and correct; the plain one where that ends no lower."""
         family = plain.family
         assert family is not None
@@ -200,7 +201,7 @@ class KrylovLM:
 
 
 @dataclass
-class _Memory:
+class Memory:
     """The memory of one start from step to step."""
 
     mu: float = _MU_FIRST
@@ -238,7 +239,7 @@ class _Family:
         here: _Trial,
         eta: float,
         most: int,
-        memory: _Memory,
+        memory: Memory,
         sharp: tuple[Product, Product] | None = None,
     ) -> None:
         self.f, self.here = f, here
