@@ -49,3 +49,16 @@ def test_damped_regeneration_settles_near_a_quine():
         residuals.append(relative(x, f(x[None])[0]))
     assert residuals[0] < 2e-3
     assert 0.01 < residuals[1] < 0.2
+
+
+def test_the_distance_of_the_spectrum_to_1_is_that_of_all_eigenvalues():
+    quine = nq.recipe("fletcher-onehot", seed=0, size=26, normalize=True)  # 676 weights: no matrix is written out
+    theta = quine.theta
+    for _ in range(60):
+        theta = torch.lerp(theta, quine.real_map(theta), 0.25)
+    derivative = quine.directional(theta)
+    assert not derivative.written_out
+    matrix = torch.func.jacrev(quine.real_map)(theta)
+    eigenvalues = torch.linalg.eigvals(matrix)
+    assert derivative.nearest_to_one() == pytest.approx(float((1 - eigenvalues).abs().min()), rel=0.03)
+    assert derivative.fixed_direction() is None

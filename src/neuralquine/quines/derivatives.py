@@ -252,7 +252,9 @@ class Matrixless(Directional):
         return self._largest()[1]
 
 
-def from_products(rows: Callable[[Tensor], Tensor], theta: Tensor) -> Matrixless:
+def from_products(
+    rows: Callable[[Tensor], Tensor], theta: Tensor, near: tuple[Product, Product] | None = None
+) -> Matrixless:
     """The derivative of a map ``(P,)`` to ``(P,)`` at some weights, by forward and reverse products."""
 
     def jvp(v: Tensor) -> Tensor:
@@ -263,7 +265,7 @@ def from_products(rows: Callable[[Tensor], Tensor], theta: Tensor) -> Matrixless
             leaf = theta.detach().clone().requires_grad_(True)
             return gradient((rows(leaf) * u.to(theta)).sum(), leaf, retain=False)
 
-    return Matrixless(jvp, vjp, theta)
+    return Matrixless(jvp, vjp, theta, near)
 
 
 class InPlace(Derivative):

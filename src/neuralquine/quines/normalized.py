@@ -66,12 +66,12 @@ class Normalized:
 
 
 class NormalizedLinearization:
-    """Products with the Jacobian at one point, in float32."""
+    """Products with the Jacobian at one point, in float32 or in the type of the network."""
 
     @torch.no_grad()
-    def __init__(self, network: Normalized, theta: Tensor) -> None:
-        self.network, fixed = network, network.fixed[torch.float32]
-        self.w, spread, deviation = network.weights(theta.float())
+    def __init__(self, network: Normalized, theta: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.network, fixed = network, network.fixed[dtype]
+        self.w, spread, deviation = network.weights(theta.to(dtype))
         self.along = spread / deviation.square()[:, None]
         self.gain = (fixed.last / deviation)[:, None]
         self.slope = with_slope(network.activation, network.normal(self.w, deviation))[1]

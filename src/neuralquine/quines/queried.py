@@ -24,7 +24,7 @@ from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
 from .networks.running import Inputs, Probe, Select, differentiable_kernels
-from .normalized import Normalized, normalized_of
+from .normalized import Normalized, NormalizedLinearization, normalized_of
 from .numbers import real, whole
 from .printers.direct import DirectExpansion
 from .printers.scales import initial_scales
@@ -244,7 +244,10 @@ class QueryQuine(Quine):
             inverse = MeanField(at)
             near = Linearization(self.stack, theta, dtype=theta.dtype).jvp, lambda v: inverse(v.float()).to(v)
             return Matrixless(lambda v: at.jvp(v.float()).to(v), lambda u: at.vjp(u.float()).to(u), theta, near)
-        return from_products(self.real_code, theta)
+        near = None
+        if self.normalized is not None and theta.dtype in self.normalized.fixed:
+            near = NormalizedLinearization(self.normalized, theta, theta.dtype).jvp, lambda v: v
+        return from_products(self.real_code, theta, near)
 
     # -- what files and cards say -------------------------------------------------------------------------------
 
