@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import neuralquine as nq
+from neuralquine.errors import BadOption
 from neuralquine.solving.loop import Stop, iterate
 from neuralquine.solving.maps import SelfMap
-from neuralquine.solving.methods import BasinHopping
+from neuralquine.solving.methods import BasinHopping, make_method
 from neuralquine.solving.queried_map import QueryMap
 from neuralquine.solving.regenerated import damped_starts
 from neuralquine.solving.solution import Status
@@ -49,3 +50,11 @@ def test_where_nothing_is_finite_it_ends():
     f = SelfMap(lambda x: x * torch.nan, 3)
     search = iterate(f, BasinHopping(), torch.ones(1, 3, dtype=torch.float64), Stop(), Trace(f, None))
     assert search.status == [Status.NONFINITE]
+
+
+@pytest.mark.parametrize(
+    "kicks", [{"least": 0.0}, {"least": -1.0}, {"most": 0.0}, {"most": float("nan")}, {"most": float("inf")}]
+)
+def test_kicks_without_a_length_are_refused(kicks):
+    with pytest.raises(BadOption, match="basin-hopping: kicks from"):
+        make_method("basin-hopping", kicks)

@@ -728,3 +728,18 @@ def test_where_float32_ends_one_step_in_float64_goes_on(monkeypatch):
         patched.setattr(QueryMap, "sharply", lambda self, x: None)
         state = method.step(f, method.init(f, x[None].clone()), torch.tensor([0]))
         assert state.memory[0].stuck
+
+
+@pytest.mark.parametrize("count", [0, -1])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("newton-krylov", "krylov_dim"),
+        ("newton-krylov", "restarts"),
+        ("krylov-lm", "krylov_dim"),
+        ("basin-hopping", "krylov_dim"),
+    ],
+)
+def test_no_subspace_of_nothing(name, option, count):
+    with pytest.raises(BadOption, match=f"{option} must be at least 1, not {count}"):
+        make_method(name, {option: count})

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from ...errors import BadOption
 from ..maps import SelfMap
 
 
@@ -54,6 +55,17 @@ class Method(Protocol):
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
         """Take one step of the rows in ``active`` (indices); the others stay where they are."""
         ...
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse hyper-parameters that count something, where there is none of it.
+
+    Raises:
+        BadOption: one of them is below 1.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise BadOption(f"{name} must be at least 1, not {count}")
 
 
 def capped(step: Tensor, limit: float) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ...errors import BadOption
 from ..maps import SelfMap
-from .base import State
+from .base import State, check_counts
 from .krylov_lm import KrylovLM, Memory, relative
 from .registry import method
 
@@ -47,11 +48,18 @@ class BasinHopping:
     space: str = "full"
     starts: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        check_counts(krylov_dim=self.krylov_dim)
+        if not 0 < self.least <= self.most < math.inf:
+            raise BadOption(f"basin-hopping: kicks from {self.least} to {self.most} need 0 < least <= most")
+
     def limits(self, n: int) -> tuple[int, int]:
         return 20_000, 1_000
 
     def init(self, f: SelfMap, x: Tensor) -> State:
-        return State(x, f(x), [_Chain(torch.Generator().manual_seed(self.seed + row)) for row in range(len(x))])
+        return State(
+            x, f(x), [_Chain(torch.Generator().manual_seed((self.seed + row) % 2**63)) for row in range(len(x))]
+        )
 
     def step(self, f: SelfMap, state: State, active: Tensor) -> State:
         for row in active.tolist():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...quines.arnoldi import arnoldi
 from ..maps import Product, SelfMap, unpreconditioned
-from .base import State
+from .base import State, check_counts
 from .registry import method
 
 _FINE = 1e-3  # relative residual below which every trial is evaluated in full precision
@@ -97,6 +97,9 @@ class KrylovLM:
     pace: float = 0.0
     space: str = "full"
     starts: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_counts(krylov_dim=self.krylov_dim)
 
     def limits(self, n: int) -> tuple[int, int]:
         return 200, 4

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..maps import SelfMap
-from .base import State
+from .base import State, check_counts
 from .registry import method
 
 
@@ -37,6 +37,9 @@ class NewtonKrylov:
     eta_max: float = 0.1
     space: str = "reduced"
     starts: ClassVar[int] = 8
+
+    def __post_init__(self) -> None:
+        check_counts(krylov_dim=self.krylov_dim, restarts=self.restarts)
 
     def prepare(self) -> None:
         """Let torch import what its first derivative product imports, which takes a second: no clock runs yet."""
