@@ -38,7 +38,7 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float, device: 
     import neuralquine as nq
     from neuralquine.quines.queried import QueryQuine
     from neuralquine.solving.linearized import linear_starts
-    from neuralquine.solving.methods.krylov_lm import KrylovLM, _Memory, relative
+    from neuralquine.solving.methods.krylov_lm import KrylovLM, Memory, relative
     from neuralquine.solving.queried_map import QueryMap
 
     quine = nq.recipe("chang-lipson", seed=seed, width=width, scale=scale, device=None if device == "cpu" else device)
@@ -55,9 +55,9 @@ def one(tool: str, seed: int, width: int, scale: float, seconds: float, device: 
     clock = time.process_time()
     for x in starts:
         making, clock = time.process_time() - clock, time.process_time()
-        fx, memory, first, asked, took = f(x[None])[0], _Memory(), x, f.evaluations, f.jvps
+        fx, memory, first, asked, took = f(x[None])[0], Memory(), x, f.evaluations, f.jvps
         while not memory.stuck and memory.products < MOST and relative(x, fx) > 1.2e-15 and not over():
-            x, fx = solver._step(f, x, fx, memory)
+            x, fx = solver.advance(f, x, fx, memory)
         if over():  # a start that was cut off counts for nothing
             break
         rows.append(

@@ -40,7 +40,11 @@ from .solution import Status
 from .trace import Residuals
 from .unbent import bendable, unbent_starts
 
-STARTS, _KINKED_STARTS = 400, 1000  # of 37 networks of 441 weights with ReLU the hardest solved one took 723
+STARTS = 400
+# Starts of a network with kinks, from which of them on each is hopped from, and for how many steps without progress. Of 37 networks of
+# 441 weights with ReLU all were solved by 108 starts; without hops one was not by 1,000.
+_KINKED_STARTS, _DESCENTS, _HOPS_PATIENCE = 200, 100, 150
+_CHAINS = 20  # starts of a normalized matrix, each hopped from for a minute or more
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
@@ -56,10 +60,6 @@ _RACED = 512  # weights up to which there is a race: its matrices take 34 MB
 _SMALL = 128  # weights up to which a race comes first: an evaluation of all starts costs as much as one of one
 _NEAR = 0.5  # relative residual below which weights are a start worth its price
 _CURVES = 60  # curves of a small ReLU network that are followed; most networks are solved by one of the first ten
-_DESCENTS, _HOPS_PATIENCE = (
-    100,
-    150,
-)  # starts of a network with kinks after which each is hopped from, and for how many steps
 _ENDS = list(Status)
 
 Rung = tuple[Method, Tensor, Stop]
@@ -83,8 +83,7 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
     rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
-    many = _KINKED_STARTS if f.stack is not None and f.stack.kinked else STARTS
-    most = request.starts or (many if method is None else method.starts)
+    most = request.starts or (_most_starts(f) if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
     rounded = Rounded(f, request.seed, lambda: _over(stop, trace) is not None)
@@ -314,6 +313,13 @@ def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool 
             continue
         for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
             yield tool, starting_points(f, 1, generator, own=False)[0], limits
+
+
+def _most_starts(f: QueryMap) -> int:
+    """How many starts of the ladder are followed by default: hours of them would be no help."""
+    if f.stack is not None:
+        return _KINKED_STARTS if f.stack.kinked else STARTS
+    return _CHAINS if f.normalized is not None and f.n > _RACED else STARTS
 
 
 def _hopping(generator: torch.Generator) -> BasinHopping:
