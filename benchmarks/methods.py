@@ -1,9 +1,9 @@
 """Every method on the same problems: how many seeds each solves, what that costs, and how it ends where it does not.
 
-    python benchmarks/methods.py [--seeds 0 1 2 3 4] [--limit 30]
+    python benchmarks/methods.py [--seeds 0 1 2 3 4] [--limit 30] [--only NAME ...]
 
 Each run is ``nq.solve(quine, method)`` at its defaults, number of starts included; the first row is the ladder. Writes the
-table and the raw figures to ``benchmarks/results/``.
+table and the raw figures to ``benchmarks/results/``. ``--only`` measures some methods and keeps the figures of the others, for the same seeds.
 """
 
 from __future__ import annotations
@@ -84,14 +84,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--limit", type=float, default=30.0, help="seconds for each run")
+    parser.add_argument("--only", nargs="+", choices=TRIED, default=TRIED, metavar="NAME")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    folder = ROOT / "benchmarks" / "results"
     runs = []
+    if options.only is not TRIED:
+        kept = json.loads((folder / "methods.json").read_text())
+        if (kept["seeds"], kept["limit"]) != (options.seeds, options.limit):
+            parser.error(f"the others were measured with seeds {kept['seeds']} and a limit of {kept['limit']:g} s")
+        runs = [r for r in kept["runs"] if r["method"] not in options.only]
     for problem in PROBLEMS:
-        for method in TRIED:
+        for method in options.only:
             runs += [run(problem, method, seed, options.limit) for seed in options.seeds]
             print(f"{problem}, {method}: {_cell(runs[-len(options.seeds) :])}", flush=True)
-    folder = ROOT / "benchmarks" / "results"
     raw = {"environment": environment(), "seeds": options.seeds, "limit": options.limit, "runs": runs}
     (folder / "methods.md").write_text(report(raw))
     (folder / "methods.json").write_text(json.dumps(raw, allow_nan=False) + "\n")

@@ -2,6 +2,10 @@
 # pyright: reportArgumentType=false, reportOperatorIssue=false
 
 import math
+import os
+import signal
+import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -354,3 +358,21 @@ def test_weights_that_are_no_fixed_point_are_not_asked_how_near_their_spectrum_i
     nq.solve(quine, throw=False, stop=Stop(time_limit=60))
     found = nq.verify(quine)
     assert (found.converged, found.distance_to_one, len(asked)) == (True, 0.5, 1)
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_ctrl_c_keeps_the_best_point_of_the_search_that_is_under_way(journal, tmp_path):
+    """The first start of this matrix ends at 0.4; the second, which is hopped from for minutes, is soon below 0.05."""
+    quine = nq.recipe("fletcher-onehot", seed=0, size=24, normalize=True)
+    near = threading.Event()
+
+    def progress(seen):
+        if seen.relative_residual < 0.02 and not near.is_set():
+            near.set()
+            os.kill(os.getpid(), signal.SIGINT)  # whose main thread waits for this one
+
+    with Journal(tmp_path / "j", {"a": 1}, resume=False) if journal else nullcontext() as kept:
+        solution = nq.solve(quine, throw=False, progress=progress, journal=kept)
+    assert near.is_set()
+    assert solution.status is Status.INTERRUPTED
+    assert solution.relative_residual < 0.02

@@ -232,11 +232,19 @@ def _searched(
                 if not running:
                     return
                 method, start, future = running.popleft()
-                if journal is None:
-                    assert future is not None
-                    yield method, future.result()
-                else:
-                    yield method, _written(journal, start, future)
+                try:
+                    if journal is None:
+                        assert future is not None
+                        found = future.result()
+                    else:
+                        found = _written(journal, start, future)
+                except KeyboardInterrupt:  # what was under way has its best points, too
+                    f.cancelled.set()
+                    for method, _, ended in [(method, start, future), *running]:
+                        if ended is not None:
+                            yield method, ended.result()
+                    raise
+                yield method, found
         finally:
             f.cancelled.set()
             torch.set_num_threads(threads)
