@@ -34,7 +34,7 @@ def test_a_contraction_that_settles_nowhere_says_how_far_roundings_carry(monkeyp
 def test_starts_that_came_nowhere_are_said_to(monkeypatch):
     monkeypatch.setattr(
         queried_search,
-        "_ladder",
+        "ladder",
         lambda f, stop, generator, exact: iter([(nq.Picard(), f.quine.theta, Stop(max_steps=1))]),
     )
     solution = nq.solve(small(), exact=True, throw=False)

@@ -282,7 +282,7 @@ def test_a_limit_does_not_make_a_quine_of_what_was_put_aside(dead, monkeypatch, 
 
     monkeypatch.setattr(query_map, "UNIFORM", 0.0)  # let it through, for the eigenvalue of 1 to be found
     monkeypatch.setattr(
-        search, "_ladder", lambda f, stop, generator, **_: iter([(nq.KrylovLM(), f.quine.theta, Stop())])
+        search, "ladder", lambda f, stop, generator, **_: iter([(nq.KrylovLM(), f.quine.theta, Stop())])
     )
     answers = iter([None])
     monkeypatch.setattr(search, "_over", lambda stop, trace: next(answers, end))

@@ -1,8 +1,6 @@
 """``solve`` for queried quines: starts of several kinds, each followed by one method, as many at once as there are cores.
 
-For a stack of layers the starts are the quines of its linearized network; for homogeneous positive networks the limit
-of regeneration with a normalization; for any other trunk its present weights, and random ones. How well a start
-will do cannot be told beforehand: about one in ten ends at a quine, the others in local minima of the residual.
+Where the starts come from, and what follows them, says :mod:`.queried_ladder`.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from itertools import islice
 from threading import Lock
 
@@ -24,45 +21,21 @@ from ..files.journal import Journal
 from ..quines.derivatives import continuum
 from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
-from ..quines.stack import Stack
 from ..quines.threads import available
 from ..quines.together import together
 from .enumerate import fixed_points, keep
-from .linearized import linear_starts, starts_of_slopes
-from .loop import Progress, Search, Stop, Trace, iterate, starting_points
-from .methods import Anderson, BasinHopping, Broyden, KrylovLM, Method, Picard, name_of
-from .methods.krylov_lm import relative
+from .loop import Progress, Search, Stop, Trace, iterate
+from .methods import Method, name_of
 from .queried_exact import Rounded, noise
+from .queried_ladder import TOGETHER, Rung, ladder, most_starts, of_method
 from .queried_map import QueryMap
-from .regenerated import damped_starts, positive_starts
 from .search import Found, Request, search
 from .solution import Status
 from .trace import Residuals
-from .unbent import bendable, unbent_starts
 
-STARTS = 400
-# Starts of a network with kinks, from which of them on each is hopped from, and for how many steps without progress. Of 37 networks of
-# 441 weights with ReLU all were solved by 108 starts; without hops one was not by 1,000.
-_KINKED_STARTS, _DESCENTS, _HOPS_PATIENCE = 200, 100, 150
-_CHAINS = 20  # starts of a normalized matrix, each hopped from for a minute or more
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
-_TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 _ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
-# At 2 x 50 units six starts took 2,700 products with the default tolerances and gave 4 quines, with these 1,500 and 3; of 2 x 100,
-# from the same 33 starts, ``eta`` 0.2 left 0.67 of the residual that 0.05 left.
-_FOLLOWER = KrylovLM(eta=0.2, forcing=0.9, gain=0.7)
-# A start has to keep up with a pace. At 0.035, which is cheapest for starts that lead nowhere, winners were left that come late: of three
-# networks of 2 x 100 units with queries a 16th as long one was solved, at 0.08 all, and the others took no longer.
-_PACED, _PACE = 10_000, 0.08  # weights from which a start has to keep up with a pace, and that pace
-_RACE = Broyden(rescale=2.0)  # away from zero, which is a quine of any network without biases, and attracts
-_RACERS, _RACE_STEPS = 16, 100  # starts side by side; a race that is won at all is mostly won within 65 steps
-_RACED = 512  # weights up to which there is a race: its matrices take 34 MB
-_SMALL = 128  # weights up to which a race comes first: an evaluation of all starts costs as much as one of one
-_NEAR = 0.5  # relative residual below which weights are a start worth its price
-_CURVES = 60  # curves of a small ReLU network that are followed; most networks are solved by one of the first ten
 _ENDS = list(Status)
-
-Rung = tuple[Method, Tensor, Stop]
 
 
 @search.register(QueryQuine)
@@ -82,8 +55,8 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
     trace = _SharedTrace(f, request.progress)
     f.late = stop.clock(trace)
     generator = torch.Generator().manual_seed(request.seed % 2**63)
-    rungs = _ladder(f, stop, generator, exact=exact) if method is None else _of_method(f, method, stop, generator)
-    most = request.starts or (_most_starts(f) if method is None else method.starts)
+    rungs = ladder(f, stop, generator, exact=exact) if method is None else of_method(f, method, stop, generator)
+    most = request.starts or (most_starts(f) if method is None else method.starts)
     results: list[tuple[str, Search]] = []
     ended: Status | None = None
     rounded = Rounded(f, request.seed, lambda: _over(stop, trace) is not None)
@@ -137,7 +110,7 @@ def followed_once(
     """Add to ``f.known`` the fixed points that ``starts`` starts of the ladder lead to, followed once each."""
     status: list[Status] = []
     try:
-        timely = _timely(_ladder(f, stop, generator), stop, trace)
+        timely = _timely(ladder(f, stop, generator), stop, trace)
         with closing(_searched(f, timely, trace, None)) as found:
             for _, one in islice(found, starts):
                 if one.status[0] is Status.CONVERGED:
@@ -211,7 +184,7 @@ def _searched(
     f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
 ) -> Generator[tuple[Method, Search]]:
     """Yield every rung's search in order; some run ahead on other cores, and closing the iterator cancels those."""
-    workers = available() if f.written_out and f.n > _TOGETHER else 1
+    workers = available() if f.written_out and f.n > TOGETHER else 1
     if f.stack is not None and f.stack.device.type != "cpu":
         workers = min(workers, _ON_ACCELERATOR)
         # Torch loads the library for this at the first call, which two threads must not make at once.
@@ -240,9 +213,9 @@ def _searched(
                         found = _written(journal, start, future)
                 except KeyboardInterrupt:  # what was under way has its best points, too
                     f.cancelled.set()
-                    for method, _, ended in [(method, start, future), *running]:
+                    for tool, _, ended in ((method, start, future), *running):
                         if ended is not None:
-                            yield method, ended.result()
+                            yield tool, ended.result()
                     raise
                 yield method, found
         finally:
@@ -284,68 +257,3 @@ def _written(journal: Journal, start: Tensor, future: Future[Search] | None) -> 
     best, last = (part[None].to(start.dtype) for part in (row[:n], row[n:-3]))
     residual, end, steps = row[-3:].tolist()
     return Search(best, torch.tensor([residual], dtype=start.dtype), last, [_ENDS[int(end)]], int(steps))
-
-
-# -- where to start -------------------------------------------------------------------------------------------------
-
-
-def _ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool = False) -> Iterator[Rung]:
-    own, solver = f.quine.theta, KrylovLM()
-    quick = replace(stop, max_steps=stop.max_steps or 400, patience=stop.patience or 60)
-    race = replace(stop, max_steps=stop.max_steps or _RACE_STEPS)
-    whole = f.quine.dtype == f.quine.code_dtype  # no matrix is inverted in narrower types
-    raced = f.stack is None and whole and f.n <= _RACED and f.quine.vectorized
-    small = raced and f.n <= _SMALL
-    races_alone = small and exact  # any fixed point is as good
-    near = (small or f.stack is not None) and relative(own, f(own[None])[0]) < _NEAR
-    if small and not near:
-        yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-    if near or (f.stack is None and not races_alone):
-        yield solver, own, stop
-    if f.stack is not None:
-        if f.stack.homogeneous:
-            yield from ((solver, start, stop) for start in islice(positive_starts(f, f.stack, generator), 2))
-        follower = _FOLLOWER if f.n > _TOGETHER else solver
-        follower = replace(follower, pace=_PACE) if f.n > _PACED else follower
-        for number, start in enumerate(_stack_starts(f, f.stack, generator)):
-            if f.stack.kinked and number >= _DESCENTS:
-                yield _hopping(generator), start, replace(stop, patience=stop.patience or _HOPS_PATIENCE)
-            else:
-                yield follower, start, stop
-    if f.normalized is not None and f.n > _RACED:
-        yield from ((_hopping(generator), start, stop) for start in damped_starts(f, generator))
-    while True:
-        if raced:
-            yield _RACE, starting_points(f, _RACERS, generator, own=False), race
-        if races_alone:
-            continue
-        for tool, limits in ((Picard(), quick), (solver, stop), (Anderson(), quick)):
-            yield tool, starting_points(f, 1, generator, own=False)[0], limits
-
-
-def _most_starts(f: QueryMap) -> int:
-    """How many starts of the ladder are followed by default: hours of them would be no help."""
-    if f.stack is not None:
-        return _KINKED_STARTS if f.stack.kinked else STARTS
-    return _CHAINS if f.normalized is not None and f.n > _RACED else STARTS
-
-
-def _hopping(generator: torch.Generator) -> BasinHopping:
-    return BasinHopping(seed=int(torch.randint(1 << 31, (), generator=generator)))
-
-
-def _stack_starts(f: QueryMap, stack: Stack, generator: torch.Generator) -> Iterator[Tensor]:
-    """Quines of the linearized network, without end; of a small one with kinks, as they become while it is bent."""
-    if bendable(stack):
-        twins = linear_starts(stack, generator, batch=4, late=f.late, slope=1.0)  # the first curve may do
-        yield from unbent_starts(stack, islice(twins, _CURVES), f.count, lambda: f.late is not None and f.late())
-    if stack.kinked:
-        yield from starts_of_slopes(stack, generator, late=f.late)
-        return
-    yield from linear_starts(stack, generator, late=f.late)
-
-
-def _of_method(f: QueryMap, method: Method, stop: Stop, generator: torch.Generator) -> Iterator[Rung]:
-    yield method, f.quine.theta, stop
-    while True:
-        yield method, starting_points(f, 1, generator, own=False)[0], stop
