@@ -39,7 +39,7 @@ nitpicky = True  # a name in a docstring that leads nowhere is a warning, and wa
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"neuralquine\.(quines\.(printers|networks|self_printer|normalized|stack|trunk|coding|derivatives|turns)\..*|solving\.(maps|methods\.base|sweep|trace)\..*)",
+        r"neuralquine\.(quines\.(printers|networks|self_printer|normalized|stack|trunk|coding|derivatives|turns)\..*|solving\.(maps|methods\.(base|krylov_lm)|sweep|trace)\..*)",
     ),  # not for users
     (r"py:.*", r"(torch|numpy|np|os|pathlib|collections|types|enum|nn)\..*"),
     (
