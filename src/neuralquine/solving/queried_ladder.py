@@ -25,9 +25,10 @@ from .regenerated import damped_starts, positive_starts
 from .unbent import bendable, unbent_starts
 
 _STARTS = 400
-# Starts of a network with kinks, from which of them on each is hopped from, and for how many steps without progress. Of 37 networks of
-# 441 weights with ReLU all were solved by 108 starts; without hops one was not by 1,000.
-_KINKED_STARTS, _DESCENTS, _HOPS_PATIENCE = 200, 100, 150
+# Of a network with kinks so many starts are followed by one descent each, up to ``TOGETHER`` weights and above; the next ones are hopped
+# from, for so many steps without progress. Of 37 networks of 441 weights with ReLU all were solved by 108 starts; without hops one was not
+# by 1,000. Of ten of 2,601 weights all were by 267 descents, and one was not in three minutes where hops began at the hundredth.
+_DESCENTS, _MANY_DESCENTS, _HOPPED, _HOPS_PATIENCE = 100, 300, 100, 150
 _CHAINS = 20  # starts of a normalized matrix, each hopped from for a minute or more
 TOGETHER = 2_000  # weights below which a start is too quick to share the processor
 # At 2 x 50 units six starts took 2,700 products with the default tolerances and gave 4 quines, with these 1,500 and 3; of 2 x 100,
@@ -67,7 +68,7 @@ def ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool =
         follower = _FOLLOWER if f.n > TOGETHER else solver
         follower = replace(follower, pace=_PACE) if f.n > _PACED else follower
         for number, start in enumerate(_stack_starts(f, f.stack, generator)):
-            if f.stack.kinked and number >= _DESCENTS:
+            if f.stack.kinked and number >= _descents(f):
                 yield _hopping(generator), start, replace(stop, patience=stop.patience or _HOPS_PATIENCE)
             else:
                 yield follower, start, stop
@@ -85,8 +86,12 @@ def ladder(f: QueryMap, stop: Stop, generator: torch.Generator, *, exact: bool =
 def most_starts(f: QueryMap) -> int:
     """How many starts of the ladder are followed by default: hours of them would be no help."""
     if f.stack is not None:
-        return _KINKED_STARTS if f.stack.kinked else _STARTS
+        return _descents(f) + _HOPPED if f.stack.kinked else _STARTS
     return _CHAINS if f.normalized is not None and f.n > _RACED else _STARTS
+
+
+def _descents(f: QueryMap) -> int:
+    return _DESCENTS if f.n <= TOGETHER else _MANY_DESCENTS
 
 
 def _hopping(generator: torch.Generator) -> BasinHopping:
