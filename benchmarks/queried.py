@@ -171,7 +171,7 @@ def _middle(rows: list[Row], key: str, worst: Any, form: str) -> str:
 def _why(row: Row) -> str:
     if "error" in row:
         return (row["error"].strip().splitlines() or ["no reason given"])[-1]
-    best = min((residual for _, residual in row["trace"]), default=float("nan"))
+    best = min([row["relative_residual"], *(residual for _, residual in row["trace"])])  # the trace is thinned out
     tricks = "".join(f"; {trick}" for trick in row["tricks"])
     small = f", RMS weight {row['weight_rms']:.2g}" if row["relative_residual"] <= SOLVED else ""
     return f"{row['status']}, nearest {best:.1e}{small}, {row['detail']}{tricks}"

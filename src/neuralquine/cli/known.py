@@ -34,31 +34,9 @@ RECIPES = (
 TASKS = ("digits-mlp", "digits-cnn", "digits-vit", "mnist-cnn")
 WORLDS = ("soup", "digits", "fertility")
 METHODS = (
-    *(
-        "picard",
-        "regeneration",
-        "anderson",
-        "broyden",
-        "homotopy",
-        "newton",
-        "newton-full",
-        "deflation",
-        "newton-krylov",
-    ),
-    *(
-        "krylov-lm",
-        "basin-hopping",
-        "epochs",
-        "hill-climbing",
-        "sgd",
-        "momentum",
-        "rmsprop",
-        "adam",
-        "adamw",
-        "adamax",
-        "nadam",
-    ),
-    *("radam", "adagrad", "adadelta", "rprop"),
+    *("picard", "regeneration", "anderson", "broyden", "homotopy", "newton", "newton-full", "deflation"),
+    *("newton-krylov", "krylov-lm", "basin-hopping", "epochs", "hill-climbing", "sgd", "momentum", "rmsprop"),
+    *("adam", "adamw", "adamax", "nadam", "radam", "adagrad", "adadelta", "rprop"),
 )
 DAMAGES = {
     "noise": "replaced by Gaussian noise of their tensor's own size",

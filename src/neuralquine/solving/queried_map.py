@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ..quines.derivatives import Directional
 from ..quines.itself import SelfQuine
-from ..quines.measure import UNIFORM
+from ..quines.measure import UNIFORM, round_off
 from ..quines.normalized import NormalizedLinearization
 from ..quines.queried import QueryQuine
 from ..quines.stack import Linearization, MeanField
 from .maps import FullMap, Product, unpreconditioned
 from .search import map_of
 
-_NEARLY = 1e-9  # relative residual from which on the module itself answers: its order of sums decides the last digits
+_NEARLY = 1e5  # times round-off, the residual from which on the module itself answers: its order of sums decides the last digits
 
 
 class QueryMap(FullMap):
@@ -44,7 +44,8 @@ class QueryMap(FullMap):
             return torch.stack([self.stack.answers(row) for row in x])
         if self.normalized is not None and x.dtype in self.normalized.fixed:
             y = torch.stack([self.normalized.answers(row) for row in x])
-            if float((torch.linalg.vector_norm(y - x, dim=1) / torch.linalg.vector_norm(x, dim=1)).min()) > _NEARLY:
+            residuals = torch.linalg.vector_norm(y - x, dim=1) / torch.linalg.vector_norm(x, dim=1)
+            if float(residuals.min()) > _NEARLY * round_off(x.dtype):
                 return y
         with torch.no_grad(), self._alone:
             return self._evaluate(x)

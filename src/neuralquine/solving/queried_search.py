@@ -184,11 +184,12 @@ def _searched(
     f: QueryMap, rungs: Iterator[Rung], trace: Trace, journal: Journal | None
 ) -> Generator[tuple[Method, Search]]:
     """Yield every rung's search in order; some run ahead on other cores, and closing the iterator cancels those."""
-    workers = available() if f.written_out and f.n > TOGETHER else 1
-    if f.stack is not None and f.stack.device.type != "cpu":
+    workers = available() if f.written_out is not None and f.n > TOGETHER else 1
+    device = f.known.device
+    if device.type != "cpu":
         workers = min(workers, _ON_ACCELERATOR)
         # Torch loads the library for this at the first call, which two threads must not make at once.
-        torch.linalg.inv_ex(torch.eye(2, device=f.stack.device))
+        torch.linalg.inv_ex(torch.eye(2, device=device))
     threads = torch.get_num_threads()
     known = 0 if journal is None else journal.recorded
     running: deque[tuple[Method, Tensor, Future[Search] | None]] = deque()

@@ -22,8 +22,8 @@ from .registry import method
 class BasinHopping:
     """Descend by Levenberg-Marquardt, kick the minimum where that ends, descend again, and go on from the lower of the two.
 
-    Local minima of ``|F(x) - x|`` are where ``I - J`` is singular. They lie near each other, and among the low ones every fifth to
-    twentieth is a fixed point. A kick is ``J xi`` with xi from N(0, 1): other directions J forgets, so that a descent would.
+    Local minima of ``|F(x) - x|`` are where ``I - J`` is singular. They lie near each other, and some of
+    them are fixed points. A kick is ``J xi`` with xi from N(0, 1): other directions J forgets, so that a descent would.
 
     Attributes:
         krylov_dim, eta, forcing, window, gain: those of ``krylov-lm``, which descends.
