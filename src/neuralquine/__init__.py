@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .proving.witness import name_witness
+from .quines.interrupts import interrupts_held
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
@@ -125,7 +126,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(".tasks", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    with interrupts_held():  # torch does not import again what an interrupt left half imported
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 

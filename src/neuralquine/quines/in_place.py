@@ -68,9 +68,12 @@ def weights_kept(quine: Quine) -> Iterator[Kept]:
         kept = Kept(quine)
         try:
             yield kept
-        finally:
             with torch.no_grad():
                 kept.restore()
+        except BaseException:  # an interrupt of the line above, too
+            with torch.no_grad():
+                kept.restore()
+            raise
 
 
 @torch.no_grad()

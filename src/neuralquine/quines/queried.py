@@ -17,13 +17,13 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
 from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
 from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
 from .gradients import gradient
-from .networks.running import Inputs, Probe, Select, differentiable_kernels
+from .networks.running import Inputs, Probe, Select, called_with, differentiable_kernels
 from .normalized import Normalized, NormalizedLinearization, normalized_of
 from .numbers import real, whole
 from .printers.direct import DirectExpansion
@@ -213,7 +213,7 @@ class QueryQuine(Quine):
 
         def answer(tensors: dict[str, Tensor], query: Tensor) -> Tensor:
             replaced = {place: tensors[name] for name in tensors for place in self._trunk.places[name]}
-            output = functional_call(self.trunk, replaced, (query[None].clone(),), tie_weights=False)
+            output = called_with(self.trunk, replaced, (query[None].clone(),))
             return self._trunk.picked(output).reshape(())
 
         rows = []

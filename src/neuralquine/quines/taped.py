@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ..errors import BadOption, QuineFileError, TrunkError, first_line
 from .altered import Watched
@@ -31,7 +30,7 @@ from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, Zero
 from .gradients import derivatives_on, gradient
 from .networks.bodies import Taped
-from .networks.running import Probe, differentiable_kernels
+from .networks.running import Probe, called_with, differentiable_kernels
 from .numbers import whole
 from .printers.scales import initial_scales
 from .printers.tape import USES, SignTape, sign_images
@@ -156,7 +155,7 @@ class TaskQuine(Quine):
         """``a = mean |features(z)|`` of a network that holds these tensors: ``(f,)``."""
         body = self._in_the_body(self._read(tensors))
         with self.turn, differentiable_kernels():
-            features, _ = functional_call(self.network.body, body, tuple(self.inputs), tie_weights=False)
+            features, _ = called_with(self.network.body, body, tuple(self.inputs))
         return features.abs().mean(0)
 
     def _in_the_body(self, read: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -282,7 +281,7 @@ class TaskQuine(Quine):
         read = {name: self.printer.saturate(i, weights[i]) for i, (name, _) in enumerate(named)}
         body = self._in_the_body(read)
         with self.turn, differentiable_kernels():
-            _, outputs = functional_call(self.network.body, body, (x,), tie_weights=False)
+            _, outputs = called_with(self.network.body, body, (x,))
         return outputs
 
     def parametrize(self, latent: Tensor) -> Tensor:

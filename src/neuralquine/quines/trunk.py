@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ..errors import TrunkError, first_line
 from .networks.running import (
@@ -16,6 +15,7 @@ from .networks.running import (
     Probe,
     Select,
     arguments,
+    called_with,
     cast,
     checked_select,
     differentiable_kernels,
@@ -308,17 +308,11 @@ class Trunk:
         placed = None if tensors is None else {p: t for name, t in tensors.items() for p in self.places[name]}
         if self.wide is not None:
             placed = wide_tensors(self.module, placed or {}, self.wide)
-        if placed is None:
-            with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
+        with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
+            if placed is None:
                 output = self.module(*args, **kwargs)
-        else:
-            try:
-                with differentiable_kernels(recurrent=bool(self._recurrent)), self.stepped():
-                    output = functional_call(self.module, placed, args, kwargs, tie_weights=False)
-            finally:
-                # functional_call leaves its temporary weights in the recurrent layers' private list.
-                for module in self._recurrent:
-                    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+            else:
+                output = called_with(self.module, placed, args, kwargs, recurrent=self._recurrent)
         return selected(output, self.select)
 
 

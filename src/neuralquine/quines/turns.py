@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Self
+from typing import Any
+
+_RLock: Any = type(threading.RLock())  # typed as final, which it is not
 
 
-class Turn:
-    """A lock that one thread may take several times. A copy of what holds it has a lock of its own."""
+class Turn(_RLock):
+    """A lock that one thread may take several times. A copy of what holds it has a lock of its own.
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> Self:
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    It is Python's own lock and not an object that has one: an interrupt between taking it and saying so would leave it
+    taken for ever.
+    """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Turn:
         return Turn()

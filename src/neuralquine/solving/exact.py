@@ -81,15 +81,19 @@ def search_exact(quine: Quine, request: Request) -> Found:
     robust = min(_ROBUST.get(quine.dtype, 0.0), 0.05 * 2.0 ** -min(grids(quine)))
     found: GridQuine | None = None
     enough = np.inf
-    with suppress(OutOfTime), closing(_candidates(quine, f, request, trace, tally)) as candidates:
-        for candidate in candidates:
-            if candidate is not None and (found is None or candidate.reserve > found.reserve):
-                found = candidate
-            if found is None:
-                continue
-            enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
-            if found.reserve >= robust or tally.trials >= enough:
-                break
+    try:
+        with closing(_candidates(quine, f, request, trace, tally)) as candidates:
+            for candidate in candidates:
+                if candidate is not None and (found is None or candidate.reserve > found.reserve):
+                    found = candidate
+                if found is None:
+                    continue
+                enough = min(enough, 2 * tally.trials + 64)  # a more robust one is worth as much again, and no more
+                if found.reserve >= robust or tally.trials >= enough:
+                    break
+    except KeyboardInterrupt as ended:
+        if not isinstance(ended, OutOfTime):
+            tally.ended = Status.INTERRUPTED
     if found is None and f.late is not None and f.late():
         tally.ended = tally.ended or Status.TIME_LIMIT
     detail = _detail(found, grids(quine), tally)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadOption
+from ..quines.interrupts import interrupt_here
 from ..quines.measure import round_off
 from ..quines.quine import Quine
 from .course import WINDOW
@@ -271,6 +272,7 @@ def iterate(f: SelfMap, method: Method, starts: Tensor, stop: Stop, trace: Trace
     try:
         state = method.init(f, starts.clone())
         while not watch.observe(state, step, trace):
+            interrupt_here()
             if step >= max_steps or (stop.max_evaluations is not None and f.evaluations >= stop.max_evaluations):
                 watch.end_all(Status.MAX_STEPS)
                 break

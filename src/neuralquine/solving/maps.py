@@ -19,6 +19,7 @@ from ..quines.gradients import (
     reverse_jacobian,
     reverse_jvp,
 )
+from ..quines.interrupts import interrupt_here
 from ..quines.quine import Quine
 
 
@@ -80,7 +81,8 @@ class SelfMap:
         return y
 
     def in_time(self) -> None:
-        """Raise where the time limit has passed, unless nothing was evaluated yet that could be judged."""
+        """Raise where the time limit has passed, unless nothing was evaluated yet that could be judged; take an interrupt."""
+        interrupt_here()
         if self.late is not None and self.evaluations and self.late():
             raise OutOfTime
 

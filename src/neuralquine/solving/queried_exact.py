@@ -59,6 +59,13 @@ class Rounded:
     @torch.no_grad()
     def near(self, theta: Tensor) -> Tensor | None:
         """Weights near a fixed point that the network prints to the last bit on the grid that it has from now on; None if no grid has any."""
+        try:
+            return self._near(theta)
+        except KeyboardInterrupt:  # a time limit's, too
+            self.quine.code_bits, self.quine.code_phase = self._asked
+            raise
+
+    def _near(self, theta: Tensor) -> Tensor | None:
         eigenvalues, _ = self.f.local(theta).eigenvalues()
         radius = float(eigenvalues.abs().max())
         self.seen.append(radius)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from itertools import islice
 from threading import Lock
@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import QuineFileError, plural
 from ..files.journal import Journal
 from ..quines.derivatives import continuum
+from ..quines.interrupts import interrupt_here
 from ..quines.itself import SelfQuine
 from ..quines.queried import QueryQuine
 from ..quines.threads import available
@@ -35,6 +36,7 @@ from .trace import Residuals
 
 _EXACT_STARTS = 12  # with --exact: several fixed points, as most repel, in no more than minutes
 _ON_ACCELERATOR = 2  # searches at once there: one computes while the other waits for a figure; more wait for Python
+_LOOK = 0.1  # seconds between two looks whether a search that waits for others was interrupted
 _ENDS = list(Status)
 
 
@@ -81,7 +83,8 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
         if not results:
             raise
         ended = _over(stop, trace) or Status.INTERRUPTED
-    if ended is not None and results[-1][1].status[0] is not Status.CONVERGED:
+    reached = rounded.found if exact else results[-1][1].status[0] is Status.CONVERGED
+    if ended is not None and not reached:
         for _, one in results:
             if one.status[0] not in (Status.ZERO_QUINE, Status.CONSTANT_QUINE):  # these say more than the limit does
                 one.status = [ended]
@@ -207,6 +210,9 @@ def _searched(
                     return
                 method, start, future = running.popleft()
                 try:
+                    if future is not None:
+                        while not wait((future,), _LOOK).done:
+                            interrupt_here()
                     if journal is None:
                         assert future is not None
                         found = future.result()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..errors import BadOption
 from ..files.journal import Journal
+from ..quines.interrupts import interrupts_held
 from ..quines.numbers import whole
 from ..quines.quine import Quine
 from ..quines.threads import one_thread_if_small
@@ -79,7 +80,9 @@ def solve(
         raise BadOption(f"rtol must be below 1, which a network has that prints zeros, not {stop.rtol:g}")
     tool = make_method(method) if isinstance(method, str) else method
     getattr(tool, "prepare", lambda: None)()  # what it imports, before a clock runs
-    with shown(progress, steps=step_limit(quine, None if exact else tool, stop)) as follow:
+    limit = step_limit(quine, None if exact else tool, stop)
+    # An interrupt of the search gives its best iterate; one that comes when the search has ended changes nothing.
+    with interrupts_held(forget=True), shown(progress, steps=limit) as follow:
         request = Request(
             method=tool,
             seed=quine.seed if seed is None else seed,

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..checking.spectrum import local_spectrum
 from ..errors import BadOption
 from ..quines.in_place import weights_kept
+from ..quines.interrupts import interrupts_held
 from ..quines.measure import CONSTANT_SENSITIVITY, Measurement, measure
 from ..quines.numbers import whole
 from ..quines.quine import Quine
@@ -120,7 +121,7 @@ def zoo(
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
     smooth.late = stop.clock(trace)
-    with weights_kept(quine):
+    with interrupts_held(forget=True), weights_kept(quine):
         ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
         if smooth is not f:
             _settle(f, smooth, stop, trace)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadOption, NeuralQuineError
+from ..quines.interrupts import interrupt_here, interrupts_held
 from ..quines.taped import TaskQuine
 from ..quines.threads import threads_for
 from .checkpoint import Checkpoint
@@ -222,7 +223,7 @@ class _Course:
         started = time.perf_counter()
         interrupted = False
         try:
-            with threads_for(learner.size):
+            with threads_for(learner.size), interrupts_held(forget=True):
                 for epoch in range(len(history), schedule.epochs):
                     if schedule.patience and epoch - 1 - _best(history, schedule) >= schedule.patience:
                         break
@@ -270,6 +271,7 @@ class _Course:
         total, count, noise = 0.0, 0, self.schedule.noise
         batches = list(self.data)
         for step, (x, y) in enumerate(batches):
+            interrupt_here()
             progress = (epoch + step / len(batches)) / self.schedule.epochs
             for group in optimizer.param_groups:
                 group["lr"] = learner.lr * (1 + math.cos(math.pi * progress)) / 2

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ...errors import TrunkError, first_line
+from ..interrupts import interrupts_held
 
 Probe = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 Inputs = Sequence[Tensor] | Mapping[str, Tensor]
@@ -197,18 +199,56 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
 
 
+def called_with(
+    module: nn.Module,
+    tensors: dict[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    *,
+    recurrent: Sequence[nn.RNNBase] = (),
+) -> Any:
+    """The module's answer while other tensors stand in the place of its own.
+
+    Afterwards it has its own back, whatever ended the run: ``functional_call`` alone returns only some of them where an
+    alarm or an interrupt comes while they are exchanged.
+
+    Args:
+        module: the module.
+        tensors: by the names of their places.
+        args, kwargs: its input.
+        recurrent: its recurrent layers, which keep their weights in a private list besides.
+    """
+    held_by: list[dict[str, Any]] = [held for m in module.modules() for held in (m._parameters, m._buffers) if held]
+    own = [(held, dict(held)) for held in held_by]
+    try:
+        output = functional_call(module, tensors, args, kwargs, tie_weights=False)
+        _list_weights(recurrent)
+        return output
+    except BaseException:
+        for held, before in own:
+            held.update(before)
+        _list_weights(recurrent)
+        raise
+
+
+def _list_weights(recurrent: Sequence[nn.RNNBase]) -> None:
+    """Write a recurrent layer's weights into its private list, where ``functional_call`` leaves the temporary ones."""
+    for layer in recurrent:
+        layer._flat_weights = [getattr(layer, name) for name in layer._flat_weights_names]
+
+
 @contextmanager
 def differentiable_kernels(*, recurrent: bool = False) -> Iterator[None]:
     """Run attention and recurrent layers in the kernels that have derivatives of every kind.
 
     Flash attention and the mkldnn LSTM have no forward derivative, the fused encoder layer has no derivative at all, and
     cuDNN differentiates recurrent layers in training mode only; one choice for every evaluation also keeps the printed
-    bits the same inside and outside a solver.
+    bits the same inside and outside a solver. An interrupt waits until the settings are turned back.
 
     Args:
         recurrent: there are recurrent layers; without them cuDNN stays on, which convolutions are quicker with.
     """
-    with _SWITCHES(_others_off), _CUDNN(_cudnn_off) if recurrent else nullcontext():
+    with interrupts_held(), _SWITCHES(_others_off), _CUDNN(_cudnn_off) if recurrent else nullcontext():
         yield
 
 
