@@ -30,7 +30,12 @@ def verified_within(quine: Quine, seconds: float) -> Verification:
         return unexamined(quine, measured)
     if seconds > (_PER_WEIGHT * quine.parameter_count if quine.in_place else 0):
         held = None if quine.in_place else quine.theta
-        with suppress(OutOfTime), _alarm(None if held is None else seconds):
+        # The alarm may ring after derivatives were switched off, and before it is noted that they were on.
+        with (
+            suppress(OutOfTime),
+            torch.set_grad_enabled(torch.is_grad_enabled()),
+            _alarm(None if held is None else seconds),
+        ):
             return verify(quine)
         assert held is not None
         quine.theta = held  # the alarm may have rung while other weights were tried

@@ -1,6 +1,6 @@
-"""Ctrl-C and ``kill`` between two evaluations of a network, never within one.
+"""Ctrl-C, ``kill`` and alarms between two evaluations of a network, never within one.
 
-Python raises ``KeyboardInterrupt`` between any two of its instructions: while a module holds other weights than its own,
+Python raises what a handler of a signal raises between any two of its instructions: while a module holds other weights than its own,
 between the call that switches derivatives off and the block that switches them on again, in the middle of an import. Who
 goes on afterwards goes on with what was left there. So a search holds interrupts back, and takes them where nothing is
 under way.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
 
 Handler = Callable[[int, Any], Any]
 
@@ -42,7 +42,7 @@ class _Hold:
                 signal.signal(number, found)
 
     def _note(self, number: int, frame: Any) -> None:
-        if not self._holding or self._noted:  # whoever asks twice does not want to wait
+        if not self._holding or number in self._noted:  # whoever asks twice does not want to wait
             self._noted.clear()
             self._before[number](number, frame)
         else:
@@ -50,7 +50,7 @@ class _Hold:
 
     def hand_on(self) -> None:
         while self._noted:
-            number = self._noted.pop()
+            number = self._noted.pop(0)
             self._before[number](number, None)
 
 
@@ -59,7 +59,7 @@ _hold: _Hold | None = None
 
 @contextmanager
 def interrupts_held(*, forget: bool = False) -> Iterator[None]:
-    """Let ``SIGINT`` and ``SIGTERM`` wait for :func:`interrupt_here`, or for the end; the second one waits for nothing.
+    """Let interrupts and alarms wait for :func:`interrupt_here`, or for the end; a second one of a kind waits for nothing.
 
     Within another such block, and in any thread but the main one, which no signal reaches, this does nothing.
 
