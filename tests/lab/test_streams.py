@@ -5,8 +5,11 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -238,4 +241,35 @@ def test_a_terminal_that_closes_leaves_nothing_behind(tmp_path, monkeypatch, ans
     if answered:  # before it listens, asyncio may warn of a server that was never begun
         assert err == ""
     assert lab.process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+LOST = """
+import signal
+from neuralquine.lab import serve
+
+class Gone:
+    def __del__(self):  # what is raised in here, or when a weak reference is dropped, Python prints and forgets
+        signal.raise_signal(signal.SIGHUP)
+
+def say(text):
+    print(text)
+    if "is open" in text:
+        Gone()
+
+serve.serve(0, browser=False, say=say)
+"""
+
+
+def test_an_interrupt_that_comes_before_the_server_listens_is_not_lost(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    assert "the lab is closed" in ended.stdout
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from ..errors import NeuralQuineError
+from ..quines.interrupts import interrupt_here, interrupts_held
 from .app import Lab, make_app
 from .connection import Connection
 
@@ -69,10 +70,11 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
         NeuralQuineError: the port is not available.
     """
     with (
+        contextlib.suppress(KeyboardInterrupt),
+        interrupts_held(forget=True),  # until the server hears them: one that is raised while it starts may be lost
         _hanging_up(),
         bound(port) as listening,
         tempfile.TemporaryDirectory(prefix="neuralquine-lab-") as place,
-        contextlib.suppress(KeyboardInterrupt),  # uvicorn passes it on after it has stopped
     ):
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(32)
@@ -87,11 +89,14 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=2,
             ws="none",
         )
+        server = _Server(config, lab)
         address = f"http://{HOST}:{port}/?token={token}"
-        say(f"the lab is open at {address}\nCtrl-C closes it")
-        if browser:
-            webbrowser.open(address)
-        _Server(config, lab).run(sockets=[listening])
+        with server.capture_signals():
+            interrupt_here()
+            say(f"the lab is open at {address}\nCtrl-C closes it")
+            if browser:
+                webbrowser.open(address)
+            server.run(sockets=[listening])
     with contextlib.suppress(OSError):  # the terminal may be closed
         say("the lab is closed; what was not downloaded is gone")
 
