@@ -1,5 +1,6 @@
 """Ctrl-C comes at any moment: what goes on afterwards has the weights, the settings and the locks that it had before."""
 
+import os
 import signal
 import sys
 import threading
@@ -139,6 +140,49 @@ def test_whoever_asks_twice_does_not_wait():
 
     with pytest.raises(KeyboardInterrupt):
         run()
+
+
+def test_the_frame_is_that_in_which_the_signal_came():
+    """As a profiler that samples reads it."""
+    frames = []
+    before = signal.signal(signal.SIGPROF, lambda _, frame: frames.append(frame.f_code.co_name))
+    try:
+        with interrupts_held():
+            signal.raise_signal(signal.SIGPROF)
+    finally:
+        signal.signal(signal.SIGPROF, before)
+    assert frames == ["test_the_frame_is_that_in_which_the_signal_came"]
+
+
+def test_only_interrupts_are_forgotten_at_the_end():
+    def out_of_patience(*_):
+        raise TimeoutError
+
+    def run():
+        with interrupts_held(forget=True):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, out_of_patience)
+    try:
+        with pytest.raises(TimeoutError):
+            run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_child_that_is_forked_meanwhile_is_interrupted_at_once():
+    with interrupts_held():
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_handlers_of_others_are_asked_and_stay():
@@ -281,3 +325,26 @@ def test_a_verification_that_its_alarm_ends_leaves_all_as_it_was():
         assert free(quine.turn)
         assert torch.equal(quine.theta, theta)
     assert ended
+
+
+def test_an_interrupt_comes_between_starts_that_take_no_time(ctrl_c):
+    quine = recipe("elman", seed=1)
+    nq.solve(quine, "picard", starts=3, throw=False)  # what is imported is imported
+    began = time.monotonic()
+    ctrl_c(0.3, lambda: nq.solve(quine, "picard", starts=100_000, throw=False))
+    assert time.monotonic() - began < 60  # all of them take a quarter of an hour
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.02, 0.1])
+def test_a_time_limit_within_the_making_of_a_start_is_a_status(limit):
+    quine = recipe("fletcher-coords", seed=5, size=64)
+    solution = nq.solve(quine, throw=False, time_limit=limit)
+    assert solution.status is Status.TIME_LIMIT
+
+
+def test_an_interrupted_exact_search_holds_the_best_that_a_race_came_to(ctrl_c):
+    quine = recipe("transformer", seed=3, code_size=60)
+    nq.solve(quine, "broyden", max_steps=2, throw=False)  # what is imported is imported
+    solution = ctrl_c(1.0, lambda: nq.solve(quine, exact=True, throw=False))
+    if solution is not None and len(solution.trace) > 1:
+        assert solution.relative_residual <= 1.01 * solution.trace[-1].relative_residual

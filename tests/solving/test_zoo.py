@@ -155,3 +155,12 @@ def test_a_narrow_type_has_a_zoo_too(dtype):
             float(torch.linalg.vector_norm((a.theta - b.theta).float()) / torch.linalg.vector_norm(a.theta.float()))
             > 0.1
         )
+
+
+def test_a_queried_network_that_is_no_plain_stack_has_a_zoo_too():
+    """Its starts are followed in a thread, which takes its turn with the module."""
+    quine = nq.recipe("fletcher-coords", seed=2)
+    theta = quine.theta
+    found = nq.zoo(quine, starts=6)
+    assert found.quines
+    assert torch.equal(quine.theta, theta)

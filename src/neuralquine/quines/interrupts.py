@@ -8,10 +8,11 @@ under way.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
@@ -24,34 +25,41 @@ class _Hold:
 
     def __init__(self) -> None:
         self._before: dict[int, Handler] = {}
-        self._noted: list[int] = []
-        self._holding = True
+        self._noted: dict[int, Any] = {}  # the frame that each came in
 
     def begin(self) -> None:
-        for number in _SIGNALS:
-            before = signal.getsignal(number)
-            if callable(before):
-                self._before[number] = before
-                signal.signal(number, self._note)
+        with suppress(
+            ValueError
+        ):  # what Python calls the main thread is not it, where a host started another one first
+            for number in _SIGNALS:
+                before = signal.getsignal(number)
+                if callable(before):
+                    self._before[number] = before
+                    signal.signal(number, self._note)
 
     def end(self) -> None:
-        self._holding = False  # first: a handler that an interrupt left in its place below then hands on at once
-        for number, before in self._before.items():
-            found = signal.signal(number, before)
-            if found != self._note:  # somebody has set another meanwhile
-                signal.signal(number, found)
+        with suppress(ValueError):
+            for number, before in self._before.items():
+                found = signal.signal(number, before)
+                if found != self._note:  # somebody has set another meanwhile
+                    signal.signal(number, found)
 
     def _note(self, number: int, frame: Any) -> None:
-        if not self._holding or number in self._noted:  # whoever asks twice does not want to wait
-            self._noted.clear()
+        # Whoever asks twice does not want to wait; and an interrupt of the end may have left this handler in its place.
+        if number in self._noted or _hold is not self:
+            self._noted.pop(number, None)
             self._before[number](number, frame)
         else:
-            self._noted.append(number)
+            self._noted[number] = frame
 
     def hand_on(self) -> None:
-        while self._noted:
-            number = self._noted.pop(0)
-            self._before[number](number, None)
+        if self._noted:
+            number = next(iter(self._noted))
+            frame = self._noted.pop(number)
+            try:
+                self._before[number](number, frame)
+            finally:
+                self.hand_on()
 
 
 _hold: _Hold | None = None
@@ -64,7 +72,7 @@ def interrupts_held(*, forget: bool = False) -> Iterator[None]:
     Within another such block, and in any thread but the main one, which no signal reaches, this does nothing.
 
     Args:
-        forget: what nothing has taken by the end came when all was done, and is forgotten.
+        forget: a ``KeyboardInterrupt`` of the end came when all was done, and is forgotten.
     """
     global _hold
     if _hold is not None or threading.current_thread() is not threading.main_thread():
@@ -78,7 +86,7 @@ def interrupts_held(*, forget: bool = False) -> Iterator[None]:
     finally:
         _hold = None
         hold.end()
-        if not forget:
+        with suppress(KeyboardInterrupt) if forget else nullcontext():
             hold.hand_on()
 
 
@@ -86,3 +94,15 @@ def interrupt_here() -> None:
     """Hand on what was held back: to be called where an exception leaves nothing half done."""
     if _hold is not None and threading.current_thread() is threading.main_thread():
         _hold.hand_on()
+
+
+def _forked() -> None:
+    """Give a child process that begins in such a block its handlers back."""
+    global _hold
+    hold, _hold = _hold, None
+    if hold is not None:
+        hold.end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import plural
 from ..quines.networks.running import named
@@ -50,7 +51,7 @@ _BETTER = 1.5  # how much dearer a success at the best of k fixed points must be
 
 @dataclass
 class _Tally:
-    """The attempts of a search for a grid quine, and the limit or interruption that ended it, if any."""
+    """The attempts of a search for a grid quine, the limit or interruption that ended it, if any, and the best point until then."""
 
     points: list[FixedPoint] = field(default_factory=list)
     trials: int = 0
@@ -59,6 +60,7 @@ class _Tally:
     fixed_points: int = 0
     found: bool = False
     ended: Status | None = None
+    best: Tensor | None = None
 
     @property
     def expected(self) -> float:
@@ -105,7 +107,8 @@ def search_exact(quine: Quine, request: Request) -> Found:
     else:
         quine.code_phase = first
         with torch.no_grad():
-            point = f.known[0] if len(f.known) else quine.real_code()
+            best = quine.real_code() if tally.best is None else tally.best
+            point = f.known[0] if len(f.known) else best
         status = Status.ZERO_QUINE if bool(f.collapsed(point[None])) else tally.ended or Status.NOT_EXACT
     result = Search(point[None], torch.zeros(1, dtype=quine.dtype), point[None], [status], trace.steps)
     return Found(f, [(LATTICE, result)], trace, detail, exact=True)
@@ -133,10 +136,13 @@ def _candidates(
         for turn in range(len(ROUNDS)):
             before = len(smooth.known)
             ends = harvest.more(turn)
+            tally.best, f.known = harvest.best, smooth.known
+            if Status.INTERRUPTED in ends:
+                tally.ended = Status.INTERRUPTED
+                return
             for point in smooth.known[before:]:
                 tally.fixed_points += 1
                 tally.points.append(FixedPoint.at(smooth, point))
-            f.known = smooth.known
             tally.points.sort(key=lambda p: p.determinant)
             if tally.points:
                 trace.tried(tally.trials, tally.expected)
@@ -148,8 +154,8 @@ def _candidates(
                     yield found
             if tally.found:  # a more robust one is worth more trials, but no other fixed point
                 return
-            if Status.INTERRUPTED in ends or late():
-                tally.ended = Status.INTERRUPTED if Status.INTERRUPTED in ends else Status.TIME_LIMIT
+            if late():
+                tally.ended = Status.TIME_LIMIT
                 return
             if tally.visited > _WORK:
                 return

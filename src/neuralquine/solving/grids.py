@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..quines.interrupts import interrupt_here
 from ..quines.quine import Quine
 from ..quines.tables.phases import PHASE_BITS, offset, offsets
 from .lattice import points_in_cubes
@@ -179,6 +180,7 @@ def trials(
 
 def check(quine: Quine, f: SelfMap, grid: Grid, steps: Tensor) -> GridQuine | None:
     """Put the weights into the network and evaluate it, as ``verify`` will: does it print this code?"""
+    interrupt_here()
     code = grid.code(steps)
     with torch.no_grad():
         quine.install(code)

@@ -11,12 +11,13 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ..errors import NeuralQuineError
 from ..quines.together import together
 from .enumerate import SAME, costly, fixed_points, keep
 from .grids import grids
-from .loop import Trace, affordable_starts, iterate, starting_points
+from .loop import Search, Trace, affordable_starts, iterate, starting_points
 from .maps import ReducedMap
 from .methods import Broyden, Homotopy
 from .search import Request
@@ -45,6 +46,7 @@ class Harvest:
         smooth: the map whose fixed points are sought: of the same network in float32, where the weights are narrower, and
             without a grid of activations. A map in bfloat16 or on such a grid is a staircase itself; its trials are made
             around the fixed points of the smooth one.
+        best: the point ``(d,)`` of the smallest relative residual that a race or a curve came to; None before the first.
     """
 
     def __init__(self, f: ReducedMap, request: Request, trace: Trace, generator: torch.Generator) -> None:
@@ -59,6 +61,8 @@ class Harvest:
                 self._rough = map_in(f, torch.float32)
             except NeuralQuineError:  # a trunk that runs in its own type only
                 self._rough = None
+        self.best: Tensor | None = None
+        self._least = math.inf
         self._trapped = False
         self._single = quine.in_place or quine.parameter_count > _SIDE_BY_SIDE
         self._spent = 0
@@ -97,6 +101,7 @@ class Harvest:
         points = starting_points(f, affordable_starts(f.together, width), self._generator, own=own)
         found = iterate(f, Homotopy() if curved else Broyden(), points, stop, self._trace)
         keep(f, found.best, found.status)
+        self._note(found)
         # A map that nearly has a fixed point elsewhere traps every start of Broyden's method, 31 of 32 once; no curve ends there.
         self._trapped = Status.CONVERGED not in found.status
         return found.status
@@ -116,6 +121,7 @@ class Harvest:
             most = stop.max_steps or (_CURVE if isinstance(method, Homotopy) else None)
             found = iterate(f, method, points, replace(stop, rtol=rtol, max_steps=most), self._trace)
             ends += found.status
+            self._note(found)
             keep(f, found.best, found.status, same=max(SAME, _APART * rtol))
             if len(f.known) > before or found.status[0] in (Status.INTERRUPTED, Status.TIME_LIMIT):
                 break
@@ -129,12 +135,19 @@ class Harvest:
         points = starting_points(f, width, self._generator, own=own).to(rough.dtype)
         curves = replace(stop, max_steps=stop.max_steps or _CURVE, rtol=None)
         found = iterate(rough, Homotopy(step_limit=0.8, tolerance=0.1), points, curves, self._trace, every=True)
+        self._note(found)
         ends = torch.tensor([s is Status.CONVERGED for s in found.status])
         if not bool(ends.any()):
             return found.status
         refined = iterate(f, Broyden(), found.best[ends].to(f.dtype), stop, self._trace, every=True)
         keep(f, refined.best, refined.status)
-        return refined.status
+        self._note(refined)
+        return [*found.status, *refined.status]
+
+    def _note(self, found: Search) -> None:
+        row = int(found.residuals.argmin())
+        if float(found.residuals[row]) < self._least:
+            self._least, self.best = float(found.residuals[row]), found.best[row].to(self.f.dtype)
 
 
 def smooth_map(f: ReducedMap) -> ReducedMap:

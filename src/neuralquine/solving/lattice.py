@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..quines.interrupts import interrupt_here
+
 _WIDTH = 200_000  # partial vectors kept at each level, of all targets together
 _DEVIATIONS = 3.0  # how far above its mean the squared length may be: 3 loses few points of the cube
 
@@ -61,6 +63,7 @@ def points_in_cubes(
     chosen, squared = np.zeros((len(targets), 0)), np.zeros(len(targets))
     visited, whole = 0, d / 12 + _DEVIATIONS * math.sqrt(d / 180) + 0.3
     for level in range(1, d + 1):
+        interrupt_here()
         i = d - level
         partial = level / 12 + _DEVIATIONS * math.sqrt(level / 72) + 0.25
         center = (goals[owner, i] - chosen @ triangle[i, i + 1 :]) / triangle[i, i]

@@ -17,6 +17,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ..quines.interrupts import interrupt_here
 from ..quines.measure import variation
 from ..quines.rows_linear import FixedProduct
 from ..quines.stack import Layer, Stack
@@ -148,6 +149,7 @@ def linear_starts(
     while fruitless < _FRUITLESS:
         before = len(found)
         for v in _directions(many, generator, batch, late, how):
+            interrupt_here()
             found += _another(linearized, v, seen, how.polish)
             if late is not None and late():
                 fruitless = _FRUITLESS
@@ -233,6 +235,7 @@ def annealed(
         v = torch.nn.functional.normalize(v, dim=1).requires_grad_(True)
         adam = torch.optim.Adam([v], lr=how.rate)
         for step in range(how.steps):
+            interrupt_here()
             if late is not None and late():
                 break
             part = step / how.steps

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import NeuralQuineError, plural
 from ..quines.bits import differing
 from ..quines.derivatives import Dense
+from ..quines.interrupts import interrupt_here
 from ..quines.itself import SelfQuine
 from ..quines.networks.running import named
 from ..quines.queried import QueryQuine
@@ -146,6 +147,7 @@ class Rounded:
         quine = self.quine
         quine.install(quine.quantize(theta.to(quine.code_dtype)))
         for _ in range(_EVALUATIONS):
+            interrupt_here()
             held, printed = quine.theta, quine.printed()
             self.f.evaluations += 1
             differs = differing(printed, held)

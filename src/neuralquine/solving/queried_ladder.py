@@ -88,7 +88,7 @@ def most_starts(f: QueryMap) -> int:
     """How many starts of the ladder are followed by default: hours of them would be no help."""
     if f.stack is not None:
         return _descents(f) + _HOPPED if f.stack.kinked else _STARTS
-    return _STARTS if f.normalized is None else 5 * _rounds(f) + _CHAINS
+    return _STARTS if f.normalized is None else 1 + 4 * _rounds(f) + _CHAINS
 
 
 def _rounds(f: QueryMap) -> int:

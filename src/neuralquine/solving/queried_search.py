@@ -26,7 +26,7 @@ from ..quines.threads import available
 from ..quines.together import together
 from .enumerate import fixed_points, keep
 from .loop import Progress, Search, Stop, Trace, iterate
-from .methods import Method, name_of
+from .methods import KrylovLM, Method, name_of
 from .queried_exact import Rounded, noise
 from .queried_ladder import TOGETHER, Rung, ladder, most_starts, of_method
 from .queried_map import QueryMap
@@ -80,9 +80,11 @@ def search_all_weights(quine: QueryQuine | SelfQuine, request: Request) -> Found
                     trace.forget(min(float(other.residuals.min()) for _, other in results))
         ended = _over(stop, trace)
     except KeyboardInterrupt:
-        if not results:
-            raise
         ended = _over(stop, trace) or Status.INTERRUPTED
+        if not results:  # it came before the first start was made
+            own = quine.theta[None]
+            unknown = torch.full((1,), torch.inf, dtype=own.dtype, device=own.device)
+            results.append((name_of(method or KrylovLM()), Search(own, unknown, own, [ended], 0)))
     reached = rounded.found if exact else results[-1][1].status[0] is Status.CONVERGED
     if ended is not None and not reached:
         for _, one in results:
@@ -201,15 +203,16 @@ def _searched(
             torch.set_num_threads(threads if workers == 1 else 1)
             index = 0
             while True:
-                for method, start, limits in islice(rungs, workers - len(running)):
-                    recorded = index < known
-                    future = None if recorded else pool.submit(_followed, f, method, start, limits, trace)
-                    running.append((method, start, future))
-                    index += 1
-                if not running:
-                    return
-                method, start, future = running.popleft()
                 try:
+                    for method, start, limits in islice(rungs, workers - len(running)):
+                        recorded = index < known
+                        future = None if recorded else pool.submit(_followed, f, method, start, limits, trace)
+                        running.append((method, start, future))
+                        index += 1
+                    if not running:
+                        return
+                    method, start, future = running[0]
+                    interrupt_here()
                     if future is not None:
                         while not wait((future,), _LOOK).done:
                             interrupt_here()
@@ -220,10 +223,11 @@ def _searched(
                         found = _written(journal, start, future)
                 except KeyboardInterrupt:  # what was under way has its best points, too
                     f.cancelled.set()
-                    for tool, _, ended in ((method, start, future), *running):
+                    for tool, _, ended in running:
                         if ended is not None:
                             yield tool, ended.result()
                     raise
+                running.popleft()
                 yield method, found
         finally:
             f.cancelled.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from .harvest import smooth_map
 from .loop import Stop, Trace, iterate
 from .maps import FullMap, ReducedMap, refuse_constructed
 from .methods import Broyden
+from .queried_map import QueryMap
 from .search import map_of
 from .solution import Status
 
@@ -121,12 +123,15 @@ def zoo(
     generator = torch.Generator().manual_seed((quine.seed if seed is None else seed) % 2**63)
     trace = Trace(f, None)
     smooth.late = stop.clock(trace)
-    with interrupts_held(forget=True), weights_kept(quine):
-        ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
-        if smooth is not f:
-            _settle(f, smooth, stop, trace)
-        seconds = trace.seconds()
-        found = _measured(quine, f, stop)
+    with interrupts_held(forget=True):
+        # A queried quine's searches install no weights, and are threads that have to take their turn with the module.
+        with nullcontext() if isinstance(smooth, QueryMap) else weights_kept(quine):
+            ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
+        with weights_kept(quine):
+            if smooth is not f:
+                ends = [*ends, *_settle(f, smooth, stop, trace)]
+            seconds = trace.seconds()
+            found = _measured(quine, f, stop)
     return Zoo(
         quines=tuple(sorted(found, key=lambda q: q.spectral_radius)),
         starts=starts,
@@ -138,14 +143,20 @@ def zoo(
     )
 
 
-def _settle(f: FullMap | ReducedMap, smooth: FullMap | ReducedMap, stop: Stop, trace: Trace) -> None:
-    """Take over the points of a map in a wider type, each where it is best near by: a narrow type's own map is a staircase."""
+def _settle(f: FullMap | ReducedMap, smooth: FullMap | ReducedMap, stop: Stop, trace: Trace) -> list[Status]:
+    """Take over the points of a map in a wider type, each where it is best near by: a narrow type's own map is a staircase.
+
+    Returns:
+        How the searches near by ended.
+    """
     f.evaluations, f.jvps, f.known = smooth.evaluations, smooth.jvps, smooth.known
-    if len(f.known):
-        near = replace(stop, rtol=stop.tolerance(f.quine.dtype), max_steps=_NEAR)
-        settled = iterate(f, Broyden(), f.known, near, trace, every=True).best
-        own = torch.cdist(settled, f.known).argmin(1) == torch.arange(len(settled), device=settled.device)
-        f.known = torch.where(own[:, None], settled, f.known)  # what went over to another one is no second quine
+    if not len(f.known):
+        return []
+    near = replace(stop, rtol=stop.tolerance(f.quine.dtype), max_steps=_NEAR)
+    found = iterate(f, Broyden(), f.known, near, trace, every=True)
+    own = torch.cdist(found.best, f.known).argmin(1) == torch.arange(len(f.known), device=f.known.device)
+    f.known = torch.where(own[:, None], found.best, f.known)  # what went over to another one is no second quine
+    return found.status
 
 
 def _measured(quine: Quine, f: FullMap | ReducedMap, stop: Stop) -> list[ZooQuine]:

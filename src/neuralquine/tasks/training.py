@@ -166,6 +166,7 @@ def _validate(
 ) -> tuple[float, float]:
     total, scored, lost = 0, 0.0, 0.0
     for x, y in data:
+        interrupt_here()
         outputs = forward(x)
         y = y.to(outputs.device)
         total += len(x)
