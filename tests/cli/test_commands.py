@@ -280,6 +280,13 @@ def test_options_reach_the_recipe_and_the_method(answer):
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["true", "True"])
+def test_an_option_is_given_as_the_list_of_recipes_shows_it(answer, text):
+    """Which is ``normalize=False``, as Python writes it."""
+    _, data = answer("solve", "fletcher-onehot", "-r", f"normalize={text}", "-r", "size=4")
+    assert data["converged"]  # which only the normalized one does
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -116,7 +116,7 @@ def import_trunk(path: str) -> Any:
 
 
 def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> dict[str, Any]:
-    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) is read as such, any other as text.
+    """Read KEY=VALUE pairs. A value that is JSON (a number, true, false) or Python's True or False is read as such, any other as text.
 
     Args:
         pairs: as they were typed.
@@ -134,7 +134,7 @@ def key_values(pairs: list[str], flag: str, *, texts: Collection[str] = ()) -> d
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            value = text
+            value = {"True": True, "False": False}.get(text, text)
         options[key] = text if key in texts and not isinstance(value, str) else value
     return options
 
