@@ -28,9 +28,8 @@ class _Hold:
         self._noted: dict[int, Any] = {}  # the frame that each came in
 
     def begin(self) -> None:
-        with suppress(
-            ValueError
-        ):  # what Python calls the main thread is not it, where a host started another one first
+        # What Python calls the main thread is another one where a host has started it first.
+        with suppress(ValueError):
             for number in _SIGNALS:
                 before = signal.getsignal(number)
                 if callable(before):
@@ -58,7 +57,7 @@ class _Hold:
             frame = self._noted.pop(number)
             try:
                 self._before[number](number, frame)
-            finally:
+            finally:  # what one handler raises does not keep the next from its signal
                 self.hand_on()
 
 
