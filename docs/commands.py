@@ -19,6 +19,8 @@ _TOP = """# The command line
 Every command, in the groups of `neuralquine --help`; `neuralquine COMMAND -h` says the same on a terminal. Results go to
 stdout (`--json` makes them one JSON object), progress and messages to stderr. The exit status is 0 for success, 1 where no
 quine was found or the answer is no, 2 for bad input, and 130 for an interruption, which names the command that goes on.
+A search takes Ctrl-C and `kill` between two evaluations of the network, and judges and keeps its best iterate; a second one ends
+it at once.
 `neuralquine --install-completion` teaches your shell the commands, recipes, methods and kinds of damage.
 """
 
