@@ -270,3 +270,63 @@ def forge(folder, key, value):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, weights, metadata={"neuralquine": canonical(config)})
     (folder / "config.json").write_text(json.dumps(config | {"weights_sha256": sha256(weights)}))
+
+
+class ByRows(nn.Module):
+    """The network of a plain stack, in operations that no transform takes together for many queries."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        out = torch.zeros(len(x), 1, dtype=x.dtype)
+        for row, value in enumerate(x):
+            out[row] = self.inner(value)
+        return out if float(out.detach().abs().max()) >= 0 else -out
+
+
+def test_where_derivatives_cannot_be_taken_together_they_are_taken_one_by_one():
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    plain = nq.QueryQuine(inner, "projection", seed=0)
+    by_rows = nq.QueryQuine(ByRows(inner), "projection", seed=0)
+    theta = plain.theta
+    torch.testing.assert_close(by_rows.code_jacobian(theta[None]), plain.code_jacobian(theta[None]))
+    nq.solve(plain)
+    by_rows.theta = plain.theta
+    verified = nq.verify(by_rows)
+    assert verified.is_quine
+    assert verified.spectral_radius == pytest.approx(nq.verify(plain).spectral_radius)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_recurrent_trunk_is_asked_for_its_weights(kind):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cells, self.out = kind(1, 3, batch_first=True), nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.out(self.cells(x[..., None])[0][:, -1])
+
+    torch.manual_seed(1)
+    trunk = Last()
+    quine = nq.QueryQuine(trunk, torch.randn(sum(p.numel() for p in trunk.parameters()), 4))
+    assert nq.solve(quine, time_limit=2, throw=False).relative_residual < 10
+    assert nq.spectrum(quine).complete
+
+
+def test_one_weight_may_be_a_quine():
+    class Cosine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(0.3))
+
+        def forward(self, x):
+            return torch.cos(self.w * x)
+
+    quine = nq.QueryQuine(Cosine(), torch.tensor([[1.0]]))
+    nq.solve(quine)
+    assert float(quine.theta) == pytest.approx(0.7390851332151607)
+    assert nq.verify(quine).is_quine

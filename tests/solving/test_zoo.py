@@ -164,3 +164,12 @@ def test_a_queried_network_that_is_no_plain_stack_has_a_zoo_too():
     found = nq.zoo(quine, starts=6)
     assert found.quines
     assert torch.equal(quine.theta, theta)
+
+
+def test_the_zoo_of_an_exact_quine_is_that_of_the_unrounded_map():
+    quine = nq.load("example:blog-exact")
+    bits = quine.code_bits
+    found = nq.zoo(quine, starts=5)
+    assert len(found.quines) > 1
+    assert quine.code_bits == bits
+    assert nq.verify(quine).bit_exact

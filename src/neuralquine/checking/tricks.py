@@ -229,7 +229,7 @@ def _zero(quine: Quine) -> Finding | None:
 
 def _uniform(quine: Quine) -> Finding | None:
     theta = quine.theta
-    if bool((theta != 0).any()) and variation(theta) < UNIFORM:
+    if len(theta) > 1 and bool((theta != 0).any()) and variation(theta) < UNIFORM:
         return Finding("uniform", "all weights are nearly one number, which a bias alone can answer")
     return None
 

@@ -75,6 +75,7 @@ def _rows(quine: Quine, found: Zoo, out: Path | None) -> list[dict[str, Any]]:
         row = {k: finite_or_none(v) for k, v in entry.figures().items()}
         if out is not None:
             folder = out / f"quine-{number:02d}"
+            quine.code_bits = None  # they are quines of the unrounded map
             quine.theta = entry.theta
             save(quine, folder)
             row["out"] = str(folder)

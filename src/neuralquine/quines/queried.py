@@ -22,7 +22,7 @@ from torch.func import grad, vmap
 from ..errors import BadOption, QuineFileError, TrunkError, check_bytes
 from .coding import Coding
 from .derivatives import DENSE, Dense, Directional, Matrixless, from_products
-from .gradients import gradient
+from .gradients import derivatives_on, gradient
 from .networks.running import Inputs, Probe, Select, called_with, differentiable_kernels
 from .normalized import Normalized, NormalizedLinearization, normalized_of
 from .numbers import real, whole
@@ -105,6 +105,7 @@ class QueryQuine(Quine):
     """
 
     kind = "queried"
+    _in_batches = True  # whether the derivatives by many queries are taken together, until that has failed
 
     def __init__(
         self,
@@ -202,8 +203,14 @@ class QueryQuine(Quine):
         count = self.code_size
         size = len(thetas) * count * count * thetas.element_size()
         check_bytes(f"the dense {count} x {count} Jacobian", size, "use a matrix-free method, such as krylov-lm")
-        rows = self._rows_one_by_one if self._one_by_one else self._rows_in_reverse
-        return torch.stack([rows(theta) for theta in thetas])
+        if self._one_by_one and self._in_batches:
+            try:
+                return torch.stack([self._rows_one_by_one(theta) for theta in thetas])
+            except (
+                Exception
+            ):  # no batching rule, data-dependent control flow, in-place writes; a foreign module may raise anything
+                self._in_batches = False
+        return torch.stack([self._rows_in_reverse(theta) for theta in thetas])
 
     def _rows_one_by_one(self, theta: Tensor) -> Tensor:
         """The Jacobian as a gradient for each query, many queries at once."""
@@ -227,7 +234,7 @@ class QueryQuine(Quine):
         """The Jacobian by reverse passes: one over as many copies as there are answers, or one for each answer."""
         if self.vectorized:
             return super().code_jacobian(theta[None])[0]
-        with torch.enable_grad():
+        with derivatives_on():
             leaf = theta.detach().clone().requires_grad_(True)
             answers = self.real_code(leaf)
             if not answers.requires_grad:

@@ -46,7 +46,7 @@ def finish(quine: Quine, found: Found, stop: Stop, seed: int, *, throw: bool) ->
 def judge(quine: Quine, found: Found, stop: Stop, seed: int) -> Solution:
     """Store the best weights found and measure them on a fresh evaluation of the network."""
     f, seconds = found.f, found.trace.seconds()
-    method, search, row = _chosen(found.results)
+    method, search, row = _chosen(found.results, stop.tolerance(quine.dtype))
     late = stop.time_limit is not None and seconds > stop.time_limit + _LATE
     last_theta, last = (None, None) if late else _last(quine, f, search, row)
     f.install(search.best[row])
@@ -114,12 +114,12 @@ def _looked_at(quine: Quine, stop: Stop, found: Found, *, near: bool) -> Spectru
     return local
 
 
-def _chosen(results: list[tuple[str, Search]]) -> tuple[str, Search, int]:
-    """The method, the search and its row with the smallest residual; where most starts collapsed, one of those."""
+def _chosen(results: list[tuple[str, Search]], rtol: float) -> tuple[str, Search, int]:
+    """The method, the search and its row with the smallest residual; where no start converged and most collapsed, one of those."""
     method, search = min(results, key=lambda result: float(result[1].residuals.min()))
     row = int(search.residuals.argmin())
     ends = [status for _, other in results for status in other.status]
-    if search.status[row] is not Status.CONVERGED and ends.count(Status.ZERO_QUINE) > len(ends) / 2:
+    if not float(search.residuals[row]) <= rtol and ends.count(Status.ZERO_QUINE) > len(ends) / 2:
         method, search = next((m, s) for m, s in results if Status.ZERO_QUINE in s.status)
         row = search.status.index(Status.ZERO_QUINE)
     return method, search, row

@@ -89,7 +89,8 @@ class QueryMap(FullMap):
     def collapsed(self, x: Tensor) -> Tensor:
         """Whether the weights of a row are zero or all one number, which a network of dead units and a bias answers."""
         size = x.square().mean(1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-        return super().collapsed(x) | (x.std(1, correction=0) / size < UNIFORM)
+        uniform = x.std(1, correction=0) / size < UNIFORM
+        return super().collapsed(x) | uniform if self.n > 1 else super().collapsed(x)
 
     def local(self, theta: Tensor) -> Directional:
         """The derivative at some weights, kept until others are asked for."""

@@ -54,7 +54,7 @@ class Status(enum.Enum):
 
     CONVERGED = "converged: a fresh evaluation of the returned weights prints them to round-off"
     ZERO_QUINE = (
-        "zero quine: every weight went to its mean, where F(0) = 0 holds for any network; "
+        "zero quine: every weight went to its mean, where F(0) = 0 holds for any network, or all to one number, which a bias answers; "
         "print through a normalization (normalize=True of nq.Quine), or start elsewhere"
     )
     CONSTANT_QUINE = (

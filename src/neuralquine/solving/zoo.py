@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ def zoo(
 
     Capped Broyden runs from every start, Newton from where Broyden ended, then deflated Newton from the same starts,
     which avoids everything found before. A queried quine's starts are those of its own search, each followed once. Each
-    candidate is judged on a fresh evaluation.
+    candidate is judged on a fresh evaluation. A grid of the code is left out: listed are the quines of the unrounded map.
 
     Args:
         quine: the network; its stored weights stay as they are.
@@ -127,7 +127,7 @@ def zoo(
         # A queried quine's searches install no weights, and are threads that have to take their turn with the module.
         with nullcontext() if isinstance(smooth, QueryMap) else weights_kept(quine):
             ends = fixed_points(smooth.quine, smooth, starts, generator, stop, trace, progress=progress)
-        with weights_kept(quine):
+        with weights_kept(quine), _without_grid(quine):
             if smooth is not f:
                 ends = [*ends, *_settle(f, smooth, stop, trace)]
             seconds = trace.seconds()
@@ -141,6 +141,16 @@ def zoo(
         seconds=seconds,
         interrupted=Status.INTERRUPTED in ends,
     )
+
+
+@contextmanager
+def _without_grid(quine: Quine) -> Iterator[None]:
+    """Let the network print its code unrounded for a while."""
+    bits, quine.code_bits = quine.code_bits, None
+    try:
+        yield
+    finally:
+        quine.code_bits = bits
 
 
 def _settle(f: FullMap | ReducedMap, smooth: FullMap | ReducedMap, stop: Stop, trace: Trace) -> list[Status]:
