@@ -13,6 +13,8 @@ from torch import nn
 
 import neuralquine as nq
 from neuralquine.errors import NotSolved, UnknownName
+from neuralquine.solving.judge import _chosen
+from neuralquine.solving.loop import Search
 from neuralquine.solving.maps import FullMap
 from neuralquine.solving.solution import Status
 from neuralquine.solving.solve import Stop
@@ -464,3 +466,17 @@ def test_a_wider_tolerance_is_not_called_round_off(rtol):
     assert solution.loose
     assert "round-off is a relative residual of 9e-15" in solution.sentence
     assert nq.solve(nq.recipe("blog", seed=0)).sentence.endswith("to round-off")
+
+
+def test_a_quine_that_was_found_outweighs_starts_that_went_to_zero():
+    """Also where the time was over before it was called converged."""
+
+    def ended(residual, status):
+        point = torch.full((1, 2), residual)
+        return "broyden", Search(point, torch.tensor([residual]), point, [status], 1)
+
+    results = [ended(3.0, Status.ZERO_QUINE), ended(1e-16, Status.TIME_LIMIT), ended(2.0, Status.ZERO_QUINE)]
+    _, search, row = _chosen(results, 1e-14)
+    assert float(search.residuals[row]) < 1e-15
+    _, search, row = _chosen([results[0], ended(0.1, Status.TIME_LIMIT), results[2]], 1e-14)
+    assert search.status[row] is Status.ZERO_QUINE
